@@ -1,0 +1,3 @@
+//! The `dsgkd` command.
+
+fn main() {}

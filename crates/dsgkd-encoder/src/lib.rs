@@ -1,0 +1,1 @@
+//! Transformer encoders in Hugging Face folders, on packed tokens.

@@ -1,0 +1,1 @@
+//! Fused forward and backward operations of transformer encoders on packed tokens.

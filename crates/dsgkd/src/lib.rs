@@ -1,0 +1,13 @@
+//! Teach a general language model your domain (DSG-KD, arXiv 2409.14904).
+//!
+//! Data flows one way, and the modules stand in that order; each imports only from those above it:
+//!
+//! `config` -> `data` (files, notes, splits) -> `text` (tokens, terms, aligned spans) -> `batch` ->
+//! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict`.
+
+pub mod config;
+pub mod data;
+pub mod error;
+pub mod eval;
+pub mod run;
+pub mod text;
