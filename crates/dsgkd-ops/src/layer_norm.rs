@@ -1,0 +1,307 @@
+//! `LayerNorm(residual + dropout(input + bias))`, one pass forward, one pass backward.
+
+use crate::Dropout;
+use crate::math;
+use crate::parallel::{ROWS_PER_TASK, add_partials};
+use multiversion::multiversion;
+use rayon::prelude::*;
+
+/// Parameters of a LayerNorm: `weight [hidden]`, `bias [hidden]`, epsilon of the variance.
+#[derive(Clone, Copy)]
+pub struct LayerNorm<'a> {
+    /// `gamma`.
+    pub weight: &'a [f32],
+    /// `beta`.
+    pub bias: &'a [f32],
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+/// Gradients that [`backward`] adds to, each `[hidden]`.
+pub struct LayerNormGradients<'a> {
+    /// Of `gamma`.
+    pub weight: &'a mut [f32],
+    /// Of `beta`.
+    pub bias: &'a mut [f32],
+    /// Of the bias that was added to the input; `None` when there was none.
+    pub input_bias: Option<&'a mut [f32]>,
+}
+
+/// What is added to the input before the norm.
+#[derive(Clone, Copy)]
+pub struct Addends<'a> {
+    /// Bias of the dense layer before, `[hidden]`, or empty.
+    pub bias: &'a [f32],
+    /// Residual, `[tokens, hidden]`, or empty.
+    pub residual: &'a [f32],
+    /// Dropout of `input + bias`, before the residual is added.
+    pub dropout: Dropout,
+}
+
+/// `output = norm(residual + dropout(input + bias))`, all `[tokens, hidden]`. Leaves the normalised rows (before
+/// `gamma` and `beta`) in `normalised` and `1 / standard deviation` in `inverse_deviation [tokens]` for the backward.
+pub fn forward(
+    norm: LayerNorm,
+    input: &[f32],
+    add: Addends,
+    normalised: &mut [f32],
+    inverse_deviation: &mut [f32],
+    output: &mut [f32],
+) {
+    let hidden = norm.weight.len();
+    let chunk = ROWS_PER_TASK * hidden;
+    assert!(input.len() == output.len() && input.len() == normalised.len());
+    assert_eq!(input.len(), inverse_deviation.len() * hidden);
+    assert!(add.residual.is_empty() || add.residual.len() == input.len());
+    input
+        .par_chunks(chunk)
+        .zip(normalised.par_chunks_mut(chunk))
+        .zip(inverse_deviation.par_chunks_mut(ROWS_PER_TASK))
+        .zip(output.par_chunks_mut(chunk))
+        .enumerate()
+        .for_each(|(task, (((input, normalised), inverse_deviation), output))| {
+            for (row, inverse_deviation) in inverse_deviation.iter_mut().enumerate() {
+                let here = row * hidden..(row + 1) * hidden;
+                let token = task * ROWS_PER_TASK + row;
+                let residual = add.residual.get(token * hidden..(token + 1) * hidden).unwrap_or(&[]);
+                *inverse_deviation = forward_row(
+                    norm,
+                    &input[here.clone()],
+                    Addends { residual, dropout: add.dropout.part(token), ..add },
+                    &mut normalised[here.clone()],
+                    &mut output[here],
+                );
+            }
+        });
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn forward_row(norm: LayerNorm, input: &[f32], add: Addends, normalised: &mut [f32], output: &mut [f32]) -> f32 {
+    let hidden = input.len();
+    normalised.copy_from_slice(input);
+    if !add.bias.is_empty() {
+        for (value, bias) in normalised.iter_mut().zip(add.bias) {
+            *value += bias;
+        }
+    }
+    if add.dropout.is_active() {
+        for (index, value) in normalised.iter_mut().enumerate() {
+            *value *= add.dropout.factor(index);
+        }
+    }
+    if !add.residual.is_empty() {
+        for (value, residual) in normalised.iter_mut().zip(add.residual) {
+            *value += residual;
+        }
+    }
+    let mean = math::sum(normalised) / hidden as f32;
+    for value in normalised.iter_mut() {
+        *value -= mean;
+    }
+    let variance = math::dot(normalised, normalised) / hidden as f32;
+    let inverse_deviation = 1.0 / (variance + norm.epsilon).sqrt();
+    for (((value, weight), bias), output) in
+        normalised.iter_mut().zip(norm.weight).zip(norm.bias).zip(output.iter_mut())
+    {
+        *value *= inverse_deviation;
+        *output = value.mul_add(*weight, *bias);
+    }
+    inverse_deviation
+}
+
+/// The output again, from the normalised rows: cheaper than having stored it.
+pub fn output_again(norm: LayerNorm, normalised: &[f32], output: &mut [f32]) {
+    let hidden = norm.weight.len();
+    let chunk = ROWS_PER_TASK * hidden;
+    output.par_chunks_mut(chunk).zip(normalised.par_chunks(chunk)).for_each(|(output, normalised)| {
+        for (output, normalised) in output.chunks_exact_mut(hidden).zip(normalised.chunks_exact(hidden)) {
+            for i in 0..hidden {
+                output[i] = normalised[i] * norm.weight[i] + norm.bias[i];
+            }
+        }
+    });
+}
+
+/// The backward of [`forward`]: from `d_output`, the gradient of the sum before the norm goes to `d_residual` and that of
+/// `input` (through the dropout) to `d_input`.
+pub fn backward(
+    norm: LayerNorm,
+    d_output: &[f32],
+    normalised: &[f32],
+    inverse_deviation: &[f32],
+    dropout: Dropout,
+    d_residual: &mut [f32],
+    d_input: &mut [f32],
+    gradients: LayerNormGradients,
+) {
+    let hidden = norm.weight.len();
+    let chunk = ROWS_PER_TASK * hidden;
+    assert!(d_output.len() == normalised.len() && d_output.len() == d_residual.len());
+    assert_eq!(d_output.len(), d_input.len());
+    let tasks = d_output.len().div_ceil(chunk);
+    let mut partials = vec![0f32; tasks * 3 * hidden]; // [tasks, weight | bias | input bias, hidden]
+    d_output
+        .par_chunks(chunk)
+        .zip(normalised.par_chunks(chunk))
+        .zip(inverse_deviation.par_chunks(ROWS_PER_TASK))
+        .zip(d_residual.par_chunks_mut(chunk).zip(d_input.par_chunks_mut(chunk)))
+        .zip(partials.par_chunks_exact_mut(3 * hidden))
+        .enumerate()
+        .for_each(|(task, ((((d_output, normalised), inverse_deviation), (d_residual, d_input)), partial))| {
+            for (row, inverse_deviation) in inverse_deviation.iter().enumerate() {
+                let here = row * hidden..(row + 1) * hidden;
+                backward_row(
+                    norm.weight,
+                    &d_output[here.clone()],
+                    &normalised[here.clone()],
+                    *inverse_deviation,
+                    dropout.part(task * ROWS_PER_TASK + row),
+                    &mut d_residual[here.clone()],
+                    &mut d_input[here],
+                    partial,
+                );
+            }
+        });
+    let mut totals = vec![0f32; 3 * hidden];
+    add_partials(&partials, &mut totals);
+    let add = |gradient: &mut [f32], total: &[f32]| gradient.iter_mut().zip(total).for_each(|(g, t)| *g += t);
+    add(gradients.weight, &totals[..hidden]);
+    add(gradients.bias, &totals[hidden..2 * hidden]);
+    if let Some(input_bias) = gradients.input_bias {
+        add(input_bias, &totals[2 * hidden..]);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn backward_row(
+    weight: &[f32],
+    d_output: &[f32],
+    normalised: &[f32],
+    inverse_deviation: f32,
+    dropout: Dropout,
+    d_residual: &mut [f32],
+    d_input: &mut [f32],
+    partial: &mut [f32],
+) {
+    let hidden = weight.len();
+    let (d_weight, rest) = partial.split_at_mut(hidden);
+    let (d_bias, d_input_bias) = rest.split_at_mut(hidden);
+    for i in 0..hidden {
+        d_weight[i] += d_output[i] * normalised[i];
+        d_bias[i] += d_output[i];
+        d_residual[i] = d_output[i] * weight[i];
+    }
+    let mean = math::sum(d_residual) / hidden as f32;
+    let projection = math::dot(d_residual, normalised) / hidden as f32;
+    for i in 0..hidden {
+        d_residual[i] = (d_residual[i] - mean - normalised[i] * projection) * inverse_deviation;
+    }
+    if dropout.is_active() {
+        for i in 0..hidden {
+            d_input[i] = d_residual[i] * dropout.factor(i);
+            d_input_bias[i] += d_input[i];
+        }
+    } else {
+        for i in 0..hidden {
+            d_input[i] = d_residual[i];
+            d_input_bias[i] += d_input[i];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKENS: usize = 35;
+    const HIDDEN: usize = 20;
+
+    struct Case {
+        input: Vec<f32>,
+        residual: Vec<f32>,
+        bias: Vec<f32>,
+        weight: Vec<f32>,
+        beta: Vec<f32>,
+        direction: Vec<f32>,
+    }
+
+    fn case() -> Case {
+        let numbers = |count: usize, seed: usize| -> Vec<f32> {
+            (0..count).map(|i| ((i * 7919 + seed * 104_729) % 997) as f32 / 500.0 - 1.0).collect()
+        };
+        Case {
+            input: numbers(TOKENS * HIDDEN, 1),
+            residual: numbers(TOKENS * HIDDEN, 2),
+            bias: numbers(HIDDEN, 3),
+            weight: numbers(HIDDEN, 4),
+            beta: numbers(HIDDEN, 5),
+            direction: numbers(TOKENS * HIDDEN, 6),
+        }
+    }
+
+    /// A scalar of the output: its dot product with a fixed direction.
+    fn objective(case: &Case, dropout: Dropout, normalised: &mut [f32], inverse: &mut [f32]) -> f64 {
+        let mut output = vec![0f32; TOKENS * HIDDEN];
+        let norm = LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 };
+        let add = Addends { bias: &case.bias, residual: &case.residual, dropout };
+        forward(norm, &case.input, add, normalised, inverse, &mut output);
+        output.iter().zip(&case.direction).map(|(o, d)| f64::from(o * d)).sum()
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        for dropout in [Dropout::NONE, Dropout::new(0.3, 5)] {
+            let mut case = case();
+            let (mut normalised, mut inverse) = (vec![0f32; TOKENS * HIDDEN], vec![0f32; TOKENS]);
+            objective(&case, dropout, &mut normalised, &mut inverse);
+            let (mut d_residual, mut d_input) = (vec![0f32; TOKENS * HIDDEN], vec![0f32; TOKENS * HIDDEN]);
+            let (mut d_weight, mut d_beta, mut d_bias) = (vec![0f32; HIDDEN], vec![0f32; HIDDEN], vec![0f32; HIDDEN]);
+            backward(
+                LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 },
+                &case.direction,
+                &normalised,
+                &inverse,
+                dropout,
+                &mut d_residual,
+                &mut d_input,
+                LayerNormGradients { weight: &mut d_weight, bias: &mut d_beta, input_bias: Some(&mut d_bias) },
+            );
+            let fields: [(fn(&mut Case) -> &mut Vec<f32>, &[f32]); 5] = [
+                (|c| &mut c.input, &d_input),
+                (|c| &mut c.residual, &d_residual),
+                (|c| &mut c.bias, &d_bias),
+                (|c| &mut c.weight, &d_weight),
+                (|c| &mut c.beta, &d_beta),
+            ];
+            for (field, (of, gradient)) in fields.iter().enumerate() {
+                for index in (0..gradient.len()).step_by(gradient.len() / 20) {
+                    let kept = of(&mut case)[index];
+                    let step = 1e-2;
+                    let (mut n, mut r) = (normalised.clone(), inverse.clone());
+                    of(&mut case)[index] = kept + step;
+                    let above = objective(&case, dropout, &mut n, &mut r);
+                    of(&mut case)[index] = kept - step;
+                    let below = objective(&case, dropout, &mut n, &mut r);
+                    of(&mut case)[index] = kept;
+                    let difference = (above - below) / f64::from(2.0 * step);
+                    let error = (difference - f64::from(gradient[index])).abs();
+                    assert!(error < 1e-3 * (1.0 + difference.abs()), "field {field}, {index}: {difference}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_output_can_be_made_again() {
+        let case = case();
+        let norm = LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 };
+        let add = Addends { bias: &[], residual: &[], dropout: Dropout::NONE };
+        let (mut normalised, mut inverse) = (vec![0f32; TOKENS * HIDDEN], vec![0f32; TOKENS]);
+        let (mut output, mut again) = (normalised.clone(), normalised.clone());
+        forward(norm, &case.input, add, &mut normalised, &mut inverse, &mut output);
+        output_again(norm, &normalised, &mut again);
+        for (a, b) in output.iter().zip(&again) {
+            assert!((a - b).abs() < 1e-6);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The two ways in which an operation is spread over the cores.
+
+use rayon::prelude::*;
+
+/// Rows that one task of a row-wise operation takes. Fixed, so that partial sums do not depend on the
+/// number of threads.
+pub(crate) const ROWS_PER_TASK: usize = 32;
+
+/// Elements that one task of an element-wise operation takes.
+pub(crate) const ELEMENTS_PER_TASK: usize = 1 << 14;
+
+/// A pointer that tasks share when they write disjoint parts that no slice split can express (the
+/// columns of one head).
+#[derive(Clone, Copy)]
+pub(crate) struct SharedMut(pub(crate) *mut f32);
+
+// SAFETY: whoever dereferences it promises that tasks write disjoint elements.
+unsafe impl Send for SharedMut {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMut {}
+
+impl SharedMut {
+    /// The pointer; a method, so that closures capture the whole (`Send`) struct and not its field.
+    pub(crate) fn pointer(self) -> *mut f32 {
+        self.0
+    }
+}
+
+/// Sums `partials [tasks, columns]` over tasks, in order, into `total [columns]`.
+pub(crate) fn add_partials(partials: &[f32], total: &mut [f32]) {
+    for partial in partials.chunks_exact(total.len()) {
+        for (sum, value) in total.iter_mut().zip(partial) {
+            *sum += value;
+        }
+    }
+}
+
+/// Adds the column sums of `matrix [rows, columns]` to `total [columns]`: a bias' gradient.
+pub fn add_column_sums(matrix: &[f32], total: &mut [f32]) {
+    let columns = total.len();
+    assert_eq!(matrix.len() % columns, 0);
+    let tasks = matrix.len().div_ceil(columns * ROWS_PER_TASK);
+    let mut partials = vec![0f32; tasks * columns];
+    partials.par_chunks_exact_mut(columns).zip(matrix.par_chunks(columns * ROWS_PER_TASK)).for_each(
+        |(partial, rows)| {
+            for row in rows.chunks_exact(columns) {
+                for (sum, value) in partial.iter_mut().zip(row) {
+                    *sum += value;
+                }
+            }
+        },
+    );
+    add_partials(&partials, total);
+}
