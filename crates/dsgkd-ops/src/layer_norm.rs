@@ -184,8 +184,12 @@ fn backward_row(
     partial: &mut [f32],
 ) {
     let hidden = weight.len();
+    // Slices of one known length let the loops below go without bounds checks.
+    let (d_output, normalised) = (&d_output[..hidden], &normalised[..hidden]);
+    let (d_residual, d_input) = (&mut d_residual[..hidden], &mut d_input[..hidden]);
     let (d_weight, rest) = partial.split_at_mut(hidden);
     let (d_bias, d_input_bias) = rest.split_at_mut(hidden);
+    let d_input_bias = &mut d_input_bias[..hidden];
     for i in 0..hidden {
         d_weight[i] += d_output[i] * normalised[i];
         d_bias[i] += d_output[i];
@@ -196,16 +200,14 @@ fn backward_row(
     for i in 0..hidden {
         d_residual[i] = (d_residual[i] - mean - normalised[i] * projection) * inverse_deviation;
     }
+    d_input.copy_from_slice(d_residual);
     if dropout.is_active() {
-        for i in 0..hidden {
-            d_input[i] = d_residual[i] * dropout.factor(i);
-            d_input_bias[i] += d_input[i];
+        for (index, value) in d_input.iter_mut().enumerate() {
+            *value *= dropout.factor(index);
         }
-    } else {
-        for i in 0..hidden {
-            d_input[i] = d_residual[i];
-            d_input_bias[i] += d_input[i];
-        }
+    }
+    for (sum, value) in d_input_bias.iter_mut().zip(d_input.iter()) {
+        *sum += value;
     }
 }
 

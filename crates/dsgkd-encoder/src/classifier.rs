@@ -1,0 +1,116 @@
+//! Classification heads: dense layers and a linear layer on each note's first token.
+
+use crate::architecture::Architecture;
+use crate::encoder::{DropoutSeed, FIRST_HEAD_SITE};
+use crate::family::ClassifierDesign;
+use crate::layout::{DenseSlots, Group, Layout, site_dropout};
+use dsgkd_ops::activation::{self, Activation};
+use dsgkd_ops::{Dropout, linear};
+
+/// A head's places in the arena.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ClassifierSlots {
+    dense: Vec<(DenseSlots, Activation, bool)>,
+    output: DenseSlots,
+    pub(crate) classes: usize,
+}
+
+/// Buffers of a head's forward and backward pass; B is the number of notes.
+#[derive(Default)]
+pub struct ClassifierActivations {
+    /// Scores before the softmax, `[B, classes]`; the caller turns them into their gradient before the backward.
+    pub logits: Vec<f32>,
+    inputs: Vec<Vec<f32>>,         // of every layer, after dropout, [B, h]
+    preactivations: Vec<Vec<f32>>, // of every dense layer, [B, h]
+}
+
+impl ClassifierSlots {
+    /// Appends the layers of the encoder's own group first: BERT's pooler belongs to the encoder.
+    pub(crate) fn new(
+        layout: &mut Layout,
+        design: &ClassifierDesign,
+        prefix: &str,
+        a: &Architecture,
+        classes: usize,
+    ) -> ClassifierSlots {
+        let h = a.hidden_size;
+        let dense = design
+            .dense
+            .iter()
+            .map(|dense| {
+                let in_encoder = dense.name.starts_with(prefix) && dense.name[prefix.len()..].starts_with('.');
+                let group = if in_encoder { Group::Encoder } else { Group::Head };
+                let slots = DenseSlots::dense(layout, &dense.name, [h, h], group, true);
+                (slots, dense.activation, dense.dropout)
+            })
+            .collect();
+        let output = DenseSlots::dense(layout, &design.output, [classes, h], Group::Head, true);
+        ClassifierSlots { dense, output, classes }
+    }
+
+    /// `logits` from the first tokens' hidden states `first [B, h]`.
+    pub(crate) fn forward(
+        &self,
+        values: &[f32],
+        first: Vec<f32>,
+        notes: usize,
+        probability: f32,
+        seed: Option<DropoutSeed>,
+        act: &mut ClassifierActivations,
+    ) {
+        let dropout = |layer: usize| site_dropout(probability, seed, FIRST_HEAD_SITE + layer);
+        act.inputs.clear();
+        act.preactivations.clear();
+        let mut state = first; // [B, h]
+        let h = state.len() / notes;
+        for (layer, (slots, function, drops)) in self.dense.iter().enumerate() {
+            if *drops {
+                dropout(layer).apply(&mut state, h);
+            }
+            let mut preactivation = vec![0f32; state.len()];
+            let mut output = vec![0f32; state.len()];
+            linear::forward(&state, &values[slots.weight.clone()], &mut preactivation, notes);
+            activation::bias_forward(*function, &mut preactivation, &values[slots.bias.clone()], &mut output);
+            act.inputs.push(std::mem::replace(&mut state, output));
+            act.preactivations.push(preactivation);
+        }
+        dropout(self.dense.len()).apply(&mut state, h);
+        act.logits.resize(notes * self.classes, 0.0);
+        linear::forward(&state, &values[self.output.weight.clone()], &mut act.logits, notes);
+        linear::add_bias(&mut act.logits, &values[self.output.bias.clone()]);
+        act.inputs.push(state);
+    }
+
+    /// From `act.logits`, now the gradient of the logits, adds to `gradients` and returns the gradient of the first
+    /// tokens' hidden states, `[B, h]`.
+    pub(crate) fn backward(
+        &self,
+        values: &[f32],
+        notes: usize,
+        probability: f32,
+        seed: Option<DropoutSeed>,
+        act: &mut ClassifierActivations,
+        gradients: &mut [f32],
+    ) -> Vec<f32> {
+        let dropout = |layer: usize, drops: bool| {
+            if drops { site_dropout(probability, seed, FIRST_HEAD_SITE + layer) } else { Dropout::NONE }
+        };
+        let last = &act.inputs[self.dense.len()];
+        let h = last.len() / notes;
+        linear::backward_weight(&act.logits, last, &mut gradients[self.output.weight.clone()], notes);
+        linear::backward_bias(&act.logits, &mut gradients[self.output.bias.clone()]);
+        let mut gradient = vec![0f32; last.len()]; // [B, h]
+        linear::backward_input(&act.logits, &values[self.output.weight.clone()], &mut gradient, notes, false);
+        dropout(self.dense.len(), true).apply(&mut gradient, h);
+        for (layer, (slots, function, drops)) in self.dense.iter().enumerate().rev() {
+            let preactivation = &mut act.preactivations[layer];
+            activation::bias_backward(*function, preactivation, &mut gradient, &mut gradients[slots.bias.clone()]);
+            linear::backward_weight(&gradient, &act.inputs[layer], &mut gradients[slots.weight.clone()], notes);
+            let mut d_input = vec![0f32; gradient.len()];
+            linear::backward_input(&gradient, &values[slots.weight.clone()], &mut d_input, notes, false);
+            dropout(layer, *drops).apply(&mut d_input, h);
+            gradient = d_input;
+        }
+        gradient
+    }
+}

@@ -1,0 +1,160 @@
+//! Gradients of the whole encoder and its heads against finite differences, on fresh small models of every family.
+
+use dsgkd_encoder::classifier::ClassifierActivations;
+use dsgkd_encoder::mlm::MlmActivations;
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Heads, Model, PooledGradients};
+use dsgkd_ops::loss::cross_entropy;
+use dsgkd_ops::spans::Span;
+use serde_json::json;
+
+fn model(model_type: &str, reference: bool) -> Model {
+    let mut config = json!({
+        "model_type": model_type, "vocab_size": 31, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 24, "max_position_embeddings": 20, "type_vocab_size": 2, "initializer_range": 0.3,
+        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-6,
+    });
+    match model_type {
+        "electra" => config["embedding_size"] = json!(12),
+        "roberta" => config["hidden_act"] = json!("gelu_new"),
+        "distilbert" => {
+            for (key, value) in [("dim", 16), ("n_layers", 2), ("n_heads", 2), ("hidden_dim", 24)] {
+                config[key] = json!(value);
+            }
+        }
+        _ => {}
+    }
+    let heads = Heads { classes: ["a", "b", "c"].map(String::from).to_vec(), reference, mlm: true, ..Heads::default() };
+    let mut model = Model::fresh(config, &heads, 3).expect("a sound config");
+    // Biases that are zero would hide a forgotten one.
+    for (index, value) in model.values.iter_mut().enumerate() {
+        *value += ((index * 7919) % 101) as f32 / 1000.0 - 0.05;
+    }
+    model
+}
+
+struct Case {
+    batch: Batch,
+    spans: Vec<Span>,
+    masked: Vec<usize>,
+}
+
+fn case() -> Case {
+    let notes: [&[u32]; 3] = [&[2, 5, 9, 11, 3], &[2, 3], &[2, 7, 7, 30, 21, 8, 3]];
+    Case {
+        batch: Batch::pack(notes),
+        spans: vec![
+            Span { note: 0, start: 1, end: 3 },
+            Span { note: 2, start: 2, end: 3 },
+            Span { note: 2, start: 3, end: 6 },
+        ],
+        masked: vec![2, 8, 10],
+    }
+}
+
+/// A loss that every output takes part in, and its gradient over all parameters.
+fn loss(model: &Model, case: &Case, dropout: Option<u64>, gradients: Option<&mut [f32]>) -> f64 {
+    let options =
+        ForwardOptions { dropout, for_backward: true, spans: &case.spans, rows_after_dropout: true, layers: None };
+    let (mut act, mut head, mut mlm) =
+        (Activations::default(), ClassifierActivations::default(), MlmActivations::default());
+    model.forward(&case.batch, &options, &mut act);
+    let notes = [0, 2];
+    model.classify(&case.batch, &notes, dropout, &act, &mut head);
+    model.predict_masked(&case.masked, &act, &mut mlm);
+    let mut total = cross_entropy(&mut head.logits, &[2, 0], 3, &[]);
+    total += cross_entropy(&mut mlm.logits, &[4, 1, 30], 31, &[]);
+    // Half the squared distance of every pooled value from a number of its own.
+    let mut pooled = PooledGradients::default();
+    let mut squares = |values: &Vec<Vec<f32>>, scale: f32| -> Vec<Vec<f32>> {
+        let gradient = values.iter().enumerate().map(|(level, values)| {
+            values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| {
+                    let difference = value - ((index * 31 + level) % 7) as f32 / 7.0;
+                    total += f64::from(scale * difference * difference) / 2.0;
+                    scale * difference
+                })
+                .collect()
+        });
+        gradient.collect()
+    };
+    pooled.hidden = squares(&act.pooled_hidden, 0.02);
+    pooled.rows = squares(&act.pooled_rows, 0.3);
+    if let Some(gradients) = gradients {
+        model.clear_gradient(&case.batch, &mut act);
+        model.classify_backward(&case.batch, &notes, dropout, &mut act, &mut head, gradients);
+        model.predict_masked_backward(&case.masked, &mut act, &mut mlm, gradients);
+        model.backward(&case.batch, &options, &pooled, &mut act, gradients);
+    }
+    total
+}
+
+#[test]
+fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
+    for (model_type, reference) in
+        [("bert", false), ("bert", true), ("roberta", false), ("distilbert", false), ("electra", false)]
+    {
+        for dropout in [None, Some(77)] {
+            let mut model = model(model_type, reference);
+            let case = case();
+            let mut gradients = vec![0f32; model.values.len()];
+            loss(&model, &case, dropout, Some(&mut gradients));
+            for spec in model.layout().tensors().to_vec() {
+                let norm: f32 = gradients[spec.range.clone()].iter().map(|g| g * g).sum::<f32>().sqrt();
+                // A key's bias moves all scores of a row alike, which softmax does not see.
+                let is_key_bias = spec.name.contains("key.bias") || spec.name.contains("k_lin.bias");
+                assert!(norm > 0.0 || is_key_bias, "{model_type}: {} has no gradient", spec.name);
+                // Along the gradient, the loss rises by its norm.
+                if is_key_bias || norm < 1e-4 {
+                    continue;
+                }
+                let kept = model.values[spec.range.clone()].to_vec();
+                let mut at = |step: f32| {
+                    for (offset, index) in spec.range.clone().enumerate() {
+                        model.values[index] = kept[offset] + step * gradients[index] / norm;
+                    }
+                    loss(&model, &case, dropout, None)
+                };
+                let step = 4e-3;
+                let difference = (at(step) - at(-step)) / f64::from(2.0 * step);
+                at(0.0);
+                let error = (difference - f64::from(norm)).abs() / f64::from(norm);
+                let close = error < 2e-2 || (difference - f64::from(norm)).abs() < 2e-3;
+                assert!(close, "{model_type}, {}: {difference} along the gradient, whose norm is {norm}", spec.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_packed_batch_gives_what_each_note_gives_alone() {
+    let model = model("bert", false);
+    let case = case();
+    let options = ForwardOptions { spans: &case.spans, ..ForwardOptions::default() };
+    let (mut act, mut head) = (Activations::default(), ClassifierActivations::default());
+    model.forward(&case.batch, &options, &mut act);
+    model.classify(&case.batch, &[0, 1, 2], None, &act, &mut head);
+    for note in 0..3 {
+        let range = case.batch.cu_seqlens[note] as usize..case.batch.cu_seqlens[note + 1] as usize;
+        let alone = Batch::pack([&case.batch.input_ids[range]]);
+        let (mut single, mut single_head) = (Activations::default(), ClassifierActivations::default());
+        model.forward(&alone, &ForwardOptions::default(), &mut single);
+        model.classify(&alone, &[0], None, &single, &mut single_head);
+        for class in 0..3 {
+            assert!((head.logits[note * 3 + class] - single_head.logits[class]).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn gradients_are_added_so_that_batches_accumulate() {
+    let (model, case) = (model("electra", false), case());
+    let (mut once, mut twice) = (vec![0f32; model.values.len()], vec![0f32; model.values.len()]);
+    loss(&model, &case, Some(5), Some(&mut once));
+    loss(&model, &case, Some(5), Some(&mut twice));
+    loss(&model, &case, Some(5), Some(&mut twice));
+    for (once, twice) in once.iter().zip(&twice) {
+        assert!((2.0 * once - twice).abs() < 1e-5 * (1.0 + once.abs()));
+    }
+}
