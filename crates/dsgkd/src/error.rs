@@ -40,3 +40,12 @@ impl Error {
         move |source| Error::Io { path, action, source }
     }
 }
+
+impl From<dsgkd_encoder::Error> for Error {
+    fn from(error: dsgkd_encoder::Error) -> Error {
+        match error {
+            dsgkd_encoder::Error::Io { path, action, source } => Error::Io { path, action, source },
+            folder @ dsgkd_encoder::Error::Folder { .. } => Error::Model(folder.to_string()),
+        }
+    }
+}

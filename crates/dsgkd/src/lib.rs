@@ -7,7 +7,10 @@
 
 pub mod config;
 pub mod data;
+pub mod distill;
 pub mod error;
 pub mod eval;
+pub mod infer;
 pub mod run;
 pub mod text;
+pub mod train;

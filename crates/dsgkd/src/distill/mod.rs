@@ -1,0 +1,71 @@
+//! Distillation of frozen domain teachers into the student at the aligned terms (DSG-KD, arXiv 2409.14904, steps 2, 3).
+//!
+//! [`maps`] pairs the models' layers and heads, [`rows`] brings attention rows of two tokenizers into one space,
+//! [`teacher`] computes and keeps what a frozen teacher says of a note, and [`losses`] compares.
+
+pub mod losses;
+pub mod maps;
+pub mod rows;
+pub mod teacher;
+
+use dsgkd_ops::spans::Span;
+
+/// Positions of one term or word in both models' inputs, half-open; position 0 is the first special token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpanPair {
+    /// In the student's tokens.
+    pub student: (u32, u32),
+    /// In the teacher's tokens.
+    pub teacher: (u32, u32),
+}
+
+/// One note as one teacher sees it, aligned with the student's tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TeacherView {
+    /// The teacher's token ids, truncated.
+    pub input_ids: Vec<u32>,
+    /// The terms that both models have.
+    pub terms: Vec<SpanPair>,
+    /// All words that both models have: the columns of aligned attention rows.
+    pub words: Vec<SpanPair>,
+}
+
+/// A note made ready for training.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Example {
+    /// The student's token ids, truncated.
+    pub input_ids: Vec<u32>,
+    /// The class, or `None` for a note that only distils.
+    pub label: Option<u32>,
+    /// One view a teacher.
+    pub views: Vec<TeacherView>,
+}
+
+/// The student's spans of a batch in the order of its notes, and which of them each teacher compares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BatchSpans {
+    /// For the student's forward pass.
+    pub spans: Vec<Span>,
+    /// Teacher by teacher, note by note: where the note's terms stand in `spans`.
+    pub of_teacher: Vec<Vec<std::ops::Range<usize>>>,
+}
+
+impl BatchSpans {
+    /// Lists the terms of all views of all notes.
+    pub fn new(examples: &[&Example], teachers: usize) -> BatchSpans {
+        let mut batch = BatchSpans { spans: vec![], of_teacher: vec![vec![]; teachers] };
+        for (note, example) in examples.iter().enumerate() {
+            for (teacher, ranges) in batch.of_teacher.iter_mut().enumerate() {
+                let first = batch.spans.len();
+                let terms = example.views.get(teacher).map_or(&[][..], |view| &view.terms);
+                batch.spans.extend(terms.iter().map(|term| Span {
+                    note: note as u32,
+                    start: term.student.0,
+                    end: term.student.1,
+                }));
+                ranges.push(first..batch.spans.len());
+            }
+        }
+        batch
+    }
+}

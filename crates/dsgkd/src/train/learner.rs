@@ -1,0 +1,171 @@
+//! One training step: batch in, losses and new weights out.
+
+use crate::distill::losses::{StudentSide, Weights, compare};
+use crate::distill::teacher::{Teacher, TeacherCache};
+use crate::distill::{BatchSpans, Example};
+use dsgkd_encoder::classifier::ClassifierActivations;
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Group, Model, PooledGradients};
+use dsgkd_ops::adamw::{self, AdamW};
+use dsgkd_ops::loss::cross_entropy;
+use serde::{Deserialize, Serialize};
+
+/// What stays the same from step to step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSettings {
+    /// Weight of the hidden-state loss.
+    pub alpha: f64,
+    /// Weight of the attention loss.
+    pub beta: f64,
+    /// Take the student's attention rows after dropout.
+    pub attention_after_dropout: bool,
+    /// Columns of positional attention rows.
+    pub max_length: usize,
+    /// Weight of each class in the cross-entropy; empty: all 1.
+    pub class_weights: Vec<f32>,
+    /// AdamW's decays and epsilon, and weight decay.
+    pub betas: (f64, f64),
+    /// See [`AdamW`].
+    pub epsilon: f64,
+    /// See [`AdamW`].
+    pub weight_decay: f64,
+    /// Gradient norms are cut to this; 0: never.
+    pub max_grad_norm: f64,
+}
+
+/// The losses of one step, unweighted, and their sum as it is minimised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepLosses {
+    /// `alpha * hidden + beta * attention + prediction`, hidden and attention being means over the teachers.
+    pub total: f64,
+    /// Mean squared error of hidden states.
+    pub hidden: f64,
+    /// Mean squared error of attention rows.
+    pub attention: f64,
+    /// Cross-entropy.
+    pub prediction: f64,
+}
+
+/// A student in training: parameters, gradients and moments in arenas of one layout, and buffers.
+pub struct Learner {
+    /// The student.
+    pub student: Model,
+    /// The frozen teachers.
+    pub teachers: Vec<Teacher>,
+    /// What each teacher said so far.
+    pub caches: Vec<TeacherCache>,
+    /// Number of optimiser steps done.
+    pub step: u64,
+    /// First moments, in the student's layout.
+    pub exp_avg: Vec<f32>,
+    /// Second moments, in the student's layout.
+    pub exp_avg_sq: Vec<f32>,
+    /// Sums of gradients since the last update, in the student's layout.
+    pub gradients: Vec<f32>,
+    settings: StepSettings,
+    activations: Activations,
+    head: ClassifierActivations,
+}
+
+impl Learner {
+    /// A learner at step 0.
+    pub fn new(student: Model, teachers: Vec<Teacher>, caches: Vec<TeacherCache>, settings: StepSettings) -> Learner {
+        let zeros = || vec![0f32; student.values.len()];
+        Learner {
+            exp_avg: zeros(),
+            exp_avg_sq: zeros(),
+            gradients: zeros(),
+            student,
+            teachers,
+            caches,
+            step: 0,
+            settings,
+            activations: Activations::default(),
+            head: ClassifierActivations::default(),
+        }
+    }
+
+    /// Forward and backward of one batch: adds to the gradients. `indices` are the notes' places in the whole training
+    /// set, by which the teachers' answers are remembered; `dropout_seed` `None` drops nothing.
+    pub fn accumulate(&mut self, examples: &[&Example], indices: &[usize], dropout_seed: Option<u64>) -> StepLosses {
+        let batch = Batch::pack(examples.iter().map(|example| &example.input_ids[..]));
+        let spans = BatchSpans::new(examples, self.teachers.len());
+        let options = ForwardOptions {
+            dropout: dropout_seed,
+            for_backward: true,
+            spans: &spans.spans,
+            rows_after_dropout: self.settings.attention_after_dropout,
+            layers: None,
+        };
+        self.student.forward(&batch, &options, &mut self.activations);
+        let mut losses = StepLosses::default();
+        let mut pooled = PooledGradients::default();
+
+        // The teachers: hidden states and attention rows at the aligned terms.
+        let shares: f64 = self.teachers.iter().map(|teacher| teacher.weight).sum();
+        for (number, teacher) in self.teachers.iter_mut().enumerate() {
+            let features = self.caches[number].features(teacher, number, indices, examples);
+            let share = teacher.weight / shares;
+            let student = StudentSide {
+                model: &self.student,
+                batch: &batch,
+                spans: &spans,
+                activations: &self.activations,
+                examples,
+            };
+            let weights = Weights {
+                hidden: self.settings.alpha * share,
+                attention: self.settings.beta * share,
+                max_length: self.settings.max_length,
+            };
+            let of_teacher = compare(student, teacher, number, &features, weights, &mut pooled, &mut self.gradients);
+            losses.hidden += share * of_teacher.hidden;
+            losses.attention += share * of_teacher.attention;
+        }
+
+        // The labels: only notes that have one go through the head.
+        self.student.clear_gradient(&batch, &mut self.activations);
+        let labelled: Vec<usize> = (0..examples.len()).filter(|note| examples[*note].label.is_some()).collect();
+        if !labelled.is_empty() {
+            let labels: Vec<u32> = examples.iter().filter_map(|example| example.label).collect();
+            let classes = self.student.classes.len();
+            let (act, head) = (&mut self.activations, &mut self.head);
+            self.student.classify(&batch, &labelled, dropout_seed, act, head);
+            losses.prediction = cross_entropy(&mut head.logits, &labels, classes, &self.settings.class_weights);
+            self.student.classify_backward(&batch, &labelled, dropout_seed, act, head, &mut self.gradients);
+        }
+        self.student.backward(&batch, &options, &pooled, &mut self.activations, &mut self.gradients);
+        losses.total = self.settings.alpha * losses.hidden + self.settings.beta * losses.attention + losses.prediction;
+        losses
+    }
+
+    /// Clips the mean gradient of `batches` batches, moves the weights by AdamW with `learning_rates` (encoder, heads), and
+    /// clears the gradients. Returns the norm before clipping.
+    pub fn update(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
+        let mean = 1.0 / batches as f64;
+        let norm = adamw::sum_of_squares(&self.gradients).sqrt() * mean;
+        let limit = self.settings.max_grad_norm;
+        let clip = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        self.step += 1;
+        for (group, learning_rate) in [(Group::Encoder, learning_rates.0), (Group::Head, learning_rates.1)] {
+            let range = self.student.layout().group(group);
+            let settings = AdamW {
+                learning_rate,
+                beta1: self.settings.betas.0,
+                beta2: self.settings.betas.1,
+                epsilon: self.settings.epsilon,
+                weight_decay: self.settings.weight_decay,
+                gradient_scale: mean * clip,
+                step: self.step,
+            };
+            adamw::step(
+                settings,
+                &mut self.student.values[range.clone()],
+                &self.gradients[range.clone()],
+                &mut self.exp_avg[range.clone()],
+                &mut self.exp_avg_sq[range],
+            );
+        }
+        adamw::clear(&mut self.gradients);
+        norm
+    }
+}

@@ -1,0 +1,4 @@
+//! Training: [`learner`] is one step, [`schedule`] the learning rate over the steps.
+
+pub mod learner;
+pub mod schedule;
