@@ -11,6 +11,8 @@ pub mod distill;
 pub mod error;
 pub mod eval;
 pub mod infer;
+pub mod pretrain;
+pub mod random;
 pub mod run;
 pub mod text;
 pub mod train;

@@ -1,0 +1,159 @@
+//! The keys of a pretraining file (`dsgkd pretrain`).
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Masked-language-model training, from a folder or from scratch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PretrainConfig {
+    /// The folder that the model is written to.
+    pub output_dir: PathBuf,
+    /// Threads to compute with; 0 means all cores.
+    pub threads: usize,
+    /// Seed of weights, order and masks.
+    pub seed: u64,
+    /// A Hugging Face folder to continue from; empty: from scratch, with `[vocabulary]` and `[architecture]`.
+    pub model: PathBuf,
+    /// The text.
+    pub corpus: Vec<CorpusConfig>,
+    /// The vocabulary of a model from scratch.
+    pub vocabulary: VocabularyConfig,
+    /// The sizes of a model from scratch, as in a BERT's `config.json`.
+    pub architecture: ArchitectureConfig,
+    /// The training itself.
+    pub train: PretrainTrainConfig,
+}
+
+impl Default for PretrainConfig {
+    fn default() -> Self {
+        PretrainConfig {
+            output_dir: PathBuf::new(),
+            threads: 0,
+            seed: 1,
+            model: PathBuf::new(),
+            corpus: vec![],
+            vocabulary: VocabularyConfig::default(),
+            architecture: ArchitectureConfig::default(),
+            train: PretrainTrainConfig::default(),
+        }
+    }
+}
+
+/// `[[corpus]]`: files of one form.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CorpusConfig {
+    /// The files: text with one document a line, or tables (CSV, TSV, JSONL, Parquet, XLSX); `.gz` too.
+    pub files: Vec<PathBuf>,
+    /// Columns of a table that hold text; empty: the files are plain text.
+    pub columns: Vec<String>,
+    /// As `data.format`.
+    pub format: String,
+    /// As `data.encoding`.
+    pub encoding: String,
+    /// As `data.separator`.
+    pub separator: String,
+    /// Documents to take at most, from the beginning; 0: all.
+    pub max_documents: usize,
+}
+
+/// `[vocabulary]`: a WordPiece vocabulary trained on the corpus.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VocabularyConfig {
+    /// Number of pieces, special tokens included.
+    pub size: usize,
+    /// Lower-case the text (accents stay, so that Hangul is not taken apart).
+    pub lowercase: bool,
+    /// Single characters to keep at most; rarer ones become `[UNK]`.
+    pub limit_alphabet: usize,
+    /// Pieces rarer than this are not learned.
+    pub min_frequency: u64,
+}
+
+impl Default for VocabularyConfig {
+    fn default() -> Self {
+        VocabularyConfig { size: 8000, lowercase: true, limit_alphabet: 2000, min_frequency: 3 }
+    }
+}
+
+/// `[architecture]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchitectureConfig {
+    /// Width of a hidden state.
+    pub hidden_size: usize,
+    /// Number of layers.
+    pub num_hidden_layers: usize,
+    /// Attention heads of a layer.
+    pub num_attention_heads: usize,
+    /// Width of the feed-forward part.
+    pub intermediate_size: usize,
+    /// The longest note in tokens.
+    pub max_position_embeddings: usize,
+}
+
+impl Default for ArchitectureConfig {
+    fn default() -> Self {
+        ArchitectureConfig {
+            hidden_size: 192,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            intermediate_size: 768,
+            max_position_embeddings: 256,
+        }
+    }
+}
+
+/// `[train]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PretrainTrainConfig {
+    /// Tokens of one text at most; longer documents are cut into several texts.
+    pub max_length: usize,
+    /// Tokens of a batch at most.
+    pub batch_tokens: usize,
+    /// Passes over the corpus.
+    pub num_train_epochs: f64,
+    /// Optimiser steps at most; 0: as many as the epochs take.
+    pub max_steps: u64,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Share of all steps in which the learning rate rises linearly.
+    pub warmup_ratio: f64,
+    /// AdamW's decoupled weight decay.
+    pub weight_decay: f64,
+    /// The gradient's norm is cut to this.
+    pub max_grad_norm: f64,
+    /// Share of tokens to predict.
+    pub mlm_probability: f64,
+    /// Dropout of hidden states and attention in training.
+    pub dropout: f64,
+    /// One in this many documents is held out to measure on.
+    pub held_out_every: usize,
+    /// Steps between measurements on the held-out documents.
+    pub eval_steps: u64,
+    /// Steps between checkpoints to resume from.
+    pub save_steps: u64,
+}
+
+impl Default for PretrainTrainConfig {
+    fn default() -> Self {
+        PretrainTrainConfig {
+            max_length: 128,
+            batch_tokens: 4096,
+            num_train_epochs: 1.0,
+            max_steps: 0,
+            learning_rate: 1e-3,
+            warmup_ratio: 0.06,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+            mlm_probability: 0.15,
+            dropout: 0.0,
+            held_out_every: 200,
+            eval_steps: 500,
+            save_steps: 500,
+        }
+    }
+}
