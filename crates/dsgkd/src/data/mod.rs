@@ -1,1 +1,43 @@
-//! (under construction)
+//! Files in, notes and splits out: pure data, no models.
+//!
+//! `files -> records -> notes -> splits`, one pass, each step a file of this folder:
+//!
+//! - `encoding` turns bytes of any WHATWG encoding, gzipped or not, into UTF-8 as they stream by;
+//! - [`Records`] reads CSV, TSV, JSONL, Parquet and XLSX into [`Record`]s of text cells;
+//! - [`NoteMapper`] makes a [`Note`] of a record (a column or a [`Template`], label, group, id);
+//! - [`read_notes`] does so for all files of an experiment, [`make_splits`] divides them;
+//! - [`TableWriter`] writes records back with new columns beside them.
+//!
+//! A bad row is a value ([`BadRow`]) that names file, line and column and never quotes a cell: the text
+//! of a note is somebody's health.
+
+mod bad_row;
+mod columns;
+mod delimited;
+mod encoding;
+mod format;
+mod hash;
+mod jsonl;
+mod mapper;
+mod notes;
+mod parquet;
+mod random;
+mod reader;
+mod split;
+mod template;
+mod units;
+mod write;
+mod write_parquet;
+mod xlsx;
+mod zip_guard;
+
+pub use bad_row::{BadRow, BadRows, Reason, RowError};
+pub use format::{Format, ReadOptions};
+pub use hash::file_sha256;
+pub use mapper::NoteMapper;
+pub use notes::{Note, Notes, read_notes};
+pub use random::SplitMix64;
+pub use reader::{Record, Records};
+pub use split::{Splits, make_splits};
+pub use template::Template;
+pub use write::{NewColumn, TableWriter, Value};

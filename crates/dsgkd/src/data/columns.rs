@@ -1,0 +1,126 @@
+//! Names of columns: cleaned, looked up, and the nearest one offered when a name is not there.
+
+use crate::error::{Error, Result};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Columns that a table may have; beyond it a file is no table of notes.
+pub(super) const MAX_COLUMNS: usize = 65_536;
+
+/// Names longer than this are cut in messages: without a header row the first note would stand there.
+const SHOWN_CHARACTERS: usize = 40;
+const SHOWN_NAMES: usize = 30;
+
+/// A column's name as a message shows it, cut to 40 characters and without control characters.
+pub(super) fn short(name: &str) -> String {
+    let mut shown: String = name.chars().take(SHOWN_CHARACTERS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if name.chars().nth(SHOWN_CHARACTERS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Header names without the whitespace and byte-order mark around them; a nameless column becomes `column_3` (from 1).
+///
+/// Errors when two columns have the same name, or when there are more than 65,536.
+pub(super) fn clean_header(file: &Path, names: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
+    let mut cleaned = Vec::new();
+    let mut seen = HashSet::new();
+    for (position, name) in names.into_iter().enumerate() {
+        if position == MAX_COLUMNS {
+            return Err(too_many_columns(file));
+        }
+        let mut name = name.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_string();
+        if name.is_empty() {
+            name = format!("column_{}", position + 1);
+        }
+        if !seen.insert(name.clone()) {
+            return Err(Error::Data(format!(
+                "{}: two columns are named \"{}\"; rename one of them",
+                file.display(),
+                short(&name)
+            )));
+        }
+        cleaned.push(name);
+    }
+    Ok(cleaned)
+}
+
+/// The error of a header with more columns than a table may have.
+pub(super) fn too_many_columns(file: &Path) -> Error {
+    Error::Data(format!("{}: the header has more than {MAX_COLUMNS} columns; is this a table?", file.display()))
+}
+
+/// Where `name` stands in `columns`; `key` is the option that names it (`data.text`).
+///
+/// The error names the nearest column and lists those present.
+pub(super) fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Result<usize> {
+    let name = name.trim();
+    if let Some(position) = columns.iter().position(|column| column == name) {
+        return Ok(position);
+    }
+    let mut message = format!("{}: {key} names column \"{}\", which is not there", file.display(), short(name));
+    if let Some(nearest) = nearest(name, columns.iter().map(String::as_str)) {
+        message.push_str(&format!("; did you mean \"{}\"?", short(nearest)));
+    }
+    let shown: Vec<String> = columns.iter().take(SHOWN_NAMES).map(|column| format!("\"{}\"", short(column))).collect();
+    message.push_str(&format!(" Columns: {}", shown.join(", ")));
+    if columns.len() > SHOWN_NAMES {
+        message.push_str(&format!(" and {} more", columns.len() - SHOWN_NAMES));
+    }
+    if let [only] = columns
+        && let Some(found) = [';', '\t', ',', '|'].into_iter().find(|&c| only.contains(c))
+    {
+        message.push_str(&format!(". The one name holds {found:?}: set data.separator to it"));
+    }
+    Err(Error::Data(message))
+}
+
+/// The candidate most like `name`, if any is like it at all.
+pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        // A name of thousands of characters is never a near miss, and comparing costs the product of both lengths.
+        .filter(|candidate| candidate.len() <= 200 && lower.len() <= 200)
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(score, _)| *score >= 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn header_names_are_cleaned_and_must_differ() {
+        let file = Path::new("a.csv");
+        let cleaned = clean_header(file, names(&["\u{feff} Age ", "", "Sex"])).unwrap();
+        assert_eq!(cleaned, ["Age", "column_2", "Sex"]);
+        let error = clean_header(file, names(&["Age", " Age"])).unwrap_err().to_string();
+        assert_eq!(error, "a.csv: two columns are named \"Age\"; rename one of them");
+    }
+
+    #[test]
+    fn a_missing_column_names_the_nearest_and_lists_all() {
+        let error = find_column(Path::new("a.csv"), &names(&["Age", "Chief_complain"]), "chief_complaint", "data.text");
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "a.csv: data.text names column \"chief_complaint\", which is not there; did you mean \"Chief_complain\"? \
+             Columns: \"Age\", \"Chief_complain\""
+        );
+        let error = find_column(Path::new("a.csv"), &names(&["Age;Sex"]), "Sex", "data.text").unwrap_err().to_string();
+        assert!(error.ends_with("set data.separator to it"), "{error}");
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(short(&"x".repeat(50)).chars().count(), SHOWN_CHARACTERS + 1);
+    }
+}

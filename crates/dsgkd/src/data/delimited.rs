@@ -1,0 +1,246 @@
+//! CSV and TSV, as RFC 4180 has them, with any separator and any line ending.
+//!
+//! A reader of our own because the usual ones take a quote that never closes as one huge last cell and so lose half a file in
+//! silence; here it is a bad row with the line it starts in.
+
+use super::bad_row::{BadRow, Reason, RowError};
+use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
+use super::encoding::{Utf8Source, encoding_advice, looks_like_utf16, read_error};
+use super::reader::Record;
+use crate::error::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of one row, beyond which it is skipped as bad: what follows a lost quote is not taken into memory for ever.
+const MAX_ROW_BYTES: usize = 64 << 20;
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    RowStart,
+    FieldStart,
+    Plain,
+    Quoted,
+    AfterQuote,
+}
+
+/// The rows of a delimited file.
+pub(super) struct DelimitedRows {
+    file: Arc<Path>,
+    source: Utf8Source,
+    separator: u8,
+    encoding: String,
+    columns: Vec<String>,
+    max_row_bytes: usize,
+    /// Line of the next byte, from 1.
+    line: u64,
+    /// The last byte was a carriage return, so that a line feed now ends nothing new.
+    after_return: bool,
+    /// The row's cells, one after the other.
+    text: Vec<u8>,
+    /// Where each cell ends in `text`.
+    ends: Vec<usize>,
+}
+
+/// What was read beside `text` and `ends`.
+struct RawRow {
+    line: u64,
+    cells: usize,
+    problem: Option<Reason>,
+}
+
+impl DelimitedRows {
+    pub(super) fn open(
+        file: Arc<Path>,
+        source: Utf8Source,
+        separator: u8,
+        encoding: &str,
+    ) -> Result<(Vec<String>, DelimitedRows)> {
+        let mut rows = DelimitedRows {
+            file,
+            source,
+            separator,
+            encoding: encoding.to_string(),
+            columns: vec![],
+            max_row_bytes: MAX_ROW_BYTES,
+            line: 1,
+            after_return: false,
+            text: vec![],
+            ends: vec![],
+        };
+        let columns = rows.read_header()?;
+        rows.columns = columns.clone();
+        Ok((columns, rows))
+    }
+
+    fn read_header(&mut self) -> Result<Vec<String>> {
+        let Some(row) = self.read_row(MAX_COLUMNS)? else {
+            return Err(Error::Data(format!(
+                "{}: is empty; it needs a header row with the names of the columns",
+                self.file.display()
+            )));
+        };
+        if looks_like_utf16(&self.encoding, &self.text) {
+            return Err(Error::Data(format!(
+                "{}: the header has zero bytes; if the file is UTF-16, set data.encoding to utf-16le or utf-16be",
+                self.file.display()
+            )));
+        }
+        if row.cells > MAX_COLUMNS {
+            return Err(too_many_columns(&self.file));
+        }
+        if let Some(reason) = row.problem {
+            return Err(self.bad(&row, None, reason, problem_advice(reason)).into());
+        }
+        let mut names = Vec::with_capacity(row.cells);
+        let mut start = 0;
+        for &end in &self.ends {
+            match std::str::from_utf8(&self.text[start..end]) {
+                Ok(name) => names.push(name.to_string()),
+                Err(_) => {
+                    return Err(self.bad(&row, None, Reason::Encoding, &encoding_advice(&self.encoding)).into());
+                }
+            }
+            start = end;
+        }
+        clean_header(&self.file, names)
+    }
+
+    /// The next record; `None` at the end.
+    pub(super) fn next_record(&mut self) -> Result<Option<Record>, RowError> {
+        let Some(row) = self.read_row(self.columns.len())? else {
+            return Ok(None);
+        };
+        if let Some(reason) = row.problem {
+            return Err(self.bad(&row, None, reason, problem_advice(reason)).into());
+        }
+        if row.cells != self.columns.len() {
+            let message = format!(
+                "has {} cells where the header has {} columns; put cells that hold the separator in quotes",
+                row.cells,
+                self.columns.len()
+            );
+            return Err(self.bad(&row, None, Reason::FieldCount, &message).into());
+        }
+        let mut fields = Vec::with_capacity(row.cells);
+        let mut start = 0;
+        for (position, &end) in self.ends.iter().enumerate() {
+            // Cell by cell: two malformed cells side by side could make up one valid character.
+            let Ok(cell) = std::str::from_utf8(&self.text[start..end]) else {
+                let column = self.columns.get(position).cloned();
+                return Err(self.bad(&row, column, Reason::Encoding, &encoding_advice(&self.encoding)).into());
+            };
+            fields.push(if cell.is_empty() { None } else { Some(cell.to_string()) });
+            start = end;
+        }
+        Ok(Some(Record { line: row.line, fields }))
+    }
+
+    /// Reads one row into `text` and `ends`, at most `keep` cells of it; blank lines are no rows.
+    fn read_row(&mut self, keep: usize) -> Result<Option<RawRow>> {
+        self.text.clear();
+        self.ends.clear();
+        let mut row = RawRow { line: self.line, cells: 0, problem: None };
+        let mut state = State::RowStart;
+        loop {
+            let chunk = self.source.fill_buf().map_err(|error| read_error(&self.file, error))?;
+            if chunk.is_empty() {
+                match state {
+                    State::RowStart => return Ok(None),
+                    State::Quoted => row.problem = Some(Reason::Quotes),
+                    _ => {}
+                }
+                end_cell(&mut row, &self.text, &mut self.ends, keep);
+                return Ok(Some(row));
+            }
+            let mut used = 0;
+            while used < chunk.len() {
+                // Runs of ordinary bytes are copied at once.
+                let rest = &chunk[used..];
+                let run = match state {
+                    State::Plain => {
+                        rest.iter().position(|&byte| byte == self.separator || byte == b'\n' || byte == b'\r')
+                    }
+                    State::Quoted => rest.iter().position(|&byte| byte == b'"' || byte == b'\n' || byte == b'\r'),
+                    _ => Some(0),
+                }
+                .unwrap_or(rest.len());
+                if run > 0 {
+                    store(&mut row, &mut self.text, &rest[..run], self.max_row_bytes, keep);
+                    self.after_return = false;
+                    used += run;
+                    continue;
+                }
+                let byte = rest[0];
+                let line_break = byte == b'\n' || byte == b'\r';
+                if line_break && !(byte == b'\n' && self.after_return) {
+                    self.line += 1;
+                }
+                self.after_return = byte == b'\r';
+                used += 1;
+                match (state, byte) {
+                    (State::RowStart, b'\n' | b'\r') => {
+                        // A blank line, or the line feed that belongs to the last row's carriage return.
+                        row.line = self.line;
+                    }
+                    (State::RowStart | State::FieldStart, b'"') => state = State::Quoted,
+                    (State::Quoted, b'"') => state = State::AfterQuote,
+                    (State::AfterQuote, b'"') => {
+                        store(&mut row, &mut self.text, b"\"", self.max_row_bytes, keep);
+                        state = State::Quoted;
+                    }
+                    (State::Quoted, _) => store(&mut row, &mut self.text, &[byte], self.max_row_bytes, keep),
+                    (_, b'\n' | b'\r') => {
+                        end_cell(&mut row, &self.text, &mut self.ends, keep);
+                        self.source.consume(used);
+                        return Ok(Some(row));
+                    }
+                    (_, byte) if byte == self.separator => {
+                        end_cell(&mut row, &self.text, &mut self.ends, keep);
+                        state = State::FieldStart;
+                    }
+                    (state_before, byte) => {
+                        if state_before == State::AfterQuote {
+                            row.problem.get_or_insert(Reason::Quotes);
+                        }
+                        store(&mut row, &mut self.text, &[byte], self.max_row_bytes, keep);
+                        state = State::Plain;
+                    }
+                }
+            }
+            self.source.consume(used);
+        }
+    }
+
+    fn bad(&self, row: &RawRow, column: Option<String>, reason: Reason, message: &str) -> BadRow {
+        BadRow { file: self.file.clone(), line: row.line, column, reason, message: message.to_string() }
+    }
+}
+
+fn store(row: &mut RawRow, text: &mut Vec<u8>, bytes: &[u8], limit: usize, keep: usize) {
+    if row.cells >= keep {
+        return;
+    }
+    if text.len() + bytes.len() > limit {
+        row.problem = Some(Reason::TooLong);
+    } else {
+        text.extend_from_slice(bytes);
+    }
+}
+
+fn end_cell(row: &mut RawRow, text: &[u8], ends: &mut Vec<usize>, keep: usize) {
+    if row.cells < keep {
+        ends.push(text.len());
+    }
+    row.cells += 1;
+}
+
+fn problem_advice(reason: Reason) -> &'static str {
+    match reason {
+        Reason::TooLong => "the row is longer than 64 MiB; look for a quote in it that is never closed",
+        _ => "a quote is not closed, or text follows a closing quote; write a quote inside a quoted cell twice (\"\")",
+    }
+}
+
+#[cfg(test)]
+#[path = "delimited_tests.rs"]
+mod tests;

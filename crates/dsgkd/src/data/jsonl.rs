@@ -1,0 +1,217 @@
+//! JSONL: one JSON object a line. The keys of the first object are the columns.
+
+use super::bad_row::{BadRow, Reason, RowError};
+use super::columns::{clean_header, short};
+use super::encoding::{Utf8Source, encoding_advice, read_error};
+use super::reader::Record;
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of one line, beyond which it is skipped as bad.
+const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// The rows of a JSONL file. A later record may lack keys of the first (they are missing cells) but may not have others: the
+/// table's columns are known after one record, so that rows can be written as they are read.
+pub(super) struct JsonlRows {
+    file: Arc<Path>,
+    source: Utf8Source,
+    encoding: String,
+    line: u64,
+    text: Vec<u8>,
+    positions: HashMap<String, usize>,
+    max_line_bytes: usize,
+    first: Option<Record>,
+}
+
+impl JsonlRows {
+    pub(super) fn open(file: Arc<Path>, source: Utf8Source, encoding: &str) -> Result<(Vec<String>, JsonlRows)> {
+        let mut rows = JsonlRows {
+            file,
+            source,
+            encoding: encoding.to_string(),
+            line: 0,
+            text: vec![],
+            positions: HashMap::new(),
+            max_line_bytes: MAX_LINE_BYTES,
+            first: None,
+        };
+        let Some(object) = rows.read_object()? else {
+            return Err(Error::Data(format!("{}: is empty; it needs one JSON object a line", rows.file.display())));
+        };
+        let columns = clean_header(&rows.file, object.keys().cloned())?;
+        if columns.is_empty() {
+            return Err(Error::Data(format!("{}: the first JSON object has no keys", rows.file.display())));
+        }
+        rows.positions = columns.iter().enumerate().map(|(position, name)| (name.clone(), position)).collect();
+        let fields = object.into_iter().map(|(_, value)| text_of(value)).collect();
+        rows.first = Some(Record { line: rows.line, fields });
+        Ok((columns, rows))
+    }
+
+    /// The next record; `None` at the end.
+    pub(super) fn next_record(&mut self) -> Result<Option<Record>, RowError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        let Some(object) = self.read_object()? else {
+            return Ok(None);
+        };
+        let mut fields = vec![None; self.positions.len()];
+        for (key, value) in object {
+            match self.positions.get(key.trim()) {
+                Some(&position) => fields[position] = text_of(value),
+                None => {
+                    let message = format!(
+                        "has the key \"{}\", which the first record does not have; give the first record every key \
+                         (null where it has no value)",
+                        short(&key)
+                    );
+                    return Err(self.bad(Reason::UnknownKey, message).into());
+                }
+            }
+        }
+        Ok(Some(Record { line: self.line, fields }))
+    }
+
+    fn read_object(&mut self) -> Result<Option<Map<String, Value>>, RowError> {
+        let whole = loop {
+            let (any, whole) = self.read_line()?;
+            if !any {
+                return Ok(None);
+            }
+            if !whole || !self.text.iter().all(u8::is_ascii_whitespace) {
+                break whole;
+            }
+        };
+        if !whole {
+            return Err(self.bad(Reason::TooLong, "the line is longer than 64 MiB".to_string()).into());
+        }
+        let Ok(text) = std::str::from_utf8(&self.text) else {
+            return Err(self.bad(Reason::Encoding, encoding_advice(&self.encoding)).into());
+        };
+        match serde_json::from_str(text) {
+            Ok(Value::Object(object)) => Ok(Some(object)),
+            Ok(Value::Array(_)) => {
+                let message = "is a JSON array; write one object a line, without brackets or commas around them";
+                Err(self.bad(Reason::Json, message.to_string()).into())
+            }
+            Ok(_) => Err(self.bad(Reason::Json, "is not a JSON object; write one object a line".to_string()).into()),
+            Err(error) => {
+                // The parser's own words could one day quote the line; its column cannot.
+                let message = format!("is not valid JSON at byte {}; write one object a line", error.column());
+                Err(self.bad(Reason::Json, message).into())
+            }
+        }
+    }
+
+    /// Reads one line into `text`: whether there was one, and whether all of it was kept.
+    fn read_line(&mut self) -> Result<(bool, bool)> {
+        self.text.clear();
+        let (mut any, mut whole) = (false, true);
+        loop {
+            let chunk = self.source.fill_buf().map_err(|error| read_error(&self.file, error))?;
+            if chunk.is_empty() {
+                self.line += u64::from(any);
+                return Ok((any, whole));
+            }
+            any = true;
+            let end = chunk.iter().position(|&byte| byte == b'\n');
+            let part = &chunk[..end.unwrap_or(chunk.len())];
+            if self.text.len() + part.len() > self.max_line_bytes {
+                whole = false;
+            } else {
+                self.text.extend_from_slice(part);
+            }
+            let used = part.len() + usize::from(end.is_some());
+            self.source.consume(used);
+            if end.is_some() {
+                self.line += 1;
+                return Ok((true, whole));
+            }
+        }
+    }
+
+    fn bad(&self, reason: Reason, message: String) -> BadRow {
+        BadRow { file: self.file.clone(), line: self.line, column: None, reason, message }
+    }
+}
+
+/// A value as a cell: null is missing, a list or object is its JSON text.
+fn text_of(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::{BufReader, Cursor};
+
+    fn open(text: &[u8]) -> Result<(Vec<String>, JsonlRows)> {
+        let source = Box::new(BufReader::with_capacity(5, Cursor::new(text.to_vec())));
+        JsonlRows::open(Path::new("a.jsonl").into(), source, "")
+    }
+
+    fn reason(result: Result<Option<Record>, RowError>) -> (u64, Reason) {
+        match result.unwrap_err() {
+            RowError::Bad(row) => (row.line, row.reason),
+            RowError::Stop(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn values_become_text_and_absent_keys_are_missing() {
+        let (columns, mut rows) =
+            open(b"{\" note \":\"fe\\nver\",\"age\":71,\"bt\":36.60,\"x\":null,\"y\":[true]}\r\n\n{\"age\":false}")
+                .unwrap();
+        assert_eq!(columns, ["note", "age", "bt", "x", "y"]);
+        let text = |text: &str| Some(text.to_string());
+        let first = rows.next_record().unwrap().unwrap();
+        assert_eq!(first.line, 1);
+        assert_eq!(first.fields, [text("fe\nver"), text("71"), text("36.6"), None, text("[true]")]);
+        let second = rows.next_record().unwrap().unwrap();
+        assert_eq!((second.line, second.fields[1].clone(), second.fields[0].clone()), (3, text("false"), None));
+        assert!(rows.next_record().unwrap().is_none());
+    }
+
+    #[test]
+    fn bad_lines_do_not_end_the_file_and_are_not_quoted() {
+        let (_, mut rows) =
+            open(b"{\"a\":1}\n{\"a\":secret}\n[{\"a\":1}]\n5\n{\"b\":1}\n{\"a\":\"\xE9\"}\n{\"a\":1}x\n{\"a\":2}\n")
+                .unwrap();
+        rows.next_record().unwrap().unwrap();
+        let Err(RowError::Bad(row)) = rows.next_record() else { panic!("line 2 is bad") };
+        assert_eq!((row.line, row.reason), (2, Reason::Json));
+        assert!(!row.to_string().contains("secret"), "{row}");
+        assert_eq!(reason(rows.next_record()), (3, Reason::Json));
+        assert_eq!(reason(rows.next_record()), (4, Reason::Json));
+        assert_eq!(reason(rows.next_record()), (5, Reason::UnknownKey));
+        assert_eq!(reason(rows.next_record()), (6, Reason::Encoding));
+        assert_eq!(reason(rows.next_record()), (7, Reason::Json));
+        assert_eq!(rows.next_record().unwrap().unwrap().line, 8);
+    }
+
+    #[test]
+    fn hostile_files_are_errors() {
+        let deep = "[".repeat(100_000);
+        for text in [&b""[..], b"\n\n", b"{}", b"[1]", b"{\"a\":1", b"\0", b"{\"a\":1,\" a\":2}", deep.as_bytes()] {
+            assert!(matches!(open(text), Err(Error::Data(_))));
+        }
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_bad() {
+        let (_, mut rows) = open(b"{\"a\":1}\n{\"a\":\"xxxxxxxxxxxxxxxxxxxxxxx\"}\n{\"a\":2}\n").unwrap();
+        rows.max_line_bytes = 12;
+        rows.next_record().unwrap().unwrap();
+        assert_eq!(reason(rows.next_record()), (2, Reason::TooLong));
+        assert_eq!(rows.next_record().unwrap().unwrap().line, 3);
+    }
+}

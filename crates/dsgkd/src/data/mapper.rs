@@ -1,0 +1,307 @@
+//! One record to one note: columns looked up once per file, every record mapped on its own.
+
+use super::bad_row::{BadRow, Reason};
+use super::columns::{find_column, nearest, short};
+use super::notes::Note;
+use super::reader::Record;
+use super::template::{BoundTemplate, Template};
+use crate::config::DataConfig;
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use unicode_normalization::UnicodeNormalization;
+
+/// Makes notes of the records of one file, as `[data]` says.
+#[derive(Debug, Clone)]
+pub struct NoteMapper {
+    file: Arc<Path>,
+    file_index: usize,
+    id_prefix: String,
+    columns: Vec<String>,
+    text: TextRule,
+    label: Option<usize>,
+    label_map: BTreeMap<String, String>,
+    labels: Vec<String>,
+    group: Option<usize>,
+    group_needed: bool,
+    id: Option<usize>,
+    missing: HashSet<String>,
+}
+
+#[derive(Debug, Clone)]
+enum TextRule {
+    Column(usize),
+    Template(BoundTemplate),
+}
+
+impl NoteMapper {
+    /// A mapper for the records of `file`, whose columns are `columns`.
+    ///
+    /// With `need_label` the label and group columns must be there and `data.labels` must hold the class names; without it the
+    /// label is not looked at and the group only where its column is there.
+    ///
+    /// Errors when a column is not there (naming the nearest), when not exactly one of `text` and `template` is given, when the
+    /// template does not parse, or when the label names contradict each other.
+    pub fn new(config: &DataConfig, file: &Path, columns: &[String], need_label: bool) -> Result<NoteMapper> {
+        if need_label && config.labels.is_empty() {
+            return Err(Error::Config("data.labels: give the class names, in order".to_string()));
+        }
+        NoteMapper::build(config, file, columns, need_label)
+    }
+
+    /// As [`NoteMapper::new`], but the class names may still be unknown.
+    pub(super) fn build(config: &DataConfig, file: &Path, columns: &[String], need_label: bool) -> Result<NoteMapper> {
+        let text = match (config.text.trim(), config.template.as_str()) {
+            ("", "") => {
+                return Err(Error::Config("data: give text (a column) or template (of columns)".to_string()));
+            }
+            (text, "") => TextRule::Column(find_column(file, columns, text, "data.text")?),
+            ("", template) => TextRule::Template(Template::parse(template)?.bind(file, columns, &config.values)?),
+            _ => {
+                return Err(Error::Config("data: give either text or template, not both".to_string()));
+            }
+        };
+        check_labels(config)?;
+        let label = match config.label.trim() {
+            _ if !need_label => None,
+            "" => {
+                return Err(Error::Config("data.label: name the column with the label".to_string()));
+            }
+            name => Some(find_column(file, columns, name, "data.label")?),
+        };
+        let group = match config.group.trim() {
+            "" => None,
+            name if need_label => Some(find_column(file, columns, name, "data.group")?),
+            name => columns.iter().position(|column| column == name),
+        };
+        let id = match config.id.trim() {
+            "" => None,
+            name => Some(find_column(file, columns, name, "data.id")?),
+        };
+        Ok(NoteMapper {
+            file: file.into(),
+            file_index: 0,
+            id_prefix: String::new(),
+            columns: columns.to_vec(),
+            text,
+            label,
+            label_map: config.label_map.iter().map(|(cell, name)| (cell.trim().into(), name.trim().into())).collect(),
+            labels: config.labels.iter().map(|label| label.trim().to_string()).collect(),
+            group,
+            group_needed: need_label,
+            id,
+            missing: config.missing.iter().map(|value| value.trim().to_string()).collect(),
+        })
+    }
+
+    /// Sets what notes say of their file: its index, and what stands before a row number used as an id.
+    pub(super) fn with_file_index(mut self, file_index: usize, id_prefix: String) -> NoteMapper {
+        self.file_index = file_index;
+        self.id_prefix = id_prefix;
+        self
+    }
+
+    /// The note of a record, or why there is none.
+    pub fn map(&self, record: &Record) -> Result<Note, BadRow> {
+        self.map_label(record, &mut |name| self.labels.iter().position(|label| label == name))
+    }
+
+    /// As [`NoteMapper::map`], with the class found by `class_of`, which may learn new names.
+    pub(super) fn map_label(
+        &self,
+        record: &Record,
+        class_of: &mut dyn FnMut(&str) -> Option<usize>,
+    ) -> Result<Note, BadRow> {
+        let cell = |column: usize| record.fields.get(column).and_then(Option::as_deref);
+        let text = match &self.text {
+            TextRule::Column(column) => match cell(*column) {
+                Some(text) if !self.is_missing(Some(text)) => text.to_string(),
+                _ => {
+                    let message = "has no text; remove the row or set data.skip_bad_rows";
+                    return Err(self.bad(record, Some(*column), Reason::MissingText, message));
+                }
+            },
+            TextRule::Template(template) => {
+                template.render(&record.fields, &|cell| self.is_missing(cell)).map_err(|column| {
+                    let message =
+                        "is missing and the template needs it; put it in [ ] there, or set data.skip_bad_rows";
+                    self.bad(record, Some(column), Reason::MissingValue, message)
+                })?
+            }
+        };
+        let text = normalise(&text);
+        if text.trim().is_empty() {
+            return Err(self.bad(record, None, Reason::MissingText, "the template makes an empty note of it"));
+        }
+
+        let label = match self.label {
+            None => None,
+            Some(column) => Some(self.class(record, column, cell(column), class_of)?),
+        };
+        let group = self.group.and_then(cell).filter(|group| !self.is_missing(Some(group)));
+        if let (Some(column), None, true) = (self.group, group, self.group_needed) {
+            let message =
+                "has no group, so it could stand on both sides of a split; fill it in or set data.skip_bad_rows";
+            return Err(self.bad(record, Some(column), Reason::MissingGroup, message));
+        }
+        let id = match self.id.and_then(cell).map(str::trim).filter(|id| !id.is_empty()) {
+            Some(id) => id.to_string(),
+            None => format!("{}{}", self.id_prefix, record.line),
+        };
+        Ok(Note {
+            row: record.line,
+            file: self.file_index,
+            id,
+            text,
+            label,
+            group: group.map(|group| group.trim().to_string()),
+        })
+    }
+
+    fn class(
+        &self,
+        record: &Record,
+        column: usize,
+        cell: Option<&str>,
+        class_of: &mut dyn FnMut(&str) -> Option<usize>,
+    ) -> Result<usize, BadRow> {
+        let value = cell.unwrap_or_default().trim();
+        // A label that is mapped is one, even where its value means "missing" elsewhere.
+        let mapped = self.label_map.get(value).map(String::as_str);
+        if mapped.is_none() && self.is_missing(cell) {
+            let message = "has no label; move the row to a file of data.unlabeled, or set data.skip_bad_rows";
+            return Err(self.bad(record, Some(column), Reason::MissingLabel, message));
+        }
+        class_of(mapped.unwrap_or(value)).ok_or_else(|| {
+            let known: Vec<String> = self.labels.iter().take(10).map(|label| format!("\"{}\"", short(label))).collect();
+            let message = format!(
+                "has a label that is none of {}{}; map it in data.label_map, or set data.skip_bad_rows",
+                known.join(", "),
+                if self.labels.len() > 10 { ", ..." } else { "" }
+            );
+            self.bad(record, Some(column), Reason::UnknownLabel, &message)
+        })
+    }
+
+    fn is_missing(&self, cell: Option<&str>) -> bool {
+        let value = cell.unwrap_or_default().trim();
+        value.is_empty() || self.missing.contains(value)
+    }
+
+    fn bad(&self, record: &Record, column: Option<usize>, reason: Reason, message: &str) -> BadRow {
+        BadRow {
+            file: self.file.clone(),
+            line: record.line,
+            column: column.and_then(|column| self.columns.get(column)).cloned(),
+            reason,
+            message: message.to_string(),
+        }
+    }
+}
+
+/// NFC and line feeds alone: a note means the same whichever machine it was typed on.
+fn normalise(text: &str) -> String {
+    let text: String = text.nfc().collect();
+    if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text }
+}
+
+/// Class names must differ, and what `label_map` maps to must be among them.
+fn check_labels(config: &DataConfig) -> Result<()> {
+    let mut seen = HashSet::new();
+    for label in &config.labels {
+        if label.trim().is_empty() || !seen.insert(label.trim()) {
+            return Err(Error::Config(format!(
+                "data.labels: \"{}\" is empty or stands twice; name each class once",
+                short(label)
+            )));
+        }
+    }
+    if seen.len() == 1 {
+        return Err(Error::Config("data.labels: one class is nothing to learn; name at least two".to_string()));
+    }
+    for name in config.label_map.values() {
+        if !seen.is_empty() && !seen.contains(name.trim()) {
+            let near = nearest(name, config.labels.iter().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean \"{}\"?", short(near))).unwrap_or_default();
+            return Err(Error::Config(format!("data.label_map: \"{}\" is not in data.labels{near}", short(name))));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config() -> DataConfig {
+        DataConfig {
+            text: "Note".into(),
+            label: "Level".into(),
+            labels: vec!["other".into(), "emergency".into()],
+            label_map: BTreeMap::from([("1".into(), "emergency".into()), ("5".into(), "other".into())]),
+            group: "Patient".into(),
+            missing: vec!["??".into()],
+            ..DataConfig::default()
+        }
+    }
+
+    fn map(config: &DataConfig, need_label: bool, cells: [&str; 3]) -> Result<Note, BadRow> {
+        let columns = ["Note", "Level", "Patient"].map(str::to_string);
+        let mapper = NoteMapper::new(config, Path::new("a.csv"), &columns, need_label).unwrap();
+        mapper.map(&Record { line: 7, fields: cells.iter().map(|cell| Some(cell.to_string())).collect() })
+    }
+
+    #[test]
+    fn a_note_is_normalised_and_labelled() {
+        let note = map(&config(), true, ["e\u{301}toux\r\nfever\r", " 1 ", " p1 "]).unwrap();
+        let expected = Note {
+            row: 7,
+            file: 0,
+            id: "7".into(),
+            text: "étoux\nfever\n".into(),
+            label: Some(1),
+            group: Some("p1".into()),
+        };
+        assert_eq!(note, expected);
+        assert_eq!(map(&config(), true, ["fever", "other", "p1"]).unwrap().label, Some(0), "a name stands for itself");
+        assert_eq!(map(&config(), false, ["fever", "secret", ""]).unwrap().label, None);
+    }
+
+    #[test]
+    fn bad_rows_say_where_and_never_what() {
+        for (cells, reason, column) in [
+            (["", "1", "p"], Reason::MissingText, Some("Note")),
+            ([" ?? ", "1", "p"], Reason::MissingText, Some("Note")),
+            (["secret", "??", "p"], Reason::MissingLabel, Some("Level")),
+            (["secret", "secret", "p"], Reason::UnknownLabel, Some("Level")),
+            (["secret", "1", " "], Reason::MissingGroup, Some("Patient")),
+        ] {
+            let row = map(&config(), true, cells).unwrap_err();
+            assert_eq!((row.line, row.reason, row.column.as_deref()), (7, reason, column));
+            assert!(!row.to_string().contains("secret"), "{row}");
+        }
+        let config = DataConfig { text: String::new(), template: "{Note}".into(), ..config() };
+        assert_eq!(map(&config, true, ["??", "1", "p"]).unwrap_err().reason, Reason::MissingValue);
+        let config = DataConfig { template: " [{Note}]".into(), ..config };
+        assert_eq!(map(&config, true, ["??", "1", "p"]).unwrap_err().reason, Reason::MissingText);
+    }
+
+    #[test]
+    fn contradicting_options_are_errors() {
+        let columns = ["Note", "Level", "Patient"].map(str::to_string);
+        let error = |config: DataConfig| {
+            NoteMapper::new(&config, Path::new("a.csv"), &columns, true).map(|_| ()).unwrap_err().to_string()
+        };
+        assert!(error(DataConfig { text: "note".into(), ..config() }).contains("did you mean \"Note\""));
+        assert!(error(DataConfig { template: "{Note}".into(), ..config() }).contains("not both"));
+        assert!(error(DataConfig { text: String::new(), ..config() }).contains("give text"));
+        assert!(error(DataConfig { label: String::new(), ..config() }).contains("data.label"));
+        assert!(error(DataConfig { labels: vec!["a".into(), "a".into()], ..config() }).contains("stands twice"));
+        assert!(
+            error(DataConfig { labels: vec!["emergencies".into(), "other".into()], ..config() })
+                .contains("did you mean \"emergencies\"")
+        );
+    }
+}

@@ -1,0 +1,185 @@
+//! Which notes train, which validate, which test: from given files, or dealt out by a seed.
+
+use super::notes::Notes;
+use super::random::SplitMix64;
+use super::units::{deal, duplicate_key, units};
+use crate::config::{DuplicatePolicy, SplitConfig};
+use crate::error::{Error, Result};
+use std::collections::{HashMap, HashSet};
+
+/// The parts of an experiment's notes, as rising indices into [`Notes::notes`]; no note is in two.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Splits {
+    /// Notes that are trained on.
+    pub train: Vec<usize>,
+    /// Notes that early stopping watches; empty when `validation_fraction` is 0.
+    pub validation: Vec<usize>,
+    /// Notes that are measured at the end; empty when `test_fraction` is 0.
+    pub test: Vec<usize>,
+    /// Notes of the validation and test parts whose text also stands in an earlier part (training, then validation).
+    pub duplicates: usize,
+}
+
+/// Divides the notes.
+///
+/// Parts whose files are given are taken as they are. Otherwise the test part is fold `fold` of `folds` of the training files'
+/// notes, or a share `test_fraction` of them, and the validation part is a share `validation_fraction` of what remains. Groups
+/// stay together; with `stratified` each class keeps its share. The same notes, options and seed (`split.seed`, else `seed`)
+/// give the same parts on every machine, and the folds of one seed are disjoint and cover all notes.
+///
+/// Errors when the options contradict each other, when a part would be empty, when a group stands in two parts, or when equal
+/// notes do and `duplicates` does not allow it.
+pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: DuplicatePolicy) -> Result<Splits> {
+    check(notes, split)?;
+    let seed = split.seed.unwrap_or(seed);
+    let dealing = Dealing { notes, stratified: split.stratified, duplicates };
+    let mut train: Vec<usize> = notes.train.clone().collect();
+    let mut test: Vec<usize> = notes.test.clone().collect();
+    let mut validation: Vec<usize> = notes.validation.clone().collect();
+
+    if split.folds > 0 {
+        let shares = vec![1.0 / split.folds as f64; split.folds];
+        let mut parts = dealing.parts(&train, &shares, &mut SplitMix64::new(seed));
+        test = parts.swap_remove(split.fold);
+        if test.is_empty() {
+            return Err(Error::Data(format!(
+                "data.split: fold {} is empty: there are fewer notes (or groups) than folds",
+                split.fold
+            )));
+        }
+        train = without(&train, &test);
+    } else if test.is_empty() && split.test_fraction > 0.0 {
+        test = dealing.share(&train, split.test_fraction, "test_fraction", &mut SplitMix64::new(seed))?;
+        train = without(&train, &test);
+    }
+    if validation.is_empty() && split.validation_fraction > 0.0 {
+        // A stream of its own for each fold, so that a fold's validation part does not depend on how many folds came before.
+        let mut random = SplitMix64::new(SplitMix64::new(seed ^ (split.fold as u64 + 1)).next_u64());
+        validation = dealing.share(&train, split.validation_fraction, "validation_fraction", &mut random)?;
+        train = without(&train, &validation);
+    }
+    if train.is_empty() {
+        return Err(Error::Data("data.split: no note is left to train on; lower the fractions".to_string()));
+    }
+    let mut splits = Splits { train, validation, test, duplicates: 0 };
+    check_groups(notes, &splits)?;
+    splits.duplicates = count_duplicates(notes, &splits);
+    if splits.duplicates > 0 && duplicates != DuplicatePolicy::Allow {
+        let given = !notes.validation.is_empty() || !notes.test.is_empty();
+        let advice = match duplicates {
+            DuplicatePolicy::SameSide => {
+                "given files are not moved: remove the repeats, or set data.duplicates = \"allow\""
+            }
+            _ if given => "remove the repeats, or set data.duplicates = \"allow\"",
+            _ => "set data.duplicates = \"same-side\" to keep equal notes together, or \"allow\"",
+        };
+        return Err(Error::Data(format!(
+            "data.split: {} validation or test notes also stand in an earlier part, so the results would flatter; {advice}",
+            splits.duplicates
+        )));
+    }
+    Ok(splits)
+}
+
+fn check(notes: &Notes, split: &SplitConfig) -> Result<()> {
+    for (name, fraction) in [("test_fraction", split.test_fraction), ("validation_fraction", split.validation_fraction)]
+    {
+        if !(0.0..1.0).contains(&fraction) {
+            return Err(Error::Config(format!("data.split.{name}: {fraction} is not from 0 to below 1")));
+        }
+    }
+    if split.folds == 1 {
+        return Err(Error::Config(
+            "data.split.folds: one fold leaves nothing to train on; 0 or at least 2".to_string(),
+        ));
+    }
+    if split.folds > 0 && split.fold >= split.folds {
+        return Err(Error::Config(format!(
+            "data.split.fold: {} is not below folds = {}; folds count from 0",
+            split.fold, split.folds
+        )));
+    }
+    if split.folds > 0 && !notes.test.is_empty() {
+        return Err(Error::Config(
+            "data: test files and data.split.folds both say what the test part is; give one".to_string(),
+        ));
+    }
+    if split.folds > notes.train.len() {
+        return Err(Error::Data(format!(
+            "data.split.folds: {} notes cannot make {} folds",
+            notes.train.len(),
+            split.folds
+        )));
+    }
+    Ok(())
+}
+
+struct Dealing<'a> {
+    notes: &'a Notes,
+    stratified: bool,
+    duplicates: DuplicatePolicy,
+}
+
+impl Dealing<'_> {
+    fn parts(&self, indices: &[usize], shares: &[f64], random: &mut SplitMix64) -> Vec<Vec<usize>> {
+        let units = units(&self.notes.notes, indices, self.duplicates == DuplicatePolicy::SameSide);
+        let classes = if self.stratified { self.notes.labels.len() } else { 1 };
+        deal(&self.notes.notes, units, shares, classes, random)
+    }
+
+    fn share(&self, indices: &[usize], share: f64, name: &str, random: &mut SplitMix64) -> Result<Vec<usize>> {
+        let part = self.parts(indices, &[1.0 - share, share], random).swap_remove(1);
+        if part.is_empty() || part.len() == indices.len() {
+            return Err(Error::Data(format!(
+                "data.split.{name}: {share} of {} notes leaves a part empty (groups stay whole); add notes or change it",
+                indices.len()
+            )));
+        }
+        Ok(part)
+    }
+}
+
+/// `indices` without those of `part`.
+fn without(indices: &[usize], part: &[usize]) -> Vec<usize> {
+    let part: HashSet<usize> = part.iter().copied().collect();
+    indices.iter().copied().filter(|index| !part.contains(index)).collect()
+}
+
+fn parts(splits: &Splits) -> [&[usize]; 3] {
+    [&splits.train, &splits.validation, &splits.test]
+}
+
+fn check_groups(notes: &Notes, splits: &Splits) -> Result<()> {
+    let mut part_of: HashMap<&str, usize> = HashMap::new();
+    let mut torn: HashSet<&str> = HashSet::new();
+    for (part, indices) in parts(splits).into_iter().enumerate() {
+        for group in indices.iter().filter_map(|&index| notes.notes[index].group.as_deref()) {
+            if *part_of.entry(group).or_insert(part) != part {
+                torn.insert(group);
+            }
+        }
+    }
+    if torn.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Data(format!(
+        "data.group: {} groups stand in more than one of the given files' parts, so the results would flatter; \
+         move each group to one side",
+        torn.len()
+    )))
+}
+
+fn count_duplicates(notes: &Notes, splits: &Splits) -> usize {
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut duplicates = 0;
+    for indices in parts(splits) {
+        let keys: Vec<String> = indices.iter().map(|&index| duplicate_key(&notes.notes[index].text)).collect();
+        duplicates += keys.iter().filter(|key| seen.contains(*key)).count();
+        seen.extend(keys);
+    }
+    duplicates
+}
+
+#[cfg(test)]
+#[path = "split_tests.rs"]
+mod tests;

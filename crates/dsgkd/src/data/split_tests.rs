@@ -1,0 +1,139 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::data::Note;
+use proptest::prelude::*;
+
+fn note(label: usize, text: &str, group: Option<&str>) -> Note {
+    Note { row: 1, file: 0, id: String::new(), text: text.into(), label: Some(label), group: group.map(str::to_string) }
+}
+
+fn notes(notes: Vec<Note>) -> Notes {
+    let labels = vec!["no".to_string(), "yes".to_string()];
+    let count = notes.len();
+    Notes { train: 0..count, validation: count..count, test: count..count, notes, labels, ..Notes::default() }
+}
+
+/// `negatives` + `positives` notes, all different.
+fn plain(negatives: usize, positives: usize) -> Notes {
+    notes((0..negatives + positives).map(|i| note(usize::from(i >= negatives), &format!("note {i}"), None)).collect())
+}
+
+fn split(notes: &Notes, split: SplitConfig) -> Splits {
+    make_splits(notes, &split, 42, DuplicatePolicy::Error).unwrap()
+}
+
+#[test]
+fn fractions_are_kept_class_by_class() {
+    let notes = plain(700, 300);
+    let splits = split(&notes, SplitConfig::default());
+    assert_eq!(notes.class_counts(&splits.test), [140, 60]);
+    assert_eq!(notes.class_counts(&splits.validation), [56, 24]);
+    assert_eq!(notes.class_counts(&splits.train), [504, 216]);
+    assert_eq!(splits, split(&notes, SplitConfig::default()), "a seed repeats");
+    assert_ne!(splits, split(&notes, SplitConfig { seed: Some(7), ..SplitConfig::default() }));
+    // The parts are random: the test notes are not the first or last of their class.
+    assert!(splits.test[..140].iter().any(|&i| i < 140) && splits.test[..140].iter().any(|&i| i >= 560));
+    let free = split(&notes, SplitConfig { stratified: false, ..SplitConfig::default() });
+    assert_eq!(free.test.len(), 200);
+    assert_ne!(notes.class_counts(&free.test), [140, 60], "by chance alone it would be off by some");
+}
+
+#[test]
+fn folds_are_disjoint_cover_all_and_keep_the_classes() {
+    let notes = plain(53, 24);
+    let mut seen = Vec::new();
+    for fold in 0..5 {
+        let splits = split(&notes, SplitConfig { folds: 5, fold, ..SplitConfig::default() });
+        let counts = notes.class_counts(&splits.test);
+        assert!((10..=11).contains(&counts[0]) && (4..=5).contains(&counts[1]), "{counts:?}");
+        assert!((15..=16).contains(&splits.test.len()), "{}", splits.test.len());
+        let mut all = [splits.train.clone(), splits.validation, splits.test.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..77).collect::<Vec<_>>());
+        seen.extend(splits.test);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..77).collect::<Vec<_>>());
+}
+
+#[test]
+fn equal_notes_on_both_sides_are_counted_refused_or_kept_together() {
+    let texts = ["chest pain", "chest  pain\n", "fever"];
+    let notes = notes((0..300).map(|i| note(i % 2, texts.get(i).unwrap_or(&format!("{i}").as_str()), None)).collect());
+    // Seeds for which the two equal notes fall apart.
+    let apart: Vec<u64> = (0..40)
+        .filter(|&seed| make_splits(&notes, &SplitConfig::default(), seed, DuplicatePolicy::Error).is_err())
+        .collect();
+    assert!(!apart.is_empty() && apart.len() < 40);
+    for seed in apart {
+        let error = make_splits(&notes, &SplitConfig::default(), seed, DuplicatePolicy::Error).unwrap_err();
+        assert!(matches!(&error, Error::Data(text) if text.contains("1 validation or test notes")), "{error}");
+        let allowed = make_splits(&notes, &SplitConfig::default(), seed, DuplicatePolicy::Allow).unwrap();
+        assert_eq!(allowed.duplicates, 1);
+        let together = make_splits(&notes, &SplitConfig::default(), seed, DuplicatePolicy::SameSide).unwrap();
+        assert_eq!(together.duplicates, 0);
+    }
+}
+
+#[test]
+fn given_files_are_taken_as_they_are_and_checked() {
+    let mut given = plain(60, 40);
+    (given.train, given.validation, given.test) = (0..80, 80..90, 90..100);
+    let splits = split(&given, SplitConfig::default());
+    assert_eq!((splits.train.len(), splits.validation[0], splits.test[0]), (80, 80, 90));
+    given.notes[95].text = given.notes[0].text.clone();
+    for policy in [DuplicatePolicy::Error, DuplicatePolicy::SameSide] {
+        let error = make_splits(&given, &SplitConfig::default(), 1, policy).unwrap_err().to_string();
+        assert!(error.contains("remove the repeats"), "{error}");
+    }
+    given.notes[0].group = Some("secret".into());
+    given.notes[95].group = Some("secret".into());
+    let error = make_splits(&given, &SplitConfig::default(), 1, DuplicatePolicy::Allow).unwrap_err().to_string();
+    assert!(error.contains("1 groups") && !error.contains("secret"), "{error}");
+
+    let mut test_only = plain(60, 40);
+    (test_only.train, test_only.validation, test_only.test) = (0..90, 90..90, 90..100);
+    let splits = split(&test_only, SplitConfig::default());
+    assert_eq!((splits.train.len(), splits.validation.len(), splits.test.len()), (81, 9, 10));
+}
+
+#[test]
+fn options_that_cannot_be_are_errors() {
+    let notes = plain(6, 4);
+    let error = |split: SplitConfig| make_splits(&notes, &split, 1, DuplicatePolicy::Error).unwrap_err().to_string();
+    let base = SplitConfig::default;
+    assert!(error(SplitConfig { test_fraction: 1.0, ..base() }).contains("test_fraction"));
+    assert!(error(SplitConfig { validation_fraction: f64::NAN, ..base() }).contains("validation_fraction"));
+    assert!(error(SplitConfig { folds: 1, ..base() }).contains("folds"));
+    assert!(error(SplitConfig { folds: 3, fold: 3, ..base() }).contains("below folds"));
+    assert!(error(SplitConfig { folds: 11, ..base() }).contains("cannot make 11 folds"));
+    assert!(error(SplitConfig { test_fraction: 0.01, ..base() }).contains("leaves a part empty"));
+    let whole = split(&notes, SplitConfig { test_fraction: 0.0, validation_fraction: 0.0, ..base() });
+    assert_eq!((whole.train.len(), whole.validation.len(), whole.test.len()), (10, 0, 0));
+}
+
+proptest! {
+    /// Groups and equal notes stay whole whatever their sizes, the parts cover all notes once, and folds are of like size.
+    #[test]
+    fn groups_stay_whole(sizes in prop::collection::vec(1usize..6, 30..60), seed in any::<u64>(), stratified in any::<bool>()) {
+        let mut all = Vec::new();
+        for (group, &size) in sizes.iter().enumerate() {
+            let name = format!("patient {group}");
+            // Every seventh note repeats a text of the group before, which ties two groups together.
+            all.extend((0..size).map(|i| note((group * 7 + i) % 2, &format!("{} {i}", group - usize::from(group % 7 == 1)), Some(&name))));
+        }
+        let count = all.len();
+        let notes = notes(all);
+        let mut seen = Vec::new();
+        for fold in 0..3 {
+            let config = SplitConfig { folds: 3, fold, stratified, ..SplitConfig::default() };
+            let splits = make_splits(&notes, &config, seed, DuplicatePolicy::SameSide).unwrap();
+            prop_assert_eq!(splits.duplicates, 0);
+            prop_assert_eq!(splits.train.len() + splits.validation.len() + splits.test.len(), count);
+            prop_assert!(splits.test.len().abs_diff(count / 3) <= 10, "{} of {}", splits.test.len(), count);
+            seen.extend(splits.test);
+        }
+        seen.sort_unstable();
+        prop_assert_eq!(seen, (0..count).collect::<Vec<_>>());
+    }
+}
