@@ -11,21 +11,34 @@
 //! | [`predictions`] | the notes' ids, labels and probabilities, from this program or another |
 //! | [`metrics`] | the list of metrics and [`evaluate`] |
 //! | [`ranking`], [`threshold`], [`scoring`] | the definitions: AUROC and AUPRC; confusion counts; Brier and log loss |
-//! | [`delong`] | the analytic interval of the AUROC |
+//! | [`mod@bootstrap`], [`mod@compare`], [`delong`], [`subsamples`] | intervals, paired differences, the original's spread |
 //! | [`calibration`] | reliability bins and expected calibration error |
+//! | [`table`] | the same as text and JSON |
 
+pub mod bootstrap;
 pub mod calibration;
+pub mod compare;
 pub mod delong;
 pub mod metrics;
+mod pool;
 pub mod predictions;
 pub mod random;
 pub mod ranking;
 mod scored;
 pub mod scoring;
+pub mod subsamples;
+pub mod table;
 pub mod threshold;
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod fixture_tests;
+#[cfg(test)]
+mod property_tests;
 
+pub use bootstrap::{BootstrapOptions, Estimate, Interval, Intervals, bootstrap};
+pub use compare::{Comparison, Difference, compare};
 pub use metrics::{Metric, Metrics, evaluate};
 pub use predictions::{Predictions, TextColumns};
+pub use subsamples::{Spread, Subsamples, reference_subsamples};
