@@ -1,0 +1,210 @@
+//! Whether one arm is better than another on the same notes.
+
+use super::bootstrap::{BootstrapOptions, Interval, check_samples, draw_sample, interval_of};
+use super::metrics::Metric;
+use super::pool::Pool;
+use super::predictions::Predictions;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One metric of two arms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Which metric.
+    pub metric: Metric,
+    /// Value of the first arm; `None` when undefined, as below.
+    pub baseline: Option<f64>,
+    /// Value of the second arm.
+    pub candidate: Option<f64>,
+    /// `candidate - baseline`; what is better is [`Metric::higher_is_better`].
+    pub difference: Option<f64>,
+    /// 95 % percentile bootstrap interval of the difference.
+    pub interval: Option<Interval>,
+    /// Two-sided p-value of "no difference" (see [`compare`]); not corrected for looking at several metrics.
+    pub p_value: Option<f64>,
+    /// Samples in which either arm's metric was undefined; they are dropped.
+    pub undefined_samples: usize,
+}
+
+/// Every metric of two arms on the same notes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Distinct ids: what was resampled.
+    pub notes: usize,
+    /// Rows of the first arm, over all its runs.
+    pub baseline_rows: usize,
+    /// Rows of the second arm.
+    pub candidate_rows: usize,
+    /// Classes of the classifiers.
+    pub classes: usize,
+    /// Bootstrap samples drawn.
+    pub samples: usize,
+    /// Their seed.
+    pub seed: u64,
+    /// In the order of tables.
+    pub differences: Vec<Difference>,
+}
+
+/// Compares two arms by a paired bootstrap: each sample draws the same notes for both (Efron & Tibshirani 1993, chapter 16).
+///
+/// An arm is one run or several: the predictions of its folds are concatenated (every note predicted out of fold), and so
+/// are those of its seeds. Notes are paired by id and drawn by id with all their rows, so several seeds of one note count
+/// as one note.
+///
+/// The p-value turns the interval around: with `n` samples in which both metrics are defined and `d*` their differences,
+/// `p = min(1, 2 min(#{d* <= 0} + 1, #{d* >= 0} + 1) / (n + 1))`. The `+ 1` (Davison & Hinkley 1997, section 4.2) counts the
+/// notes at hand as one more sample: p is never 0, and 2,000 samples cannot show less than 0.001.
+///
+/// # Errors
+/// [`Error::Data`] when the ids of the arms differ (counting those missing on either side), when a note has several labels,
+/// or not the same in both arms, when a note's share of the rows differs between the arms (it stands twice in one and once
+/// in the other, while another stands once in both), when the classes differ, or as [`Predictions::validate`].
+/// [`Error::Config`] for 0 samples.
+pub fn compare(
+    baseline: &[Predictions],
+    candidate: &[Predictions],
+    options: BootstrapOptions,
+) -> Result<Comparison> {
+    check_samples(options.samples)?;
+    let in_arm = |arm: &'static str| {
+        move |error| match error {
+            Error::Data(message) => Error::Data(format!("{arm}: {message}")),
+            other => other,
+        }
+    };
+    let first = Pool::new(baseline).map_err(in_arm("baseline"))?;
+    let second = Pool::new(candidate).map_err(in_arm("candidate"))?;
+    check_pairs(baseline, candidate)?;
+
+    let (first_all, second_all) = (first.scored.measure_all(), second.scored.measure_all());
+    let resampled: Vec<_> = (0..options.samples)
+        .into_par_iter()
+        .map(|index| {
+            // The ids are the same and numbered in the same order, so one draw serves both arms.
+            let drawn = draw_sample(first.notes, options.seed, index);
+            (first.measure(&drawn), second.measure(&drawn))
+        })
+        .collect();
+    let differences = Metric::of_classes(first.classes).map(|metric| {
+        let (of_baseline, of_candidate) = (first_all.get(metric), second_all.get(metric));
+        let difference = of_candidate
+            .zip(of_baseline)
+            .map(|(candidate, baseline)| candidate - baseline);
+        let sampled: Vec<Option<f64>> = resampled
+            .iter()
+            .map(|(first, second)| Some(second.get(metric)? - first.get(metric)?))
+            .collect();
+        let (interval, undefined_samples) = interval_of(sampled.iter().copied());
+        Difference {
+            metric,
+            baseline: of_baseline,
+            candidate: of_candidate,
+            difference,
+            interval: difference.and(interval),
+            p_value: difference.and(p_value(&sampled)),
+            undefined_samples,
+        }
+    });
+    Ok(Comparison {
+        notes: first.notes,
+        baseline_rows: first.note_of_row.len(),
+        candidate_rows: second.note_of_row.len(),
+        classes: first.classes,
+        samples: options.samples,
+        seed: options.seed,
+        differences: differences.collect(),
+    })
+}
+
+/// See [`compare`].
+fn p_value(sampled: &[Option<f64>]) -> Option<f64> {
+    let defined = || sampled.iter().flatten();
+    let samples = defined().count();
+    let not_above = defined().filter(|difference| **difference <= 0.0).count();
+    let not_below = defined().filter(|difference| **difference >= 0.0).count();
+    (samples > 0)
+        .then(|| (2.0 * (not_above.min(not_below) + 1) as f64 / (samples + 1) as f64).min(1.0))
+}
+
+/// Each id's label and number of rows; the number of ids whose rows disagree on the label.
+fn notes_of(runs: &[Predictions]) -> (BTreeMap<&str, (usize, usize)>, usize) {
+    let mut notes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let mut disagreeing = std::collections::BTreeSet::new();
+    for run in runs {
+        for (id, &label) in run.ids.iter().zip(&run.labels) {
+            let (first_label, rows) = notes.entry(id).or_insert((label, 0));
+            *rows += 1;
+            if *first_label != label {
+                disagreeing.insert(id.as_str());
+            }
+        }
+    }
+    (notes, disagreeing.len())
+}
+
+/// Refuses arms that are not about the same notes. Ids are counted, not listed: they may identify a patient.
+fn check_pairs(baseline: &[Predictions], candidate: &[Predictions]) -> Result<()> {
+    if let (Some(first), Some(second)) = (baseline.first(), candidate.first())
+        && first.classes != second.classes
+    {
+        return Err(Error::Data(format!(
+            "the arms have other classes, or another order of them: baseline {:?}, candidate {:?}",
+            first.classes, second.classes
+        )));
+    }
+    let (first, first_disagreeing) = notes_of(baseline);
+    let (second, second_disagreeing) = notes_of(candidate);
+    let only_first = first.keys().filter(|id| !second.contains_key(*id)).count();
+    let only_second = second.keys().filter(|id| !first.contains_key(*id)).count();
+    if only_first + only_second > 0 {
+        return Err(Error::Data(format!(
+            "the arms are not about the same notes: {only_first} of {} ids of the baseline are missing in the candidate, and \
+             {only_second} of {} ids of the candidate in the baseline",
+            first.len(),
+            second.len()
+        )));
+    }
+    for (arm, disagreeing) in [
+        ("baseline", first_disagreeing),
+        ("candidate", second_disagreeing),
+    ] {
+        if disagreeing > 0 {
+            return Err(Error::Data(format!(
+                "{arm}: {disagreeing} ids have rows with different labels; an id must name one note"
+            )));
+        }
+    }
+    let pairs = || first.values().zip(second.values());
+    let relabelled = pairs()
+        .filter(|((first_label, _), (second_label, _))| first_label != second_label)
+        .count();
+    if relabelled > 0 {
+        return Err(Error::Data(format!(
+            "{relabelled} of {} notes have another label in the other arm",
+            first.len()
+        )));
+    }
+    let total = |notes: &BTreeMap<&str, (usize, usize)>| {
+        notes.values().map(|(_, rows)| rows).sum::<usize>() as u128
+    };
+    let (first_total, second_total) = (total(&first), total(&second));
+    let uneven = pairs()
+        .filter(|((_, first_rows), (_, second_rows))| {
+            *first_rows as u128 * second_total != *second_rows as u128 * first_total
+        })
+        .count();
+    if uneven > 0 {
+        return Err(Error::Data(format!(
+            "{uneven} of {} notes stand more often in one arm than in the other, so the arms would be measured on different \
+             mixtures; give both arms the same folds and seeds",
+            first.len()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;
