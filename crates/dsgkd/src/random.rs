@@ -28,9 +28,11 @@ impl SplitMix64 {
         x ^ (x >> 31)
     }
 
-    /// A number from 0 to below `bound`, without bias.
+    /// A number from 0 to below `bound`, without bias; 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        assert!(bound > 0);
+        if bound == 0 {
+            return 0;
+        }
         // Numbers past the last whole multiple of the bound would favour small results.
         let limit = u64::MAX - u64::MAX % bound;
         loop {

@@ -21,7 +21,6 @@ mod jsonl;
 mod mapper;
 mod notes;
 mod parquet;
-mod random;
 mod reader;
 mod split;
 mod template;
@@ -36,7 +35,7 @@ pub use format::{Format, ReadOptions};
 pub use hash::file_sha256;
 pub use mapper::NoteMapper;
 pub use notes::{Note, Notes, read_notes};
-pub use random::SplitMix64;
+
 pub use reader::{Record, Records};
 pub use split::{Splits, make_splits};
 pub use template::Template;

@@ -1,10 +1,10 @@
 //! Which notes train, which validate, which test: from given files, or dealt out by a seed.
 
 use super::notes::Notes;
-use super::random::SplitMix64;
 use super::units::{deal, duplicate_key, units};
 use crate::config::{DuplicatePolicy, SplitConfig};
 use crate::error::{Error, Result};
+use crate::random::SplitMix64;
 use std::collections::{HashMap, HashSet};
 
 /// The parts of an experiment's notes, as rising indices into [`Notes::notes`]; no note is in two.

@@ -1,7 +1,7 @@
 //! What a split must not tear apart, and how it is dealt out to parts.
 
 use super::notes::Note;
-use super::random::SplitMix64;
+use crate::random::SplitMix64;
 use std::collections::HashMap;
 
 /// Notes that stay together: a group, or equal notes, or one note.

@@ -19,10 +19,7 @@ pub struct BootstrapOptions {
 
 impl Default for BootstrapOptions {
     fn default() -> Self {
-        BootstrapOptions {
-            samples: 2000,
-            seed: 0,
-        }
+        BootstrapOptions { samples: 2000, seed: 0 }
     }
 }
 
@@ -97,15 +94,9 @@ pub fn bootstrap(runs: &[Predictions], options: BootstrapOptions) -> Result<Inte
         .map(|index| pool.measure(&draw_sample(pool.notes, options.seed, index)))
         .collect();
     let estimates = Metric::of_classes(pool.classes).map(|metric| {
-        let (interval, undefined_samples) =
-            interval_of(resampled.iter().map(|sample| sample.get(metric)));
+        let (interval, undefined_samples) = interval_of(resampled.iter().map(|sample| sample.get(metric)));
         let value = all.get(metric);
-        Estimate {
-            metric,
-            value,
-            interval: value.and(interval),
-            undefined_samples,
-        }
+        Estimate { metric, value, interval: value.and(interval), undefined_samples }
     });
     Ok(Intervals {
         notes: pool.notes,
@@ -119,9 +110,7 @@ pub fn bootstrap(runs: &[Predictions], options: BootstrapOptions) -> Result<Inte
 
 pub(super) fn check_samples(samples: usize) -> Result<()> {
     if samples == 0 {
-        return Err(Error::Config(
-            "evaluation.bootstrap_samples must be 1 or more".into(),
-        ));
+        return Err(Error::Config("evaluation.bootstrap_samples must be 1 or more".into()));
     }
     Ok(())
 }
@@ -136,10 +125,8 @@ pub(super) fn interval_of(values: impl Iterator<Item = Option<f64>>) -> (Option<
         }
     }
     defined.sort_by(f64::total_cmp);
-    let interval = (!defined.is_empty()).then(|| Interval {
-        low: quantile(&defined, 0.025),
-        high: quantile(&defined, 0.975),
-    });
+    let interval =
+        (!defined.is_empty()).then(|| Interval { low: quantile(&defined, 0.025), high: quantile(&defined, 0.975) });
     (interval, undefined)
 }
 

@@ -3,39 +3,20 @@
 use super::super::example::example;
 use super::*;
 
-const OPTIONS: BootstrapOptions = BootstrapOptions {
-    samples: 400,
-    seed: 11,
-};
+const OPTIONS: BootstrapOptions = BootstrapOptions { samples: 400, seed: 11 };
 
 #[test]
 fn any_number_of_threads_gives_the_same_intervals() {
     let runs = [example(150, 1)];
     let with_threads = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| bootstrap(&runs, OPTIONS).unwrap())
     };
     let one = with_threads(1);
     assert_eq!(one, with_threads(5));
     assert_eq!(one, with_threads(2));
-    assert_ne!(
-        one,
-        bootstrap(
-            &runs,
-            BootstrapOptions {
-                seed: 12,
-                ..OPTIONS
-            }
-        )
-        .unwrap()
-    );
-    assert_eq!(
-        serde_json::from_str::<Intervals>(&serde_json::to_string(&one).unwrap()).unwrap(),
-        one
-    );
+    assert_ne!(one, bootstrap(&runs, BootstrapOptions { seed: 12, ..OPTIONS }).unwrap());
+    assert_eq!(serde_json::from_str::<Intervals>(&serde_json::to_string(&one).unwrap()).unwrap(), one);
 }
 
 #[test]
@@ -44,19 +25,12 @@ fn a_resample_counted_equals_a_resample_copied() {
     let pool = Pool::new(std::slice::from_ref(&predictions)).unwrap();
     // Ids sort as text, so note numbers are not row numbers here.
     let drawn = draw_sample(pool.notes, 3, 0);
-    let mut copied = Predictions {
-        ids: vec![],
-        labels: vec![],
-        probabilities: vec![],
-        ..predictions.clone()
-    };
+    let mut copied = Predictions { ids: vec![], labels: vec![], probabilities: vec![], ..predictions.clone() };
     for row in 0..60 {
         for _ in 0..drawn[pool.note_of_row[row] as usize] {
             copied.ids.push(copied.ids.len().to_string());
             copied.labels.push(predictions.labels[row]);
-            copied
-                .probabilities
-                .extend_from_slice(&predictions.probabilities[2 * row..2 * row + 2]);
+            copied.probabilities.extend_from_slice(&predictions.probabilities[2 * row..2 * row + 2]);
         }
     }
     let (counted, copied) = (pool.measure(&drawn), copied.evaluate().unwrap());
@@ -87,64 +61,29 @@ fn undefined_samples_are_dropped_and_counted() {
     let intervals = bootstrap(&[predictions.clone()], OPTIONS).unwrap();
     let auroc = &intervals.estimates[0];
     // One positive in twelve is missed by (11/12)^12 = 35 % of the samples.
-    assert!(
-        (100..180).contains(&auroc.undefined_samples),
-        "{}",
-        auroc.undefined_samples
-    );
+    assert!((100..180).contains(&auroc.undefined_samples), "{}", auroc.undefined_samples);
     assert!(auroc.interval.unwrap().low >= 0.0);
     predictions.labels[3] = 0;
     let never = bootstrap(&[predictions], OPTIONS).unwrap();
-    assert_eq!(
-        (
-            never.estimates[0].interval,
-            never.estimates[0].undefined_samples
-        ),
-        (None, 400)
-    );
+    assert_eq!((never.estimates[0].interval, never.estimates[0].undefined_samples), (None, 400));
 }
 
 #[test]
 fn quantiles_are_interpolated() {
     assert_eq!(quantile(&[1.0], 0.975), 1.0);
     assert_eq!(quantile(&[0.0, 10.0], 0.025), 0.25);
-    assert_eq!(
-        interval_of([Some(2.0), None, Some(1.0)].into_iter()),
-        (
-            Some(Interval {
-                low: 1.025,
-                high: 1.975
-            }),
-            1
-        )
-    );
+    assert_eq!(interval_of([Some(2.0), None, Some(1.0)].into_iter()), (Some(Interval { low: 1.025, high: 1.975 }), 1));
 }
 
 #[test]
 fn runs_of_other_classes_are_refused() {
     let (first, mut second) = (example(10, 1), example(10, 2));
     second.classes.reverse();
-    assert!(
-        bootstrap(&[first.clone(), second.clone()], OPTIONS)
-            .unwrap_err()
-            .to_string()
-            .contains("run 2")
-    );
+    assert!(bootstrap(&[first.clone(), second.clone()], OPTIONS).unwrap_err().to_string().contains("run 2"));
     second.classes.reverse();
     second.probabilities[7] = f64::NAN;
-    let message = bootstrap(&[first.clone(), second], OPTIONS)
-        .unwrap_err()
-        .to_string();
+    let message = bootstrap(&[first.clone(), second], OPTIONS).unwrap_err().to_string();
     assert!(message.contains("run 2: row 4"), "{message}");
     assert!(bootstrap(&[], OPTIONS).is_err());
-    assert!(matches!(
-        bootstrap(
-            &[first],
-            BootstrapOptions {
-                samples: 0,
-                seed: 0
-            }
-        ),
-        Err(Error::Config(_))
-    ));
+    assert!(matches!(bootstrap(&[first], BootstrapOptions { samples: 0, seed: 0 }), Err(Error::Config(_))));
 }

@@ -27,22 +27,14 @@ pub struct ReliabilityBin {
 ///
 /// # Errors
 /// [`Error::Data`] when the lengths differ, a probability is NaN or outside 0..=1 (naming the row, from 1), or `bins` is 0.
-pub fn reliability_bins(
-    happened: &[bool],
-    probabilities: &[f64],
-    bins: usize,
-) -> Result<Vec<ReliabilityBin>> {
+pub fn reliability_bins(happened: &[bool], probabilities: &[f64], bins: usize) -> Result<Vec<ReliabilityBin>> {
     if bins == 0 {
-        return Err(Error::Data(
-            "a reliability diagram has one bin or more".into(),
-        ));
+        return Err(Error::Data("a reliability diagram has one bin or more".into()));
     }
     if happened.len() != probabilities.len() {
         let row = happened.len().min(probabilities.len()) + 1;
         let (events, values) = (happened.len(), probabilities.len());
-        return Err(Error::Data(format!(
-            "row {row}: {events} outcomes for {values} probabilities"
-        )));
+        return Err(Error::Data(format!("row {row}: {events} outcomes for {values} probabilities")));
     }
     let mut sums = vec![(0usize, 0usize, 0.0f64); bins];
     for (index, (&happened, &probability)) in happened.iter().zip(probabilities).enumerate() {
@@ -76,9 +68,7 @@ pub fn reliability_bins(
 /// on small test sets. `None` without notes.
 pub fn expected_calibration_error(bins: &[ReliabilityBin]) -> Option<f64> {
     let notes: usize = bins.iter().map(|bin| bin.notes).sum();
-    let gap = |bin: &ReliabilityBin| {
-        Some(bin.notes as f64 * (bin.mean_probability? - bin.observed_rate?).abs())
-    };
+    let gap = |bin: &ReliabilityBin| Some(bin.notes as f64 * (bin.mean_probability? - bin.observed_rate?).abs());
     (notes > 0).then(|| bins.iter().filter_map(gap).sum::<f64>() / notes as f64)
 }
 
@@ -95,12 +85,8 @@ impl Predictions {
             let class = if classes == 2 { 1 } else { most_probable(row) };
             (label == class, row[class])
         };
-        let (happened, probabilities): (Vec<bool>, Vec<f64>) = self
-            .probabilities
-            .chunks_exact(classes)
-            .zip(&self.labels)
-            .map(event)
-            .unzip();
+        let (happened, probabilities): (Vec<bool>, Vec<f64>) =
+            self.probabilities.chunks_exact(classes).zip(&self.labels).map(event).unzip();
         reliability_bins(&happened, &probabilities, bins)
     }
 }
@@ -115,30 +101,14 @@ mod tests {
         let bins = reliability_bins(&[true, false, true], &[0.0, 0.5, 1.0], 2).unwrap();
         assert_eq!((bins[0].notes, bins[1].notes), (1, 2));
         assert_eq!(bins[1].observed_rate, Some(0.5));
-        assert_eq!(
-            expected_calibration_error(&bins),
-            Some((1.0 + 2.0 * 0.25) / 3.0)
-        );
+        assert_eq!(expected_calibration_error(&bins), Some((1.0 + 2.0 * 0.25) / 3.0));
     }
 
     #[test]
     fn wrong_input_is_an_error_and_nothing_is_undefined() {
-        assert!(
-            reliability_bins(&[true], &[f64::NAN], 2)
-                .unwrap_err()
-                .to_string()
-                .contains("row 1")
-        );
-        assert!(
-            reliability_bins(&[true], &[], 2)
-                .unwrap_err()
-                .to_string()
-                .contains("row 1")
-        );
+        assert!(reliability_bins(&[true], &[f64::NAN], 2).unwrap_err().to_string().contains("row 1"));
+        assert!(reliability_bins(&[true], &[], 2).unwrap_err().to_string().contains("row 1"));
         assert!(reliability_bins(&[], &[], 0).is_err());
-        assert_eq!(
-            expected_calibration_error(&reliability_bins(&[], &[], 2).unwrap()),
-            None
-        );
+        assert_eq!(expected_calibration_error(&reliability_bins(&[], &[], 2).unwrap()), None);
     }
 }

@@ -31,12 +31,7 @@ pub fn delong_interval(positive: &[bool], scores: &[f64]) -> Option<AurocInterva
         return None;
     }
     let of_class = |wanted: bool| -> Vec<f64> {
-        positive
-            .iter()
-            .zip(scores)
-            .filter(|(is, _)| **is == wanted)
-            .map(|(_, &score)| score)
-            .collect()
+        positive.iter().zip(scores).filter(|(is, _)| **is == wanted).map(|(_, &score)| score).collect()
     };
     let (positives, negatives) = (of_class(true), of_class(false));
     if positives.len() < 2 || negatives.len() < 2 {
@@ -44,13 +39,9 @@ pub fn delong_interval(positive: &[bool], scores: &[f64]) -> Option<AurocInterva
     }
     // A positive's placement is the share of negatives below it (ties half), a negative's the share of positives above.
     let placed = placements(&positives, &negatives);
-    let passed: Vec<f64> = placements(&negatives, &positives)
-        .iter()
-        .map(|share| 1.0 - share)
-        .collect();
+    let passed: Vec<f64> = placements(&negatives, &positives).iter().map(|share| 1.0 - share).collect();
     let auroc = placed.iter().sum::<f64>() / placed.len() as f64;
-    let variance = sample_variance(&placed) / placed.len() as f64
-        + sample_variance(&passed) / passed.len() as f64;
+    let variance = sample_variance(&placed) / placed.len() as f64 + sample_variance(&passed) / passed.len() as f64;
     let standard_error = variance.sqrt();
     Some(AurocInterval {
         auroc,
@@ -76,9 +67,5 @@ fn placements(scores: &[f64], others: &[f64]) -> Vec<f64> {
 
 fn sample_variance(values: &[f64]) -> f64 {
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / (values.len() - 1) as f64
+    values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64
 }

@@ -91,15 +91,8 @@ declare_metrics! {
 impl Metric {
     /// The metrics reported for a number of classes, in the order of tables.
     pub fn of_classes(classes: usize) -> impl Iterator<Item = Metric> {
-        let other = if classes > 2 {
-            Scope::Binary
-        } else {
-            Scope::MultiClass
-        };
-        Metric::ALL
-            .iter()
-            .copied()
-            .filter(move |metric| metric.scope() != other)
+        let other = if classes > 2 { Scope::Binary } else { Scope::MultiClass };
+        Metric::ALL.iter().copied().filter(move |metric| metric.scope() != other)
     }
 
     /// What early stopping watches under this name. [`Monitor::Loss`] is the log loss, which differs from the
@@ -125,17 +118,10 @@ impl std::str::FromStr for Metric {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        Metric::ALL
-            .iter()
-            .copied()
-            .find(|metric| metric.name() == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
-                Error::Config(format!(
-                    "no metric is called {name:?}; there are: {}",
-                    names.join(", ")
-                ))
-            })
+        Metric::ALL.iter().copied().find(|metric| metric.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+            Error::Config(format!("no metric is called {name:?}; there are: {}", names.join(", ")))
+        })
     }
 }
 
@@ -168,17 +154,8 @@ impl Serialize for Metrics {
 /// # Errors
 /// [`Error::Data`] naming the row (counted from 1) when a probability is NaN or outside 0..=1, a row does not sum to 1, or a
 /// label is not a class; also when the lengths do not fit, when there are no notes, or fewer than two classes.
-pub fn evaluate(
-    labels: &[usize],
-    probabilities: &[f64],
-    classes: usize,
-    training_prevalence: f64,
-) -> Result<Metrics> {
-    let part = Part {
-        labels,
-        probabilities,
-        training_prevalence: Some(training_prevalence),
-    };
+pub fn evaluate(labels: &[usize], probabilities: &[f64], classes: usize, training_prevalence: f64) -> Result<Metrics> {
+    let part = Part { labels, probabilities, training_prevalence: Some(training_prevalence) };
     Ok(Scored::new(&[part], classes)?.measure_all())
 }
 
@@ -193,37 +170,22 @@ mod tests {
             assert_eq!(serde_json::to_value(metric).unwrap(), metric.name());
             assert_eq!(metric.name().parse::<Metric>().unwrap(), metric);
         }
-        assert!(
-            "auc"
-                .parse::<Metric>()
-                .unwrap_err()
-                .to_string()
-                .contains("auroc")
-        );
+        assert!("auc".parse::<Metric>().unwrap_err().to_string().contains("auroc"));
     }
 
     #[test]
     fn undefined_is_null_and_comes_back() {
         let metrics = evaluate(&[0, 0], &[0.9, 0.1, 0.8, 0.2], 2, 0.3).unwrap();
-        assert_eq!(
-            (metrics.auroc, metrics.auprc, metrics.recall_at_half),
-            (None, None, None)
-        );
+        assert_eq!((metrics.auroc, metrics.auprc, metrics.recall_at_half), (None, None, None));
         let text = serde_json::to_string(&metrics).unwrap();
-        assert!(
-            text.contains("\"auroc\":null") && !text.contains("macro"),
-            "{text}"
-        );
+        assert!(text.contains("\"auroc\":null") && !text.contains("macro"), "{text}");
         assert_eq!(serde_json::from_str::<Metrics>(&text).unwrap(), metrics);
     }
 
     #[test]
     fn errors_name_the_row() {
-        let message = |labels: &[usize], probabilities: &[f64]| {
-            evaluate(labels, probabilities, 2, 0.5)
-                .unwrap_err()
-                .to_string()
-        };
+        let message =
+            |labels: &[usize], probabilities: &[f64]| evaluate(labels, probabilities, 2, 0.5).unwrap_err().to_string();
         assert!(message(&[0, 1], &[0.5, 0.5, f64::NAN, 0.5]).contains("row 2"));
         assert!(message(&[0, 1], &[0.5, 0.5, -0.1, 1.1]).contains("row 2"));
         assert!(message(&[0, 1], &[0.5, 0.5, 0.2, 0.2]).contains("row 2"));

@@ -23,9 +23,7 @@ impl Pool {
         };
         for (index, run) in runs.iter().enumerate() {
             run.validate().map_err(|error| match error {
-                Error::Data(message) if runs.len() > 1 => {
-                    Error::Data(format!("run {}: {message}", index + 1))
-                }
+                Error::Data(message) if runs.len() > 1 => Error::Data(format!("run {}: {message}", index + 1)),
                 other => other,
             })?;
             if run.classes != first.classes {
@@ -41,10 +39,7 @@ impl Pool {
         let ids = || runs.iter().flat_map(|run| &run.ids).map(String::as_str);
         // Sorted, so that the order of a file does not change the draw: sample k takes the same notes of the same set.
         let mut number_of: BTreeMap<&str, u32> = ids().map(|id| (id, 0)).collect();
-        number_of
-            .values_mut()
-            .zip(0..)
-            .for_each(|(slot, number)| *slot = number);
+        number_of.values_mut().zip(0..).for_each(|(slot, number)| *slot = number);
         Ok(Pool {
             scored: Scored::new(&parts, first.classes.len())?,
             classes: first.classes.len(),
@@ -55,11 +50,7 @@ impl Pool {
 
     /// Measures the rows, each counted as often as its note was drawn.
     pub(super) fn measure(&self, drawn: &[u32]) -> Metrics {
-        let counts: Vec<u32> = self
-            .note_of_row
-            .iter()
-            .map(|&note| drawn[note as usize])
-            .collect();
+        let counts: Vec<u32> = self.note_of_row.iter().map(|&note| drawn[note as usize]).collect();
         self.scored.measure(&counts)
     }
 }

@@ -58,9 +58,7 @@ impl Predictions {
             )));
         }
         let classes = class_names(columns)?;
-        if columns.probabilities.len() != classes.len()
-            && !(columns.probabilities.len() == 1 && classes.len() == 2)
-        {
+        if columns.probabilities.len() != classes.len() && !(columns.probabilities.len() == 1 && classes.len() == 2) {
             return Err(Error::Data(format!(
                 "{} probability columns for {} classes: name one for each class in order, or with two classes the one of the \
                  second",
@@ -72,26 +70,13 @@ impl Predictions {
         let mut probabilities = Vec::with_capacity(rows * classes.len());
         for row in 0..rows {
             let cell = label_cells[row].trim();
-            labels.push(
-                classes
-                    .iter()
-                    .position(|class| class == cell)
-                    .ok_or_else(|| {
-                        let problem = if cell.is_empty() {
-                            "is empty"
-                        } else {
-                            "holds none of the class names"
-                        };
-                        Error::Data(format!(
-                            "row {}, column {label_column:?}: the label {problem}",
-                            row + 1
-                        ))
-                    })?,
-            );
+            labels.push(classes.iter().position(|class| class == cell).ok_or_else(|| {
+                let problem = if cell.is_empty() { "is empty" } else { "holds none of the class names" };
+                Error::Data(format!("row {}, column {label_column:?}: the label {problem}", row + 1))
+            })?);
             for (name, cells) in columns.probabilities {
-                let probability = parse_probability(&cells[row]).map_err(|problem| {
-                    Error::Data(format!("row {}, column {name:?}: {problem}", row + 1))
-                })?;
+                let probability = parse_probability(&cells[row])
+                    .map_err(|problem| Error::Data(format!("row {}, column {name:?}: {problem}", row + 1)))?;
                 if columns.probabilities.len() == 1 {
                     probabilities.push(1.0 - probability);
                 }
@@ -103,22 +88,14 @@ impl Predictions {
                 .iter()
                 .enumerate()
                 .map(|(row, cell)| match cell.trim() {
-                    "" => Err(Error::Data(format!(
-                        "row {}, column {name:?}: the id is empty",
-                        row + 1
-                    ))),
+                    "" => Err(Error::Data(format!("row {}, column {name:?}: the id is empty", row + 1))),
                     id => Ok(id.to_string()),
                 })
                 .collect::<Result<_>>()?,
             None => (1..=rows).map(|row| row.to_string()).collect(),
         };
-        let predictions = Predictions {
-            ids,
-            labels,
-            probabilities,
-            classes,
-            training_prevalence: columns.training_prevalence,
-        };
+        let predictions =
+            Predictions { ids, labels, probabilities, classes, training_prevalence: columns.training_prevalence };
         predictions.validate()?;
         Ok(predictions)
     }
@@ -131,18 +108,11 @@ impl Predictions {
     pub fn validate(&self) -> Result<()> {
         if self.ids.len() != self.labels.len() {
             let row = self.ids.len().min(self.labels.len()) + 1;
-            return Err(Error::Data(format!(
-                "row {row}: {} ids for {} labels",
-                self.ids.len(),
-                self.labels.len()
-            )));
+            return Err(Error::Data(format!("row {row}: {} ids for {} labels", self.ids.len(), self.labels.len())));
         }
         for (index, class) in self.classes.iter().enumerate() {
             if self.classes[..index].contains(class) {
-                return Err(Error::Data(format!(
-                    "class {} has the same name as an earlier one: {class:?}",
-                    index + 1
-                )));
+                return Err(Error::Data(format!("class {} has the same name as an earlier one: {class:?}", index + 1)));
             }
         }
         self.part().check(self.classes.len())
@@ -164,11 +134,7 @@ impl Predictions {
     }
 
     pub(super) fn part(&self) -> Part<'_> {
-        Part {
-            labels: &self.labels,
-            probabilities: &self.probabilities,
-            training_prevalence: self.training_prevalence,
-        }
+        Part { labels: &self.labels, probabilities: &self.probabilities, training_prevalence: self.training_prevalence }
     }
 }
 
@@ -178,10 +144,7 @@ fn class_names(columns: &TextColumns<'_>) -> Result<Vec<String>> {
     }
     let (name, cells) = columns.labels;
     if let Some(row) = cells.iter().position(|cell| cell.trim().is_empty()) {
-        return Err(Error::Data(format!(
-            "row {}, column {name:?}: the label is empty",
-            row + 1
-        )));
+        return Err(Error::Data(format!("row {}, column {name:?}: the label is empty", row + 1)));
     }
     let found: std::collections::BTreeSet<&str> = cells.iter().map(|cell| cell.trim()).collect();
     let wanted = columns.probabilities.len().max(2);
@@ -203,9 +166,7 @@ fn parse_probability(cell: &str) -> Result<f64, &'static str> {
     }
     match cell.parse::<f64>() {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        Ok(_) => {
-            Err("a probability lies between 0 and 1 (give probabilities, not logits or percent)")
-        }
+        Ok(_) => Err("a probability lies between 0 and 1 (give probabilities, not logits or percent)"),
         Err(_) if cell.contains(',') => Err("not a number (the decimal mark must be a point)"),
         Err(_) => Err("not a number"),
     }
@@ -236,26 +197,16 @@ mod tests {
         assert_eq!(predictions.labels, [1, 0]);
         assert_eq!(predictions.ids, ["1", "2"]);
         assert_eq!(predictions.probabilities, [0.25, 0.75, 0.999, 0.001]);
-        assert_eq!(
-            predictions.class_probabilities(1).collect::<Vec<_>>(),
-            [0.75, 0.001]
-        );
+        assert_eq!(predictions.class_probabilities(1).collect::<Vec<_>>(), [0.75, 0.001]);
         let metrics = predictions.evaluate().unwrap();
         assert_eq!((metrics.auroc, metrics.f1_at_prevalence), (Some(1.0), None));
-        assert_eq!(
-            read(&["b", "a"], &["0.7", "0"], &[]).unwrap().classes,
-            ["a", "b"]
-        );
+        assert_eq!(read(&["b", "a"], &["0.7", "0"], &[]).unwrap().classes, ["a", "b"]);
     }
 
     #[test]
     fn one_column_a_class_in_order() {
-        let (labels, first, second, third) = (
-            cells(&["c", "a"]),
-            cells(&["0.1", "1"]),
-            cells(&["0.2", "0"]),
-            cells(&["0.7", "0"]),
-        );
+        let (labels, first, second, third) =
+            (cells(&["c", "a"]), cells(&["0.1", "1"]), cells(&["0.2", "0"]), cells(&["0.7", "0"]));
         let predictions = Predictions::from_columns(&TextColumns {
             ids: Some(("id", &cells(&["n1", "n2"]))),
             labels: ("label", &labels),
@@ -280,27 +231,12 @@ mod tests {
             (["0", "1"], ["0.5", "1.5"], "p"),
             (["0", "1"], ["0.5", "0,5"], "p"),
         ] {
-            let message = read(&labels, &probabilities, &["0", "1"])
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.contains(&format!("row 2, column {column:?}")),
-                "{message}"
-            );
+            let message = read(&labels, &probabilities, &["0", "1"]).unwrap_err().to_string();
+            assert!(message.contains(&format!("row 2, column {column:?}")), "{message}");
             assert!(!message.contains("pain"), "{message}");
         }
-        assert!(
-            read(&["0", "1"], &["0.5"], &["0", "1"])
-                .unwrap_err()
-                .to_string()
-                .contains("row 2")
-        );
-        assert!(
-            read(&["0", "1", "2"], &["0.5"; 3], &[])
-                .unwrap_err()
-                .to_string()
-                .contains("3 different")
-        );
+        assert!(read(&["0", "1"], &["0.5"], &["0", "1"]).unwrap_err().to_string().contains("row 2"));
+        assert!(read(&["0", "1", "2"], &["0.5"; 3], &[]).unwrap_err().to_string().contains("3 different"));
         assert!(read(&["0"], &["0.5"], &["0", "0"]).is_err());
         assert!(read(&["0"], &["0.5"], &["0", "1", "2"]).is_err());
     }

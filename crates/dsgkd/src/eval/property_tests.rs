@@ -9,26 +9,15 @@ use proptest::prelude::*;
 
 /// Labels with scores on a grid, so that equal ones are common.
 fn labelled_scores() -> impl Strategy<Value = (Vec<bool>, Vec<f64>)> {
-    prop::collection::vec((any::<bool>(), 0u32..=20), 1..80).prop_map(|rows| {
-        rows.into_iter()
-            .map(|(label, step)| (label, f64::from(step) / 20.0))
-            .unzip()
-    })
+    prop::collection::vec((any::<bool>(), 0u32..=20), 1..80)
+        .prop_map(|rows| rows.into_iter().map(|(label, step)| (label, f64::from(step) / 20.0)).unzip())
 }
 
 /// The definition: every (positive, negative) pair, ties half.
 fn auroc_of_all_pairs(positive: &[bool], scores: &[f64]) -> Option<f64> {
     let (mut wins, mut pairs) = (0.0, 0.0);
-    for (above, _) in positive
-        .iter()
-        .enumerate()
-        .filter(|(_, positive)| **positive)
-    {
-        for (below, _) in positive
-            .iter()
-            .enumerate()
-            .filter(|(_, positive)| !**positive)
-        {
+    for (above, _) in positive.iter().enumerate().filter(|(_, positive)| **positive) {
+        for (below, _) in positive.iter().enumerate().filter(|(_, positive)| !**positive) {
             pairs += 1.0;
             wins += if scores[above] > scores[below] {
                 1.0
@@ -100,15 +89,9 @@ proptest! {
 
 #[test]
 fn intervals_hold_the_estimate_nearly_always_and_tighten_with_notes() {
-    let options = BootstrapOptions {
-        samples: 200,
-        seed: 3,
-    };
+    let options = BootstrapOptions { samples: 200, seed: 3 };
     let auroc_interval = |notes, seed| {
-        let estimate = bootstrap(&[example(notes, seed)], options)
-            .unwrap()
-            .estimates
-            .swap_remove(0);
+        let estimate = bootstrap(&[example(notes, seed)], options).unwrap().estimates.swap_remove(0);
         (estimate.value.unwrap(), estimate.interval.unwrap())
     };
     // Seeds are fixed: this is one computation, not a lottery. The percentile interval is not centred on the estimate, so

@@ -41,10 +41,7 @@ impl Random {
     /// The next 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         let state = &mut self.state;
-        let result = state[0]
-            .wrapping_add(state[3])
-            .rotate_left(23)
-            .wrapping_add(state[0]);
+        let result = state[0].wrapping_add(state[3]).rotate_left(23).wrapping_add(state[0]);
         let shifted = state[1] << 17;
         state[2] ^= state[0];
         state[3] ^= state[1];
@@ -88,37 +85,20 @@ mod tests {
 
     #[test]
     fn the_generator_gives_the_published_numbers() {
-        let mut random = Random {
-            state: [1, 2, 3, 4],
-        };
+        let mut random = Random { state: [1, 2, 3, 4] };
         let drawn: Vec<u64> = (0..4).map(|_| random.next_u64()).collect();
-        assert_eq!(
-            drawn,
-            [
-                41_943_041,
-                58_720_359,
-                3_588_806_011_781_223,
-                3_591_011_842_654_386
-            ]
-        );
+        assert_eq!(drawn, [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386]);
         assert_eq!(Random::new(0).state[0], 0xE220_A839_7B1D_CDAF);
     }
 
     #[test]
     fn streams_differ_and_repeat() {
-        let first: Vec<u64> = (0..100)
-            .map(|index| Random::stream(7, index).next_u64())
-            .collect();
-        let again: Vec<u64> = (0..100)
-            .map(|index| Random::stream(7, index).next_u64())
-            .collect();
+        let first: Vec<u64> = (0..100).map(|index| Random::stream(7, index).next_u64()).collect();
+        let again: Vec<u64> = (0..100).map(|index| Random::stream(7, index).next_u64()).collect();
         assert_eq!(first, again);
         let distinct: std::collections::BTreeSet<u64> = first.iter().copied().collect();
         assert_eq!(distinct.len(), 100);
-        assert_ne!(
-            Random::stream(7, 1).next_u64(),
-            Random::stream(8, 0).next_u64()
-        );
+        assert_ne!(Random::stream(7, 1).next_u64(), Random::stream(8, 0).next_u64());
     }
 
     #[test]
@@ -129,10 +109,7 @@ mod tests {
             counts[random.below(6)] += 1;
         }
         // Six standard deviations of a binomial count of mean 10,000; the seed is fixed, so this never flickers.
-        assert!(
-            counts.iter().all(|&count| count.abs_diff(10_000) < 550),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 550), "{counts:?}");
         assert_eq!(random.below(0), 0);
         assert_eq!(random.below(1), 0);
     }

@@ -53,9 +53,7 @@ fn walk_ties(
             negatives += count(row);
         }
         // `==`, not the sort's order: -0.0 and 0.0 are one score.
-        let group_ends = order
-            .get(place + 1)
-            .is_none_or(|&next| score(next as usize) != score(row));
+        let group_ends = order.get(place + 1).is_none_or(|&next| score(next as usize) != score(row));
         if group_ends {
             visit(positives, negatives);
             all_positives += positives;
@@ -75,17 +73,10 @@ pub(super) fn auroc_of(
     count: impl Fn(usize) -> u64,
 ) -> Option<f64> {
     let (mut doubled_wins, mut positives_above) = (0u128, 0u64);
-    let (positives, negatives) = walk_ties(
-        order,
-        score,
-        positive,
-        count,
-        |group_positives, group_negatives| {
-            doubled_wins +=
-                u128::from(group_negatives) * u128::from(2 * positives_above + group_positives);
-            positives_above += group_positives;
-        },
-    );
+    let (positives, negatives) = walk_ties(order, score, positive, count, |group_positives, group_negatives| {
+        doubled_wins += u128::from(group_negatives) * u128::from(2 * positives_above + group_positives);
+        positives_above += group_positives;
+    });
     let pairs = u128::from(positives) * u128::from(negatives);
     (pairs > 0).then(|| doubled_wins as f64 / (2.0 * pairs as f64))
 }
@@ -98,19 +89,13 @@ pub(super) fn average_precision_of(
     count: impl Fn(usize) -> u64,
 ) -> Option<f64> {
     let (mut area, mut true_positives, mut predicted) = (0.0, 0u64, 0u64);
-    let (positives, negatives) = walk_ties(
-        order,
-        score,
-        positive,
-        count,
-        |group_positives, group_negatives| {
-            true_positives += group_positives;
-            predicted += group_positives + group_negatives;
-            if group_positives > 0 {
-                area += group_positives as f64 * (true_positives as f64 / predicted as f64);
-            }
-        },
-    );
+    let (positives, negatives) = walk_ties(order, score, positive, count, |group_positives, group_negatives| {
+        true_positives += group_positives;
+        predicted += group_positives + group_negatives;
+        if group_positives > 0 {
+            area += group_positives as f64 * (true_positives as f64 / predicted as f64);
+        }
+    });
     (positives > 0 && negatives > 0).then(|| area / positives as f64)
 }
 
@@ -137,13 +122,7 @@ mod tests {
     fn ties_count_half() {
         assert_eq!(auroc(&[true, false], &[0.3, 0.3]), Some(0.5));
         assert_eq!(auroc(&[true, false], &[0.0, -0.0]), Some(0.5));
-        assert_eq!(
-            auroc(&[false, true, false, true], &[0.1, 0.4, 0.4, 0.8]),
-            Some(0.875)
-        );
-        assert_eq!(
-            average_precision(&[false, true, false, true], &[0.3; 4]),
-            Some(0.5)
-        );
+        assert_eq!(auroc(&[false, true, false, true], &[0.1, 0.4, 0.4, 0.8]), Some(0.875));
+        assert_eq!(average_precision(&[false, true, false, true], &[0.3; 4]), Some(0.5));
     }
 }

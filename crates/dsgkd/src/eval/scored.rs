@@ -28,9 +28,7 @@ impl Part<'_> {
     /// Refuses what no metric could be computed from. Rows are counted from 1.
     pub(super) fn check(&self, classes: usize) -> Result<()> {
         if classes < 2 {
-            return Err(Error::Data(format!(
-                "a classifier has two classes or more, not {classes}"
-            )));
+            return Err(Error::Data(format!("a classifier has two classes or more, not {classes}")));
         }
         let (labels, values) = (self.labels.len(), self.probabilities.len());
         if values != labels * classes {
@@ -45,21 +43,12 @@ impl Part<'_> {
         if let Some(prevalence) = self.training_prevalence
             && !(0.0..=1.0).contains(&prevalence)
         {
-            return Err(Error::Data(format!(
-                "the training prevalence is a share between 0 and 1, not {prevalence}"
-            )));
+            return Err(Error::Data(format!("the training prevalence is a share between 0 and 1, not {prevalence}")));
         }
-        for (index, (&label, row)) in self
-            .labels
-            .iter()
-            .zip(self.probabilities.chunks_exact(classes))
-            .enumerate()
-        {
+        for (index, (&label, row)) in self.labels.iter().zip(self.probabilities.chunks_exact(classes)).enumerate() {
             let number = index + 1;
             if label >= classes {
-                return Err(Error::Data(format!(
-                    "row {number}: label {label} is not one of the {classes} classes"
-                )));
+                return Err(Error::Data(format!("row {number}: label {label} is not one of the {classes} classes")));
             }
             if let Some(value) = row.iter().find(|value| !(0.0..=1.0).contains(*value)) {
                 return Err(Error::Data(format!(
@@ -68,9 +57,7 @@ impl Part<'_> {
             }
             let sum: f64 = row.iter().sum();
             if (sum - 1.0).abs() > SUM_TOLERANCE * classes as f64 {
-                return Err(Error::Data(format!(
-                    "row {number}: the probabilities of a note sum to 1, these to {sum}"
-                )));
+                return Err(Error::Data(format!("row {number}: the probabilities of a note sum to 1, these to {sum}")));
             }
         }
         Ok(())
@@ -102,64 +89,31 @@ impl Scored {
         }
         for (index, part) in parts.iter().enumerate() {
             part.check(classes).map_err(|error| match error {
-                Error::Data(message) if parts.len() > 1 => {
-                    Error::Data(format!("run {}: {message}", index + 1))
-                }
+                Error::Data(message) if parts.len() > 1 => Error::Data(format!("run {}: {message}", index + 1)),
                 other => other,
             })?;
         }
         let labels: Vec<usize> = parts.iter().flat_map(|part| part.labels).copied().collect();
-        let probabilities: Vec<f64> = parts
-            .iter()
-            .flat_map(|part| part.probabilities)
-            .copied()
-            .collect();
+        let probabilities: Vec<f64> = parts.iter().flat_map(|part| part.probabilities).copied().collect();
         if probabilities.len() > u32::MAX as usize {
-            return Err(Error::Data(format!(
-                "{} probabilities are more than this can rank",
-                probabilities.len()
-            )));
+            return Err(Error::Data(format!("{} probabilities are more than this can rank", probabilities.len())));
         }
         let ranked = if classes == 2 { 1..2 } else { 0..classes };
         let class_orders = ranked
-            .map(|class| {
-                (
-                    class,
-                    descending_order(labels.len(), |row| probabilities[row * classes + class]),
-                )
-            })
+            .map(|class| (class, descending_order(labels.len(), |row| probabilities[row * classes + class])))
             .collect();
-        let cell_order = if classes > 2 {
-            descending_order(probabilities.len(), |cell| probabilities[cell])
-        } else {
-            vec![]
-        };
+        let cell_order =
+            if classes > 2 { descending_order(probabilities.len(), |cell| probabilities[cell]) } else { vec![] };
         let rows = || probabilities.chunks_exact(classes);
-        let predicted = rows().map(|row| {
-            if classes == 2 {
-                usize::from(row[1] >= 0.5)
-            } else {
-                most_probable(row)
-            }
-        });
+        let predicted = rows().map(|row| if classes == 2 { usize::from(row[1] >= 0.5) } else { most_probable(row) });
         Ok(Scored {
             classes,
             class_orders,
             cell_order,
             predicted: predicted.collect(),
-            predicted_at_prevalence: if classes == 2 {
-                decide_at_prevalence(parts)
-            } else {
-                None
-            },
-            brier: rows()
-                .zip(&labels)
-                .map(|(row, &label)| brier_of_note(row, label))
-                .collect(),
-            log_loss: rows()
-                .zip(&labels)
-                .filter_map(|(row, &label)| log_loss_of_note(row, label))
-                .collect(),
+            predicted_at_prevalence: if classes == 2 { decide_at_prevalence(parts) } else { None },
+            brier: rows().zip(&labels).map(|(row, &label)| brier_of_note(row, label)).collect(),
+            log_loss: rows().zip(&labels).filter_map(|(row, &label)| log_loss_of_note(row, label)).collect(),
             labels,
             probabilities,
         })
@@ -174,11 +128,7 @@ impl Scored {
     pub(super) fn measure(&self, counts: &[u32]) -> Metrics {
         let notes: u64 = counts.iter().map(|&count| u64::from(count)).sum();
         let mean = |values: &[f64]| {
-            let sum: f64 = values
-                .iter()
-                .zip(counts)
-                .map(|(value, &count)| value * f64::from(count))
-                .sum();
+            let sum: f64 = values.iter().zip(counts).map(|(value, &count)| value * f64::from(count)).sum();
             (notes > 0).then(|| sum / notes as f64)
         };
         let row_count = |row: usize| u64::from(counts[row]);
@@ -186,12 +136,7 @@ impl Scored {
             notes: notes as usize,
             classes: self.classes,
             auroc: self.mean_over_classes(|class, order| {
-                auroc_of(
-                    order,
-                    |row| self.probability(row, class),
-                    |row| self.labels[row] == class,
-                    row_count,
-                )
+                auroc_of(order, |row| self.probability(row, class), |row| self.labels[row] == class, row_count)
             }),
             auprc: self.mean_over_classes(|class, order| {
                 average_precision_of(
@@ -228,16 +173,12 @@ impl Scored {
         let count = |cell: usize| u64::from(counts[cell / classes]);
         metrics.auroc_micro = auroc_of(&self.cell_order, score, positive, count);
         metrics.auprc_micro = average_precision_of(&self.cell_order, score, positive, count);
-        let confusions: Vec<Confusion> = (0..classes)
-            .map(|class| self.confusion(&self.predicted, class, counts))
-            .collect();
+        let confusions: Vec<Confusion> =
+            (0..classes).map(|class| self.confusion(&self.predicted, class, counts)).collect();
         metrics.recall_macro = macro_average(&confusions, Confusion::recall);
         metrics.precision_macro = macro_average(&confusions, Confusion::precision);
         metrics.f1_macro = macro_average(&confusions, Confusion::f1);
-        let right: u64 = confusions
-            .iter()
-            .map(|confusion| confusion.true_positives)
-            .sum();
+        let right: u64 = confusions.iter().map(|confusion| confusion.true_positives).sum();
         metrics.accuracy = (notes > 0).then(|| right as f64 / notes as f64);
         metrics.f1_micro = metrics.accuracy;
         metrics
@@ -282,11 +223,7 @@ fn decide_at_prevalence(parts: &[Part<'_>]) -> Option<Vec<usize>> {
     let mut predicted = vec![];
     for part in parts {
         let threshold = part.training_prevalence?;
-        predicted.extend(
-            part.probabilities
-                .chunks_exact(2)
-                .map(|row| usize::from(row[1] >= threshold)),
-        );
+        predicted.extend(part.probabilities.chunks_exact(2).map(|row| usize::from(row[1] >= threshold)));
     }
     Some(predicted)
 }

@@ -11,10 +11,7 @@ pub fn brier_of_note(row: &[f64], label: usize) -> f64 {
     if let [_, positive] = row {
         return (positive - if label == 1 { 1.0 } else { 0.0 }).powi(2);
     }
-    row.iter()
-        .enumerate()
-        .map(|(class, p)| (p - if class == label { 1.0 } else { 0.0 }).powi(2))
-        .sum()
+    row.iter().enumerate().map(|(class, p)| (p - if class == label { 1.0 } else { 0.0 }).powi(2)).sum()
 }
 
 /// One note's log loss in nats: minus the natural logarithm of the probability of its label.
@@ -23,8 +20,7 @@ pub fn brier_of_note(row: &[f64], label: usize) -> f64 {
 /// certain mistake costs 36.04 and not infinity. The row is not normalised. (Given float32 arrays scikit-learn clips at
 /// float32's eps, 15.94.) `None` when `label` is past the row's end.
 pub fn log_loss_of_note(row: &[f64], label: usize) -> Option<f64> {
-    row.get(label)
-        .map(|probability| -probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln())
+    row.get(label).map(|probability| -probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln())
 }
 
 #[cfg(test)]
@@ -35,10 +31,7 @@ mod tests {
     #[test]
     fn certain_mistakes_cost_a_finite_loss() {
         let loss = log_loss_of_note(&[1.0, 0.0], 1).unwrap();
-        assert!(
-            (loss - 52.0 * std::f64::consts::LN_2).abs() < 1e-12,
-            "{loss}"
-        );
+        assert!((loss - 52.0 * std::f64::consts::LN_2).abs() < 1e-12, "{loss}");
         assert!(log_loss_of_note(&[0.0, 1.0], 1).unwrap() > 0.0);
         assert_eq!(log_loss_of_note(&[0.5, 0.5], 2), None);
     }

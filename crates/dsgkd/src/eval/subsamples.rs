@@ -50,37 +50,25 @@ pub fn reference_subsamples(runs: &[Predictions], seed: u64) -> Result<Subsample
     let pool = Pool::new(runs)?;
     let notes_per_sample = pool.notes * 3 / 4;
     if notes_per_sample == 0 {
-        return Err(Error::Data(
-            "75 % of one note is no note: subsamples need two notes or more".into(),
-        ));
+        return Err(Error::Data("75 % of one note is no note: subsamples need two notes or more".into()));
     }
     let measured: Vec<Metrics> = (0..REFERENCE_SAMPLES)
         .map(|index| {
             let mut notes: Vec<usize> = (0..pool.notes).collect();
             Random::stream(seed, index as u64).draw_to_front(&mut notes, notes_per_sample);
             let mut drawn = vec![0; pool.notes];
-            notes[..notes_per_sample]
-                .iter()
-                .for_each(|&note| drawn[note] = 1);
+            notes[..notes_per_sample].iter().for_each(|&note| drawn[note] = 1);
             pool.measure(&drawn)
         })
         .collect();
     let spreads = Metric::of_classes(pool.classes).map(|metric| {
-        let values: Vec<f64> = measured
-            .iter()
-            .filter_map(|sample| sample.get(metric))
-            .collect();
+        let values: Vec<f64> = measured.iter().filter_map(|sample| sample.get(metric)).collect();
         let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let standard_deviation = mean.filter(|_| values.len() > 1).map(|mean| {
             let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
             (squares / (values.len() - 1) as f64).sqrt()
         });
-        Spread {
-            metric,
-            mean,
-            standard_deviation,
-            undefined_samples: measured.len() - values.len(),
-        }
+        Spread { metric, mean, standard_deviation, undefined_samples: measured.len() - values.len() }
     });
     Ok(Subsamples {
         notes: pool.notes,
@@ -104,26 +92,12 @@ mod tests {
         let runs = [example(101, 6)];
         let subsamples = reference_subsamples(&runs, 1).unwrap();
         assert_eq!((subsamples.notes_per_sample, subsamples.samples), (75, 10));
-        let wide = bootstrap(
-            &runs,
-            BootstrapOptions {
-                samples: 400,
-                seed: 11,
-            },
-        )
-        .unwrap()
-        .estimates[0]
-            .interval
-            .unwrap();
-        let (mean, deviation) = (
-            subsamples.spreads[0].mean.unwrap(),
-            subsamples.spreads[0].standard_deviation.unwrap(),
-        );
+        let wide =
+            bootstrap(&runs, BootstrapOptions { samples: 400, seed: 11 }).unwrap().estimates[0].interval.unwrap();
+        let (mean, deviation) =
+            (subsamples.spreads[0].mean.unwrap(), subsamples.spreads[0].standard_deviation.unwrap());
         assert!(wide.low < mean && mean < wide.high);
-        assert!(
-            deviation > 0.0 && 4.0 * deviation < wide.high - wide.low,
-            "{deviation}"
-        );
+        assert!(deviation > 0.0 && 4.0 * deviation < wide.high - wide.low, "{deviation}");
         assert_eq!(subsamples, reference_subsamples(&runs, 1).unwrap());
         assert!(reference_subsamples(&[example(1, 1)], 1).is_err());
     }

@@ -18,19 +18,12 @@ pub const NOT_APPLICABLE: &str = "-";
 /// Metrics of one run or several side by side: `(name, metrics)` a column.
 pub fn metrics_table(columns: &[(&str, &Metrics)]) -> String {
     let mut rows = vec![header("metric", columns.iter().map(|(name, _)| *name))];
-    rows.push(header(
-        "notes",
-        columns.iter().map(|(_, metrics)| metrics.notes),
-    ));
+    rows.push(header("notes", columns.iter().map(|(_, metrics)| metrics.notes)));
     let classes = columns.iter().map(|(_, metrics)| metrics.classes);
     for metric in metrics_of(classes) {
         let cells = columns.iter().map(|(_, metrics)| {
             let applies = Metric::of_classes(metrics.classes).any(|other| other == metric);
-            if applies {
-                number(metrics.get(metric))
-            } else {
-                NOT_APPLICABLE.into()
-            }
+            if applies { number(metrics.get(metric)) } else { NOT_APPLICABLE.into() }
         });
         rows.push(header(metric, cells));
     }
@@ -40,49 +33,26 @@ pub fn metrics_table(columns: &[(&str, &Metrics)]) -> String {
 /// Metrics with their 95 % intervals, `0.812 [0.771, 0.850]`, of one run or several side by side.
 pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
     let mut rows = vec![header("metric", columns.iter().map(|(name, _)| *name))];
-    rows.push(header(
-        "notes",
-        columns.iter().map(|(_, intervals)| intervals.notes),
-    ));
-    if columns
-        .iter()
-        .any(|(_, intervals)| intervals.rows != intervals.notes)
-    {
-        rows.push(header(
-            "rows",
-            columns.iter().map(|(_, intervals)| intervals.rows),
-        ));
+    rows.push(header("notes", columns.iter().map(|(_, intervals)| intervals.notes)));
+    if columns.iter().any(|(_, intervals)| intervals.rows != intervals.notes) {
+        rows.push(header("rows", columns.iter().map(|(_, intervals)| intervals.rows)));
     }
     for metric in metrics_of(columns.iter().map(|(_, intervals)| intervals.classes)) {
-        let cells = columns
-            .iter()
-            .map(|(_, intervals)| match find(&intervals.estimates, metric) {
-                Some(Estimate {
-                    value: Some(value),
-                    interval,
-                    ..
-                }) => {
-                    format!("{} {}", number(Some(*value)), range(interval, number))
-                }
-                Some(_) => UNDEFINED.into(),
-                None => NOT_APPLICABLE.into(),
-            });
+        let cells = columns.iter().map(|(_, intervals)| match find(&intervals.estimates, metric) {
+            Some(Estimate { value: Some(value), interval, .. }) => {
+                format!("{} {}", number(Some(*value)), range(interval, number))
+            }
+            Some(_) => UNDEFINED.into(),
+            None => NOT_APPLICABLE.into(),
+        });
         rows.push(header(metric, cells));
     }
     let mut text = render(&rows);
     for (name, intervals) in columns {
         let (samples, seed) = (intervals.samples, intervals.seed);
-        text.push_str(&format!(
-            "{name}: 95 % intervals of {samples} bootstrap samples, seed {seed}\n"
-        ));
+        text.push_str(&format!("{name}: 95 % intervals of {samples} bootstrap samples, seed {seed}\n"));
         for estimate in &intervals.estimates {
-            push_undefined(
-                &mut text,
-                name,
-                estimate.metric,
-                estimate.undefined_samples,
-                samples,
-            );
+            push_undefined(&mut text, name, estimate.metric, estimate.undefined_samples, samples);
         }
     }
     text
@@ -91,25 +61,14 @@ pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
 /// The original's ten subsamples as `mean ± sd`, of one run or several side by side.
 pub fn subsamples_table(columns: &[(&str, &Subsamples)]) -> String {
     let mut rows = vec![header("metric", columns.iter().map(|(name, _)| *name))];
-    rows.push(header(
-        "notes",
-        columns.iter().map(|(_, subsamples)| subsamples.notes),
-    ));
+    rows.push(header("notes", columns.iter().map(|(_, subsamples)| subsamples.notes)));
     for metric in metrics_of(columns.iter().map(|(_, subsamples)| subsamples.classes)) {
         let cells = columns.iter().map(|(_, subsamples)| {
-            let Some(spread) = subsamples
-                .spreads
-                .iter()
-                .find(|spread| spread.metric == metric)
-            else {
+            let Some(spread) = subsamples.spreads.iter().find(|spread| spread.metric == metric) else {
                 return NOT_APPLICABLE.into();
             };
             match spread.mean {
-                Some(mean) => format!(
-                    "{} ± {}",
-                    number(Some(mean)),
-                    number(spread.standard_deviation)
-                ),
+                Some(mean) => format!("{} ± {}", number(Some(mean)), number(spread.standard_deviation)),
                 None => UNDEFINED.into(),
             }
         });
@@ -117,23 +76,10 @@ pub fn subsamples_table(columns: &[(&str, &Subsamples)]) -> String {
     }
     let mut text = render(&rows);
     for (name, subsamples) in columns {
-        let Subsamples {
-            samples,
-            seed,
-            notes_per_sample,
-            ..
-        } = subsamples;
-        text.push_str(&format!(
-            "{name}: {samples} subsamples of {notes_per_sample} notes, seed {seed}\n"
-        ));
+        let Subsamples { samples, seed, notes_per_sample, .. } = subsamples;
+        text.push_str(&format!("{name}: {samples} subsamples of {notes_per_sample} notes, seed {seed}\n"));
         for spread in &subsamples.spreads {
-            push_undefined(
-                &mut text,
-                name,
-                spread.metric,
-                spread.undefined_samples,
-                *samples,
-            );
+            push_undefined(&mut text, name, spread.metric, spread.undefined_samples, *samples);
         }
     }
     text
@@ -144,42 +90,20 @@ pub fn comparison_table(baseline: &str, candidate: &str, comparison: &Comparison
     let mut rows = vec![header("metric", [baseline, candidate, "difference", "p"])];
     for difference in &comparison.differences {
         let change = match difference.difference {
-            Some(change) => format!(
-                "{} {}",
-                signed(Some(change)),
-                range(&difference.interval, signed)
-            ),
+            Some(change) => format!("{} {}", signed(Some(change)), range(&difference.interval, signed)),
             None => UNDEFINED.into(),
         };
-        let cells = [
-            number(difference.baseline),
-            number(difference.candidate),
-            change,
-            p_text(difference.p_value),
-        ];
+        let cells = [number(difference.baseline), number(difference.candidate), change, p_text(difference.p_value)];
         rows.push(header(difference.metric, cells));
     }
     let mut text = render(&rows);
-    let Comparison {
-        notes,
-        samples,
-        seed,
-        baseline_rows,
-        candidate_rows,
-        ..
-    } = comparison;
+    let Comparison { notes, samples, seed, baseline_rows, candidate_rows, .. } = comparison;
     text.push_str(&format!(
         "difference: {candidate} minus {baseline}, paired on {notes} notes ({baseline_rows} and {candidate_rows} rows); 95 % \
          intervals and two-sided p of {samples} bootstrap samples, seed {seed}; p is not corrected for several metrics\n"
     ));
     for difference in &comparison.differences {
-        push_undefined(
-            &mut text,
-            "difference",
-            difference.metric,
-            difference.undefined_samples,
-            *samples,
-        );
+        push_undefined(&mut text, "difference", difference.metric, difference.undefined_samples, *samples);
     }
     text
 }
@@ -200,17 +124,11 @@ fn find(estimates: &[Estimate], metric: Metric) -> Option<&Estimate> {
 /// The metrics that apply to any of the columns.
 fn metrics_of(classes: impl Iterator<Item = usize>) -> Vec<Metric> {
     let applicable: Vec<Metric> = classes.flat_map(Metric::of_classes).collect();
-    Metric::ALL
-        .iter()
-        .copied()
-        .filter(|metric| applicable.contains(metric))
-        .collect()
+    Metric::ALL.iter().copied().filter(|metric| applicable.contains(metric)).collect()
 }
 
 fn header<T: ToString>(first: impl ToString, others: impl IntoIterator<Item = T>) -> Vec<String> {
-    std::iter::once(first.to_string())
-        .chain(others.into_iter().map(|cell| cell.to_string()))
-        .collect()
+    std::iter::once(first.to_string()).chain(others.into_iter().map(|cell| cell.to_string())).collect()
 }
 
 fn number(value: Option<f64>) -> String {
@@ -228,11 +146,7 @@ fn signed(value: Option<f64>) -> String {
 
 fn range(interval: &Option<Interval>, text: fn(Option<f64>) -> String) -> String {
     match interval {
-        Some(interval) => format!(
-            "[{}, {}]",
-            text(Some(interval.low)),
-            text(Some(interval.high))
-        ),
+        Some(interval) => format!("[{}, {}]", text(Some(interval.low)), text(Some(interval.high))),
         None => format!("[{UNDEFINED}]"),
     }
 }
@@ -246,23 +160,18 @@ fn p_text(p_value: Option<f64>) -> String {
 
 fn push_undefined(text: &mut String, name: &str, metric: Metric, undefined: usize, samples: usize) {
     if undefined > 0 {
-        text.push_str(&format!("{name}: {metric} is undefined in {undefined} of {samples} samples, which are left out\n"));
+        text.push_str(&format!(
+            "{name}: {metric} is undefined in {undefined} of {samples} samples, which are left out\n"
+        ));
     }
 }
 
 /// Columns aligned to the left, two spaces apart.
 fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cell_width =
-        |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| width(cell));
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter()
-                .map(|row| cell_width(row, column))
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let cell_width = |row: &Vec<String>, column: usize| row.get(column).map_or(0, |cell| width(cell));
+    let widths: Vec<usize> =
+        (0..columns).map(|column| rows.iter().map(|row| cell_width(row, column)).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
@@ -282,9 +191,7 @@ fn width(text: &str) -> usize {
         matches!(u32::from(character), 0x1100..=0x115F | 0x2E80..=0xA4CF | 0xAC00..=0xD7A3 | 0xF900..=0xFAFF
             | 0xFE30..=0xFE6F | 0xFF00..=0xFF60 | 0xFFE0..=0xFFE6 | 0x20000..=0x3FFFD)
     };
-    text.chars()
-        .map(|character| if wide(character) { 2 } else { 1 })
-        .sum()
+    text.chars().map(|character| if wide(character) { 2 } else { 1 }).sum()
 }
 
 #[cfg(test)]

@@ -56,27 +56,18 @@ impl Confusion {
 
     /// Recall, or sensitivity: share of the positives predicted positive; undefined without positives.
     pub fn recall(&self) -> Option<f64> {
-        ratio(
-            self.true_positives,
-            self.true_positives + self.false_negatives,
-        )
+        ratio(self.true_positives, self.true_positives + self.false_negatives)
     }
 
     /// Specificity: share of the negatives predicted negative; undefined without negatives.
     pub fn specificity(&self) -> Option<f64> {
-        ratio(
-            self.true_negatives,
-            self.true_negatives + self.false_positives,
-        )
+        ratio(self.true_negatives, self.true_negatives + self.false_positives)
     }
 
     /// Precision, or positive predictive value: share of the predicted positives that are positive; undefined when
     /// nothing was predicted positive.
     pub fn precision(&self) -> Option<f64> {
-        ratio(
-            self.true_positives,
-            self.true_positives + self.false_positives,
-        )
+        ratio(self.true_positives, self.true_positives + self.false_positives)
     }
 
     /// F1, `2 TP / (2 TP + FP + FN)`: the harmonic mean of precision and recall.
@@ -86,10 +77,7 @@ impl Confusion {
     /// (0, and a warning) a test set without positives looks like a useless classifier; `zero_division=nan` agrees with
     /// this function, and likewise for [`Confusion::recall`] and [`Confusion::precision`].
     pub fn f1(&self) -> Option<f64> {
-        ratio(
-            2 * self.true_positives,
-            2 * self.true_positives + self.false_positives + self.false_negatives,
-        )
+        ratio(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
     }
 
     /// No note is of this class and none was predicted to be.
@@ -103,10 +91,7 @@ impl Confusion {
 /// A class that neither occurs nor is predicted is left out, as scikit-learn does. When the metric is undefined for one of
 /// the others, so is the mean: scikit-learn puts 0 there, and leaving the class out instead would reward a classifier for
 /// never predicting a rare class.
-pub fn macro_average(
-    confusions: &[Confusion],
-    metric: impl Fn(&Confusion) -> Option<f64>,
-) -> Option<f64> {
+pub fn macro_average(confusions: &[Confusion], metric: impl Fn(&Confusion) -> Option<f64>) -> Option<f64> {
     let (mut sum, mut used) = (0.0, 0usize);
     for confusion in confusions.iter().filter(|confusion| !confusion.is_unused()) {
         sum += metric(confusion)?;
@@ -128,19 +113,9 @@ mod tests {
         assert_eq!(no_positives.f1(), None);
         assert_eq!(no_positives.specificity(), Some(1.0));
         let missed = Confusion::at_threshold(&[true, false], &[0.1, 0.2], 0.5).unwrap();
-        assert_eq!(
-            (missed.recall(), missed.precision(), missed.f1()),
-            (Some(0.0), None, Some(0.0))
-        );
+        assert_eq!((missed.recall(), missed.precision(), missed.f1()), (Some(0.0), None, Some(0.0)));
         let false_alarm = Confusion::at_threshold(&[false], &[0.9], 0.5).unwrap();
-        assert_eq!(
-            (
-                false_alarm.recall(),
-                false_alarm.precision(),
-                false_alarm.f1()
-            ),
-            (None, Some(0.0), Some(0.0))
-        );
+        assert_eq!((false_alarm.recall(), false_alarm.precision(), false_alarm.f1()), (None, Some(0.0), Some(0.0)));
         assert_eq!(Confusion::default().accuracy(), None);
         assert_eq!(Confusion::at_threshold(&[true], &[], 0.5), None);
     }
@@ -153,30 +128,12 @@ mod tests {
 
     #[test]
     fn a_class_that_is_never_predicted_is_not_forgotten() {
-        let seen = Confusion {
-            true_positives: 3,
-            ..Confusion::default()
-        };
-        let unused = Confusion {
-            true_negatives: 5,
-            ..Confusion::default()
-        };
-        let never_predicted = Confusion {
-            false_negatives: 2,
-            ..Confusion::default()
-        };
-        assert_eq!(
-            macro_average(&[seen, unused], Confusion::precision),
-            Some(1.0)
-        );
-        assert_eq!(
-            macro_average(&[seen, never_predicted], Confusion::precision),
-            None
-        );
-        assert_eq!(
-            macro_average(&[seen, never_predicted], Confusion::f1),
-            Some(0.5)
-        );
+        let seen = Confusion { true_positives: 3, ..Confusion::default() };
+        let unused = Confusion { true_negatives: 5, ..Confusion::default() };
+        let never_predicted = Confusion { false_negatives: 2, ..Confusion::default() };
+        assert_eq!(macro_average(&[seen, unused], Confusion::precision), Some(1.0));
+        assert_eq!(macro_average(&[seen, never_predicted], Confusion::precision), None);
+        assert_eq!(macro_average(&[seen, never_predicted], Confusion::f1), Some(0.5));
         assert_eq!(macro_average(&[], Confusion::f1), None);
     }
 }

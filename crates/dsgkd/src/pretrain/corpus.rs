@@ -69,7 +69,11 @@ fn for_each_cell(
     let records = Records::open(path, &options)?;
     let place = |name: &String| {
         records.columns().iter().position(|column| column == name).ok_or_else(|| {
-            Error::Config(format!("{}: has no column \"{name}\"; it has {}", path.display(), records.columns().join(", ")))
+            Error::Config(format!(
+                "{}: has no column \"{name}\"; it has {}",
+                path.display(),
+                records.columns().join(", ")
+            ))
         })
     };
     let columns = corpus.columns.iter().map(place).collect::<Result<Vec<usize>>>()?;

@@ -24,7 +24,13 @@ pub struct Masked {
 
 /// Chooses `probability` of the tokens that `may_hide` allows; of these 80 % become `[MASK]`, 10 % a random word, 10 % stay.
 /// At least one token is chosen where any may be.
-pub fn mask(input_ids: &mut [u32], may_hide: impl Fn(usize) -> bool, ids: MaskIds, probability: f64, random: &mut SplitMix64) -> Masked {
+pub fn mask(
+    input_ids: &mut [u32],
+    may_hide: impl Fn(usize) -> bool,
+    ids: MaskIds,
+    probability: f64,
+    random: &mut SplitMix64,
+) -> Masked {
     let candidates: Vec<usize> = (0..input_ids.len()).filter(|at| may_hide(*at)).collect();
     let mut chosen: Vec<usize> = candidates.iter().copied().filter(|_| random.unit() < probability).collect();
     if chosen.is_empty() && !candidates.is_empty() {

@@ -15,7 +15,8 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{
-    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer,
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    Tokenizer,
 };
 
 /// The special tokens, in the order of their ids.
@@ -78,7 +79,8 @@ pub fn learn(words: &WordCounts, config: &VocabularyConfig) -> Vec<String> {
         if !word.chars().all(|letter| known.contains(&letter)) {
             continue;
         }
-        let piece = |(at, letter): (usize, char)| ids[&if at == 0 { letter.to_string() } else { format!("##{letter}") }];
+        let piece =
+            |(at, letter): (usize, char)| ids[&if at == 0 { letter.to_string() } else { format!("##{letter}") }];
         split.push((word.chars().enumerate().map(piece).collect(), *count));
     }
     join_pairs(&mut split, &mut pieces, config);
@@ -158,10 +160,8 @@ fn join_pairs(words: &mut [(Vec<u32>, u64)], pieces: &mut Vec<String>, config: &
                 }
                 word[at] = id;
                 word.remove(at + 1);
-                let neighbours = [
-                    (at > 0).then(|| (word[at - 1], id)),
-                    (at + 1 < word.len()).then(|| (id, word[at + 1])),
-                ];
+                let neighbours =
+                    [(at > 0).then(|| (word[at - 1], id)), (at + 1 < word.len()).then(|| (id, word[at + 1]))];
                 for new in neighbours.into_iter().flatten() {
                     *counts.entry(new).or_default() += count;
                     places.entry(new).or_default().push(index);
@@ -179,9 +179,15 @@ fn join_pairs(words: &mut [(Vec<u32>, u64)], pieces: &mut Vec<String>, config: &
 
 /// Writes `tokenizer.json`, `tokenizer_config.json`, `vocab.txt` and `special_tokens_map.json` as `BertTokenizer` has them.
 pub fn write(pieces: &[String], lowercase: bool, max_length: usize, folder: &Path) -> Result<()> {
-    let failed = |error: tokenizers::Error| Error::Model(format!("{}: the tokenizer cannot be made: {error}", folder.display()));
-    let vocabulary = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), id as u32)).collect();
-    let model = WordPiece::builder().vocab(vocabulary).unk_token("[UNK]".into()).build().map_err(failed)?;
+    let failed =
+        |error: tokenizers::Error| Error::Model(format!("{}: the tokenizer cannot be made: {error}", folder.display()));
+    let text = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(Error::io(&path, "write"))
+    };
+    text("vocab.txt", pieces.iter().map(|piece| format!("{piece}\n")).collect())?;
+    let vocabulary = folder.join("vocab.txt");
+    let model = WordPiece::from_file(&vocabulary.to_string_lossy()).unk_token("[UNK]".into()).build().map_err(failed)?;
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_normalizer(Some(normalizer(lowercase))).map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
@@ -189,11 +195,6 @@ pub fn write(pieces: &[String], lowercase: bool, max_length: usize, folder: &Pat
     let special = SPECIAL_TOKENS.map(|token| AddedToken::from(token, true));
     tokenizer.add_special_tokens(special).map_err(failed)?;
     tokenizer.save(folder.join("tokenizer.json"), true).map_err(failed)?;
-    let text = |name: &str, text: String| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(Error::io(&path, "write"))
-    };
-    text("vocab.txt", pieces.iter().map(|piece| format!("{piece}\n")).collect())?;
     let [pad, unk, cls, sep, mask] = SPECIAL_TOKENS;
     let map = json!({"unk_token": unk, "sep_token": sep, "pad_token": pad, "cls_token": cls, "mask_token": mask});
     text("special_tokens_map.json", format!("{map:#}\n"))?;
@@ -219,7 +220,8 @@ mod tests {
 
     #[test]
     fn frequent_pairs_are_joined_first() {
-        let words = words("low low low low low lower lower newest newest newest newest newest newest widest widest widest");
+        let words =
+            words("low low low low low lower lower newest newest newest newest newest newest widest widest widest");
         let config = VocabularyConfig { size: 5 + 2 * 10 + 3, lowercase: true, limit_alphabet: 100, min_frequency: 1 };
         let pieces = learn(&words, &config);
         // 9 pairs `e s`, and `s t` as often: the smaller ids first; then `es t`, then `l o` (7).
@@ -228,7 +230,8 @@ mod tests {
 
     #[test]
     fn the_same_text_gives_the_same_vocabulary() {
-        let text: String = (0..2000).map(|i| format!("{}{} ", ["가나", "다라", "ab", "cd"][i % 4], i * 7919 % 97)).collect();
+        let text: String =
+            (0..2000).map(|i| format!("{}{} ", ["가나", "다라", "ab", "cd"][i % 4], i * 7919 % 97)).collect();
         let config = VocabularyConfig { size: 300, ..VocabularyConfig::default() };
         assert_eq!(learn(&words(&text), &config), learn(&words(&text), &config));
     }

@@ -1,1 +1,3 @@
-//! (under construction)
+//! What a run leaves on disk.
+
+pub mod atomic;
