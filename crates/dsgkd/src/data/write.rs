@@ -46,6 +46,8 @@ impl NewColumn {
 
 /// Writes a table as CSV, TSV, JSONL or Parquet, in constant memory.
 ///
+/// Cells with separators, quotes or line breaks are quoted, in TSV too, as spreadsheets and pandas have it.
+///
 /// A file is written aside, beside its place, and moved there by [`TableWriter::finish`]: a table is whole or absent. One that
 /// is dropped unfinished is removed.
 pub struct TableWriter {
