@@ -156,7 +156,11 @@ impl TableWriter {
         }
         if let Some(aside) = &self.aside {
             // On the disk before it has its name: a crash must not leave a named file without content.
-            File::open(aside).and_then(|file| file.sync_all()).map_err(Error::io(&self.name, "write"))?;
+            File::options()
+                .write(true)
+                .open(aside)
+                .and_then(|file| file.sync_all())
+                .map_err(Error::io(&self.name, "write"))?;
             fs::rename(aside, &self.name).map_err(Error::io(&self.name, "create"))?;
             self.aside = None;
         }
