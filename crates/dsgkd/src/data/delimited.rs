@@ -2,12 +2,18 @@
 //!
 //! A reader of our own because the usual ones take a quote that never closes as one huge last cell and so lose half a file in
 //! silence; here it is a bad row with the line it starts in.
+//!
+//! In TSV a line is a row, as its registration has it (IANA text/tab-separated-values): most corpora in it hold lone quotes as
+//! plain text, and reading those as CSV swallows the rows between two of them. A cell that is quoted whole, with its inner
+//! quotes doubled, is unquoted all the same, as spreadsheets write it. TSV with line breaks in quotes is read as format `csv`
+//! with a tab as separator.
 
 use super::bad_row::{BadRow, Reason, RowError};
 use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
 use super::encoding::{Utf8Source, encoding_advice, looks_like_utf16, read_error};
 use super::reader::Record;
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,12 +34,17 @@ pub(super) struct DelimitedRows {
     file: Arc<Path>,
     source: Utf8Source,
     separator: u8,
+    /// Whether quotes can hold separators and line breaks (CSV), or a line is a row (TSV).
+    quoting: bool,
     encoding: String,
     columns: Vec<String>,
     max_row_bytes: usize,
     /// Line of the next byte, from 1.
     line: u64,
-    /// The last byte was a carriage return, so that a line feed now ends nothing new.
+    /// A carriage return alone ends a line, as on old Macintoshes: only where the header's line ends so. Elsewhere it is text,
+    /// which exports leave inside cells.
+    return_ends: bool,
+    /// The last byte was a carriage return that ended a line, so that a line feed now ends nothing new.
     after_return: bool,
     /// The row's cells, one after the other.
     text: Vec<u8>,
@@ -53,16 +64,19 @@ impl DelimitedRows {
         file: Arc<Path>,
         source: Utf8Source,
         separator: u8,
+        quoting: bool,
         encoding: &str,
     ) -> Result<(Vec<String>, DelimitedRows)> {
         let mut rows = DelimitedRows {
             file,
             source,
             separator,
+            quoting,
             encoding: encoding.to_string(),
             columns: vec![],
             max_row_bytes: MAX_ROW_BYTES,
             line: 1,
+            return_ends: true,
             after_return: false,
             text: vec![],
             ends: vec![],
@@ -79,6 +93,12 @@ impl DelimitedRows {
                 self.file.display()
             )));
         };
+        let next = self.source.fill_buf().map_err(|error| read_error(&self.file, error))?.first().copied();
+        if self.after_return && next == Some(b'\n') {
+            self.source.consume(1);
+        }
+        self.return_ends = self.after_return && next != Some(b'\n');
+        self.after_return = false;
         if looks_like_utf16(&self.encoding, &self.text) {
             return Err(Error::Data(format!(
                 "{}: the header has zero bytes; if the file is UTF-16, set data.encoding to utf-16le or utf-16be",
@@ -95,7 +115,7 @@ impl DelimitedRows {
         let mut start = 0;
         for &end in &self.ends {
             match std::str::from_utf8(&self.text[start..end]) {
-                Ok(name) => names.push(name.to_string()),
+                Ok(name) => names.push(self.unquoted(name).into_owned()),
                 Err(_) => {
                     return Err(self.bad(&row, None, Reason::Encoding, &encoding_advice(&self.encoding)).into());
                 }
@@ -114,11 +134,13 @@ impl DelimitedRows {
             return Err(self.bad(&row, None, reason, problem_advice(reason)).into());
         }
         if row.cells != self.columns.len() {
-            let message = format!(
-                "has {} cells where the header has {} columns; put cells that hold the separator in quotes",
-                row.cells,
-                self.columns.len()
-            );
+            let advice = if self.quoting {
+                "put cells that hold the separator in quotes"
+            } else {
+                "if cells hold tabs or line breaks in quotes, set data.format to csv and data.separator to a tab"
+            };
+            let (cells, columns) = (row.cells, self.columns.len());
+            let message = format!("has {cells} cells where the header has {columns} columns; {advice}");
             return Err(self.bad(&row, None, Reason::FieldCount, &message).into());
         }
         let mut fields = Vec::with_capacity(row.cells);
@@ -129,7 +151,8 @@ impl DelimitedRows {
                 let column = self.columns.get(position).cloned();
                 return Err(self.bad(&row, column, Reason::Encoding, &encoding_advice(&self.encoding)).into());
             };
-            fields.push(if cell.is_empty() { None } else { Some(cell.to_string()) });
+            let cell = self.unquoted(cell);
+            fields.push(if cell.is_empty() { None } else { Some(cell.into_owned()) });
             start = end;
         }
         Ok(Some(Record { line: row.line, fields }))
@@ -141,6 +164,8 @@ impl DelimitedRows {
         self.ends.clear();
         let mut row = RawRow { line: self.line, cells: 0, problem: None };
         let mut state = State::RowStart;
+        // A carriage return outside of quotes, not yet known to be half of a line break.
+        let mut held_return = false;
         loop {
             let chunk = self.source.fill_buf().map_err(|error| read_error(&self.file, error))?;
             if chunk.is_empty() {
@@ -154,8 +179,15 @@ impl DelimitedRows {
             }
             let mut used = 0;
             while used < chunk.len() {
-                // Runs of ordinary bytes are copied at once.
                 let rest = &chunk[used..];
+                if std::mem::take(&mut held_return) && rest[0] != b'\n' {
+                    if state == State::AfterQuote {
+                        row.problem.get_or_insert(Reason::Quotes);
+                    }
+                    store(&mut row, &mut self.text, b"\r", self.max_row_bytes, keep);
+                    state = State::Plain;
+                }
+                // Runs of ordinary bytes are copied at once.
                 let run = match state {
                     State::Plain => {
                         rest.iter().position(|&byte| byte == self.separator || byte == b'\n' || byte == b'\r')
@@ -171,18 +203,21 @@ impl DelimitedRows {
                     continue;
                 }
                 let byte = rest[0];
-                let line_break = byte == b'\n' || byte == b'\r';
-                if line_break && !(byte == b'\n' && self.after_return) {
-                    self.line += 1;
-                }
-                self.after_return = byte == b'\r';
+                let new_line = if byte == b'\n' { !self.after_return } else { byte == b'\r' && self.return_ends };
+                self.line += u64::from(new_line);
+                self.after_return = byte == b'\r' && self.return_ends;
                 used += 1;
                 match (state, byte) {
+                    (State::RowStart | State::FieldStart | State::Plain | State::AfterQuote, b'\r')
+                        if !self.return_ends =>
+                    {
+                        held_return = true;
+                    }
                     (State::RowStart, b'\n' | b'\r') => {
                         // A blank line, or the line feed that belongs to the last row's carriage return.
                         row.line = self.line;
                     }
-                    (State::RowStart | State::FieldStart, b'"') => state = State::Quoted,
+                    (State::RowStart | State::FieldStart, b'"') if self.quoting => state = State::Quoted,
                     (State::Quoted, b'"') => state = State::AfterQuote,
                     (State::AfterQuote, b'"') => {
                         store(&mut row, &mut self.text, b"\"", self.max_row_bytes, keep);
@@ -208,6 +243,15 @@ impl DelimitedRows {
                 }
             }
             self.source.consume(used);
+        }
+    }
+
+    /// In TSV, the content of a cell that is quoted whole; else the cell as it is.
+    fn unquoted<'a>(&self, cell: &'a str) -> Cow<'a, str> {
+        let inner = cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')).filter(|_| !self.quoting);
+        match inner {
+            Some(inner) if !inner.replace("\"\"", "").contains('"') => Cow::Owned(inner.replace("\"\"", "\"")),
+            _ => Cow::Borrowed(cell),
         }
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 pub enum Format {
     /// Cells separated by a comma or another character, quoted where needed.
     Csv,
-    /// As CSV, separated by tabs.
+    /// Cells separated by tabs, a line a row; lone quotes are text. With line breaks in quotes: `Csv` with a tab.
     Tsv,
     /// One JSON object a line.
     Jsonl,

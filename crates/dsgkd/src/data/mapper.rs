@@ -145,7 +145,7 @@ impl NoteMapper {
                 "has no group, so it could stand on both sides of a split; fill it in or set data.skip_bad_rows";
             return Err(self.bad(record, Some(column), Reason::MissingGroup, message));
         }
-        let id = match self.id.and_then(cell).map(str::trim).filter(|id| !id.is_empty()) {
+        let id = match self.id.and_then(cell).map(str::trim).filter(|id| !self.is_missing(Some(id))) {
             Some(id) => id.to_string(),
             None => format!("{}{}", self.id_prefix, record.line),
         };

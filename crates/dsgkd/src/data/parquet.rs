@@ -76,3 +76,7 @@ fn guarded<T>(file: &Path, step: impl FnOnce() -> ::parquet::errors::Result<T>) 
         ))),
     }
 }
+
+#[cfg(test)]
+#[path = "parquet_tests.rs"]
+mod tests;

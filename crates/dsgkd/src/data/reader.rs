@@ -104,7 +104,8 @@ impl Records {
             return Ok(Records::new(path, columns, Rows::Jsonl(rows)));
         }
         let separator = separator_byte(format, &options.separator)?;
-        let (columns, rows) = DelimitedRows::open(path.into(), text, separator, &options.encoding)?;
+        let (columns, rows) =
+            DelimitedRows::open(path.into(), text, separator, format == Format::Csv, &options.encoding)?;
         Ok(Records::new(path, columns, Rows::Delimited(rows)))
     }
 

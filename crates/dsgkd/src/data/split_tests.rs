@@ -38,6 +38,16 @@ fn fractions_are_kept_class_by_class() {
     assert_ne!(notes.class_counts(&free.test), [140, 60], "by chance alone it would be off by some");
 }
 
+/// Published results name a seed: it must mean the same notes in every later version and on every machine.
+#[test]
+fn a_seed_means_the_same_notes_for_ever() {
+    let notes = plain(14, 6);
+    let splits = split(&notes, SplitConfig { validation_fraction: 0.25, ..SplitConfig::default() });
+    assert_eq!((splits.validation, splits.test), (vec![2, 5, 10, 14], vec![0, 1, 11, 18]));
+    let fold = split(&notes, SplitConfig { folds: 5, fold: 2, ..SplitConfig::default() });
+    assert_eq!((fold.validation, fold.test), (vec![6], vec![0, 8, 9, 19]));
+}
+
 #[test]
 fn folds_are_disjoint_cover_all_and_keep_the_classes() {
     let notes = plain(53, 24);

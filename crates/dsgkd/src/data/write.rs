@@ -46,6 +46,8 @@ impl NewColumn {
 
 /// Writes a table as CSV, TSV, JSONL or Parquet, in constant memory.
 ///
+/// Cells with separators, quotes or line breaks are quoted, in TSV too, as spreadsheets and pandas have it.
+///
 /// A file is written aside, beside its place, and moved there by [`TableWriter::finish`]: a table is whole or absent. One that
 /// is dropped unfinished is removed.
 pub struct TableWriter {
@@ -154,7 +156,11 @@ impl TableWriter {
         }
         if let Some(aside) = &self.aside {
             // On the disk before it has its name: a crash must not leave a named file without content.
-            File::open(aside).and_then(|file| file.sync_all()).map_err(Error::io(&self.name, "write"))?;
+            File::options()
+                .write(true)
+                .open(aside)
+                .and_then(|file| file.sync_all())
+                .map_err(Error::io(&self.name, "write"))?;
             fs::rename(aside, &self.name).map_err(Error::io(&self.name, "create"))?;
             self.aside = None;
         }

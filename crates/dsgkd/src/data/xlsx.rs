@@ -136,3 +136,7 @@ fn time_text(time: &ExcelDateTime) -> String {
     let date = format!("{year:04}-{month:02}-{day:02}");
     if (hour, minute, second) == (0, 0, 0) { date } else { format!("{date} {hour:02}:{minute:02}:{second:02}") }
 }
+
+#[cfg(test)]
+#[path = "xlsx_tests.rs"]
+mod tests;

@@ -1,0 +1,91 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type, Int64Type};
+use ::parquet::file::writer::SerializedFileWriter;
+use ::parquet::schema::parser::parse_message_type;
+use std::path::PathBuf;
+
+const SCHEMA: &str = "message table {
+    OPTIONAL BYTE_ARRAY note (UTF8); REQUIRED BYTE_ARRAY unmarked; OPTIONAL DOUBLE level; REQUIRED INT64 id;
+    REQUIRED INT32 seen (DATE); REQUIRED BOOLEAN well; REPEATED INT32 codes;
+}";
+
+/// Three rows in one row group; `unmarked` is the second column of the last row.
+fn write(folder: &Path, unmarked: &[u8]) -> PathBuf {
+    let path = folder.join("a.parquet");
+    let schema = Arc::new(parse_message_type(SCHEMA).unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    macro_rules! column {
+        ($type:ty, $values:expr, $definitions:expr, $repetitions:expr) => {{
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<$type>().write_batch($values, $definitions, $repetitions).unwrap();
+            column.close().unwrap();
+        }};
+    }
+    let bytes = |bytes: &[u8]| ByteArray::from(bytes.to_vec());
+    column!(ByteArrayType, &[bytes("발열".as_bytes()), bytes(b"fever")], Some(&[1, 0, 1]), None);
+    column!(ByteArrayType, &[bytes(b"a"), bytes(b"b"), bytes(unmarked)], None, None);
+    column!(DoubleType, &[3.0, f64::NAN, 36.6], Some(&[1, 1, 1]), None);
+    column!(Int64Type, &[1, 2, i64::MAX], None, None);
+    column!(Int32Type, &[0, 19_874, i32::MAX], None, None);
+    column!(BoolType, &[true, false, true], None, None);
+    column!(Int32Type, &[7, 8], Some(&[1, 1, 0, 0]), Some(&[0, 1, 0, 0]));
+    group.close().unwrap();
+    writer.close().unwrap();
+    path
+}
+
+fn read(path: &Path) -> Result<Vec<Record>> {
+    let (_, mut rows) = ParquetRows::open(path.into(), File::open(path).unwrap())?;
+    let mut records = Vec::new();
+    while let Some(record) = rows.next_record()? {
+        records.push(record);
+        assert!(records.len() < 100_000, "a damaged file that never ends");
+    }
+    Ok(records)
+}
+
+#[test]
+fn values_of_every_kind_become_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), b"c");
+    // The last date is out of any calendar: the crate panics on some of these, which must stay an error.
+    let (columns, mut rows) = ParquetRows::open(path.as_path().into(), File::open(&path).unwrap()).unwrap();
+    assert_eq!(columns, ["note", "unmarked", "level", "id", "seen", "well", "codes"]);
+    let text = |text: &str| Some(text.to_string());
+    let first = rows.next_record().unwrap().unwrap();
+    assert_eq!(first.line, 1);
+    let expected = [text("발열"), text("a"), text("3"), text("1"), text("1970-01-01"), text("true"), text("[7, 8]")];
+    assert_eq!(first.fields, expected);
+    let second = rows.next_record().unwrap().unwrap();
+    assert_eq!(second.fields[..5], [None, text("b"), None, text("2"), text("2024-05-31")]);
+    assert!(!matches!(rows.next_record(), Err(RowError::Bad(_))));
+}
+
+#[test]
+fn bytes_that_are_not_text_end_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), b"\xFFsecret");
+    let error = read(&path).unwrap_err().to_string();
+    assert!(error.contains("a.parquet") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn damaged_files_are_errors_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), b"c");
+    let whole = std::fs::read(&path).unwrap();
+    for length in (0..whole.len()).step_by(5) {
+        std::fs::write(&path, &whole[..length]).unwrap();
+        assert!(matches!(read(&path), Err(Error::Data(_))), "cut at {length}");
+    }
+    for position in 0..whole.len() {
+        for flip in [0xFF, 0x01, 0x40] {
+            let mut damaged = whole.clone();
+            damaged[position] ^= flip;
+            std::fs::write(&path, &damaged).unwrap();
+            let _ = read(&path);
+        }
+    }
+}
