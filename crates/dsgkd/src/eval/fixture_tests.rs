@@ -5,7 +5,7 @@
 use super::calibration::expected_calibration_error;
 use super::delong::delong_interval;
 use super::predictions::Predictions;
-use super::{Metric, evaluate};
+use super::{BootstrapOptions, Metric, bootstrap, compare, evaluate};
 use serde_json::Value;
 
 const TOLERANCE: f64 = 1e-12;
@@ -85,10 +85,12 @@ fn predictions_of(case: &Value) -> Predictions {
     }
 }
 
+fn file() -> Value {
+    serde_json::from_str(include_str!("../../tests/fixtures/metrics/metrics.json")).unwrap()
+}
+
 fn cases() -> Vec<Value> {
-    let file: Value =
-        serde_json::from_str(include_str!("../../tests/fixtures/metrics/metrics.json")).unwrap();
-    file["cases"].as_array().unwrap().clone()
+    file()["cases"].as_array().unwrap().clone()
 }
 
 #[track_caller]
@@ -165,4 +167,51 @@ fn calibration_and_delong_equal_their_definitions() {
         }
     }
     assert!(intervals >= 5);
+}
+
+/// The same draws, made and measured by an independent program that copies rows: pins the generator, the streams, the
+/// quantiles, the pairing and the p-value, so that a published interval stays what it was.
+#[test]
+fn intervals_and_p_values_equal_an_independent_computation() {
+    let case = &file()["bootstrap"];
+    let labels: Vec<usize> = numbers(&case["labels"])
+        .iter()
+        .map(|label| *label as usize)
+        .collect();
+    let run = |column: &str| Predictions {
+        // Zeros in front, because notes are numbered in the order of their ids.
+        ids: (0..labels.len()).map(|row| format!("{row:04}")).collect(),
+        labels: labels.clone(),
+        probabilities: numbers(&case[column])
+            .iter()
+            .flat_map(|score| [1.0 - score, *score])
+            .collect(),
+        classes: vec!["0".into(), "1".into()],
+        training_prevalence: None,
+    };
+    let options = BootstrapOptions {
+        samples: case["samples"].as_u64().unwrap() as usize,
+        seed: case["seed"].as_u64().unwrap(),
+    };
+    let intervals = bootstrap(&[run("scores")], options).unwrap();
+    let comparison = compare(&[run("scores")], &[run("other")], options).unwrap();
+    for (name, expected) in case["expected"].as_object().unwrap() {
+        let estimate = intervals
+            .estimates
+            .iter()
+            .find(|estimate| estimate.metric.name() == name)
+            .unwrap();
+        let interval = estimate.interval.unwrap();
+        assert_same(Some(interval.low), &expected["interval"][0], name);
+        assert_same(Some(interval.high), &expected["interval"][1], name);
+        let difference = comparison
+            .differences
+            .iter()
+            .find(|difference| difference.metric.name() == name)
+            .unwrap();
+        let interval = difference.interval.unwrap();
+        assert_same(Some(interval.low), &expected["difference"][0], name);
+        assert_same(Some(interval.high), &expected["difference"][1], name);
+        assert_same(difference.p_value, &expected["p_value"], name);
+    }
 }
