@@ -41,7 +41,7 @@ fn example(note: &Value) -> Example {
     Example {
         input_ids: ids(&note["student_ids"]),
         label: Some(note["label"].as_u64().unwrap() as u32),
-        views: vec![TeacherView { input_ids: ids(&note["teacher_ids"]), terms, words: vec![] }],
+        views: vec![TeacherView { input_ids: ids(&note["teacher_ids"]), terms, ..TeacherView::default() }],
     }
 }
 

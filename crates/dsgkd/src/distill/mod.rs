@@ -8,27 +8,8 @@ pub mod maps;
 pub mod rows;
 pub mod teacher;
 
+pub use crate::text::{SpanPair, TeacherView};
 use dsgkd_ops::spans::Span;
-
-/// Positions of one term or word in both models' inputs, half-open; position 0 is the first special token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SpanPair {
-    /// In the student's tokens.
-    pub student: (u32, u32),
-    /// In the teacher's tokens.
-    pub teacher: (u32, u32),
-}
-
-/// One note as one teacher sees it, aligned with the student's tokens.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TeacherView {
-    /// The teacher's token ids, truncated.
-    pub input_ids: Vec<u32>,
-    /// The terms that both models have.
-    pub terms: Vec<SpanPair>,
-    /// All words that both models have: the columns of aligned attention rows.
-    pub words: Vec<SpanPair>,
-}
 
 /// A note made ready for training.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

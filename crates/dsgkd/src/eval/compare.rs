@@ -62,11 +62,7 @@ pub struct Comparison {
 /// or not the same in both arms, when a note's share of the rows differs between the arms (it stands twice in one and once
 /// in the other, while another stands once in both), when the classes differ, or as [`Predictions::validate`].
 /// [`Error::Config`] for 0 samples.
-pub fn compare(
-    baseline: &[Predictions],
-    candidate: &[Predictions],
-    options: BootstrapOptions,
-) -> Result<Comparison> {
+pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: BootstrapOptions) -> Result<Comparison> {
     check_samples(options.samples)?;
     let in_arm = |arm: &'static str| {
         move |error| match error {
@@ -90,10 +86,8 @@ pub fn compare(
     let differences = Metric::of_classes(first.classes).map(|metric| {
         let (of_baseline, of_candidate) = (first_all.get(metric), second_all.get(metric));
         let difference = minus(of_candidate, of_baseline);
-        let sampled: Vec<Option<f64>> = resampled
-            .iter()
-            .map(|(first, second)| minus(second.get(metric), first.get(metric)))
-            .collect();
+        let sampled: Vec<Option<f64>> =
+            resampled.iter().map(|(first, second)| minus(second.get(metric), first.get(metric))).collect();
         let (interval, undefined_samples) = interval_of(sampled.iter().copied());
         Difference {
             metric,
@@ -122,11 +116,7 @@ const ROUNDING: f64 = 1e-12;
 
 fn minus(candidate: Option<f64>, baseline: Option<f64>) -> Option<f64> {
     let difference = candidate? - baseline?;
-    Some(if difference.abs() <= ROUNDING {
-        0.0
-    } else {
-        difference
-    })
+    Some(if difference.abs() <= ROUNDING { 0.0 } else { difference })
 }
 
 /// See [`compare`].
@@ -135,8 +125,7 @@ fn p_value(sampled: &[Option<f64>]) -> Option<f64> {
     let samples = defined().count();
     let not_above = defined().filter(|difference| **difference <= 0.0).count();
     let not_below = defined().filter(|difference| **difference >= 0.0).count();
-    (samples > 0)
-        .then(|| (2.0 * (not_above.min(not_below) + 1) as f64 / (samples + 1) as f64).min(1.0))
+    (samples > 0).then(|| (2.0 * (not_above.min(not_below) + 1) as f64 / (samples + 1) as f64).min(1.0))
 }
 
 /// Each id's label and number of rows; the number of ids whose rows disagree on the label.
@@ -177,10 +166,7 @@ fn check_pairs(baseline: &[Predictions], candidate: &[Predictions]) -> Result<()
             second.len()
         )));
     }
-    for (arm, disagreeing) in [
-        ("baseline", first_disagreeing),
-        ("candidate", second_disagreeing),
-    ] {
+    for (arm, disagreeing) in [("baseline", first_disagreeing), ("candidate", second_disagreeing)] {
         if disagreeing > 0 {
             return Err(Error::Data(format!(
                 "{arm}: {disagreeing} ids have rows with different labels; an id must name one note"
@@ -188,18 +174,11 @@ fn check_pairs(baseline: &[Predictions], candidate: &[Predictions]) -> Result<()
         }
     }
     let pairs = || first.values().zip(second.values());
-    let relabelled = pairs()
-        .filter(|((first_label, _), (second_label, _))| first_label != second_label)
-        .count();
+    let relabelled = pairs().filter(|((first_label, _), (second_label, _))| first_label != second_label).count();
     if relabelled > 0 {
-        return Err(Error::Data(format!(
-            "{relabelled} of {} notes have another label in the other arm",
-            first.len()
-        )));
+        return Err(Error::Data(format!("{relabelled} of {} notes have another label in the other arm", first.len())));
     }
-    let total = |notes: &BTreeMap<&str, (usize, usize)>| {
-        notes.values().map(|(_, rows)| rows).sum::<usize>() as u128
-    };
+    let total = |notes: &BTreeMap<&str, (usize, usize)>| notes.values().map(|(_, rows)| rows).sum::<usize>() as u128;
     let (first_total, second_total) = (total(&first), total(&second));
     let uneven = pairs()
         .filter(|((_, first_rows), (_, second_rows))| {

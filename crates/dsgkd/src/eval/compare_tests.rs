@@ -3,19 +3,12 @@
 use super::super::example::example;
 use super::*;
 
-const OPTIONS: BootstrapOptions = BootstrapOptions {
-    samples: 500,
-    seed: 5,
-};
+const OPTIONS: BootstrapOptions = BootstrapOptions { samples: 500, seed: 5 };
 
 /// The same notes, their probabilities pulled towards the label.
 fn improved(predictions: &Predictions, share: f64) -> Predictions {
     let mut better = predictions.clone();
-    for (row, &label) in better
-        .probabilities
-        .chunks_exact_mut(2)
-        .zip(&predictions.labels)
-    {
+    for (row, &label) in better.probabilities.chunks_exact_mut(2).zip(&predictions.labels) {
         row[1] += share * (label as f64 - row[1]);
         row[0] = 1.0 - row[1];
     }
@@ -26,22 +19,12 @@ fn shuffled(predictions: &Predictions) -> Predictions {
     let mut result = predictions.clone();
     result.ids.reverse();
     result.labels.reverse();
-    result.probabilities = predictions
-        .probabilities
-        .chunks_exact(2)
-        .rev()
-        .flatten()
-        .copied()
-        .collect();
+    result.probabilities = predictions.probabilities.chunks_exact(2).rev().flatten().copied().collect();
     result
 }
 
 fn of(comparison: &Comparison, metric: Metric) -> &Difference {
-    comparison
-        .differences
-        .iter()
-        .find(|difference| difference.metric == metric)
-        .unwrap()
+    comparison.differences.iter().find(|difference| difference.metric == metric).unwrap()
 }
 
 #[test]
@@ -51,14 +34,7 @@ fn an_arm_does_not_differ_from_itself_in_any_order() {
     for difference in &comparison.differences {
         assert_eq!(difference.difference, Some(0.0), "{}", difference.metric);
         let not_paired = format!("{}: not paired", difference.metric);
-        assert_eq!(
-            difference.interval,
-            Some(Interval {
-                low: 0.0,
-                high: 0.0
-            }),
-            "{not_paired}"
-        );
+        assert_eq!(difference.interval, Some(Interval { low: 0.0, high: 0.0 }), "{not_paired}");
         assert_eq!(difference.p_value, Some(1.0), "{not_paired}");
     }
 }
@@ -67,18 +43,12 @@ fn an_arm_does_not_differ_from_itself_in_any_order() {
 fn a_better_arm_is_found_and_the_sign_is_candidate_minus_baseline() {
     let run = example(200, 2);
     let comparison = compare(std::slice::from_ref(&run), &[improved(&run, 0.4)], OPTIONS).unwrap();
-    let (auroc, brier) = (
-        of(&comparison, Metric::Auroc),
-        of(&comparison, Metric::Brier),
-    );
+    let (auroc, brier) = (of(&comparison, Metric::Auroc), of(&comparison, Metric::Brier));
     assert!(auroc.difference.unwrap() > 0.0 && auroc.interval.unwrap().low > 0.0);
     assert!(brier.difference.unwrap() < 0.0 && brier.interval.unwrap().high < 0.0);
     assert_eq!(auroc.p_value, Some(2.0 / 501.0));
     let turned = compare(&[improved(&run, 0.4)], &[run], OPTIONS).unwrap();
-    assert_eq!(
-        of(&turned, Metric::Auroc).difference,
-        auroc.difference.map(|difference| -difference)
-    );
+    assert_eq!(of(&turned, Metric::Auroc).difference, auroc.difference.map(|difference| -difference));
 }
 
 #[test]
@@ -91,35 +61,17 @@ fn seeds_are_clustered_and_folds_concatenated() {
         probabilities: run.probabilities[2 * from..2 * to].to_vec(),
         ..run.clone()
     };
-    let plain = compare(
-        std::slice::from_ref(&whole),
-        std::slice::from_ref(&better),
-        OPTIONS,
-    )
-    .unwrap();
-    let folds = compare(
-        &[cut(&whole, 0, 50), cut(&whole, 50, 120)],
-        std::slice::from_ref(&better),
-        OPTIONS,
-    )
-    .unwrap();
+    let plain = compare(std::slice::from_ref(&whole), std::slice::from_ref(&better), OPTIONS).unwrap();
+    let folds = compare(&[cut(&whole, 0, 50), cut(&whole, 50, 120)], std::slice::from_ref(&better), OPTIONS).unwrap();
     assert_eq!(plain, folds);
-    let seeds = compare(
-        &[whole.clone(), whole.clone()],
-        &[better.clone(), better.clone()],
-        OPTIONS,
-    )
-    .unwrap();
+    let seeds = compare(&[whole.clone(), whole.clone()], &[better.clone(), better.clone()], OPTIONS).unwrap();
     assert_eq!((seeds.notes, seeds.baseline_rows), (120, 240));
     for (plain, seeds) in plain.differences.iter().zip(&seeds.differences) {
         assert_eq!(plain.p_value, seeds.p_value, "{}", plain.metric);
         assert!((plain.interval.unwrap().low - seeds.interval.unwrap().low).abs() < 1e-12);
     }
     assert!(
-        compare(&[whole.clone(), cut(&whole, 0, 50)], &[better], OPTIONS)
-            .unwrap_err()
-            .to_string()
-            .contains("mixtures")
+        compare(&[whole.clone(), cut(&whole, 0, 50)], &[better], OPTIONS).unwrap_err().to_string().contains("mixtures")
     );
 }
 
@@ -134,56 +86,26 @@ fn arms_about_other_notes_are_refused_with_counts() {
         assert!(column);
     }
     third.probabilities.truncate(38);
-    let message = compare(std::slice::from_ref(&first), &[third], OPTIONS)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("3 of 20 ids of the baseline") && message.contains("2 of 19 ids"),
-        "{message}"
-    );
+    let message = compare(std::slice::from_ref(&first), &[third], OPTIONS).unwrap_err().to_string();
+    assert!(message.contains("3 of 20 ids of the baseline") && message.contains("2 of 19 ids"), "{message}");
     assert!(!message.contains("other\""), "{message}");
 
     let mut relabelled = first.clone();
     relabelled.labels[5] = 1 - relabelled.labels[5];
-    let message = compare(std::slice::from_ref(&first), &[relabelled.clone()], OPTIONS)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        message.contains("1 of 20 notes have another label"),
-        "{message}"
-    );
-    let message = compare(
-        &[first.clone(), relabelled],
-        std::slice::from_ref(&first),
-        OPTIONS,
-    )
-    .unwrap_err()
-    .to_string();
+    let message = compare(std::slice::from_ref(&first), &[relabelled.clone()], OPTIONS).unwrap_err().to_string();
+    assert!(message.contains("1 of 20 notes have another label"), "{message}");
+    let message = compare(&[first.clone(), relabelled], std::slice::from_ref(&first), OPTIONS).unwrap_err().to_string();
     assert!(message.contains("baseline: 1 ids"), "{message}");
     let mut renamed = first.clone();
     renamed.classes.reverse();
-    assert!(
-        compare(&[first], &[renamed], OPTIONS)
-            .unwrap_err()
-            .to_string()
-            .contains("classes")
-    );
+    assert!(compare(&[first], &[renamed], OPTIONS).unwrap_err().to_string().contains("classes"));
 }
 
 #[test]
 fn the_p_value_is_the_formula() {
-    let sampled = |values: &[f64]| {
-        values
-            .iter()
-            .map(|value| Some(*value))
-            .chain([None])
-            .collect::<Vec<_>>()
-    };
+    let sampled = |values: &[f64]| values.iter().map(|value| Some(*value)).chain([None]).collect::<Vec<_>>();
     assert_eq!(p_value(&sampled(&[1.0, 2.0, 3.0])), Some(0.5));
-    assert_eq!(
-        p_value(&sampled(&[1.0, 2.0, 3.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0])),
-        Some(0.4)
-    );
+    assert_eq!(p_value(&sampled(&[1.0, 2.0, 3.0, -1.0, 1.0, 1.0, 1.0, 1.0, 1.0])), Some(0.4));
     assert_eq!(p_value(&sampled(&[0.0; 9])), Some(1.0));
     assert_eq!(p_value(&[None]), None);
 }

@@ -15,10 +15,7 @@ struct Lcg(u64);
 
 impl Lcg {
     fn draw(&mut self) -> f64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 }
@@ -28,53 +25,27 @@ fn generated(rows: usize, seed: u64) -> (Vec<usize>, Vec<f64>) {
     (0..rows)
         .map(|row| {
             let draw = random.draw();
-            let score = if row % 2 == 0 {
-                (draw * 64.0).floor() / 64.0
-            } else {
-                draw
-            };
+            let score = if row % 2 == 0 { (draw * 64.0).floor() / 64.0 } else { draw };
             (usize::from(random.draw() < score * score), score)
         })
         .unzip()
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|number| number.as_f64().unwrap())
-        .collect()
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
 
 /// The case as predictions, whatever way the file holds it.
 fn predictions_of(case: &Value) -> Predictions {
     let classes = case["classes"].as_u64().unwrap() as usize;
-    let both_columns = |scores: Vec<f64>| {
-        scores
-            .iter()
-            .flat_map(|score| [1.0 - score, *score])
-            .collect()
-    };
+    let both_columns = |scores: Vec<f64>| scores.iter().flat_map(|score| [1.0 - score, *score]).collect();
     let (labels, probabilities) = if let Some(rows) = case["generated_rows"].as_u64() {
         let (labels, scores) = generated(rows as usize, case["generator_seed"].as_u64().unwrap());
         (labels, both_columns(scores))
     } else {
-        let labels = case["labels"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|label| label.as_u64().unwrap() as usize)
-            .collect();
+        let labels = case["labels"].as_array().unwrap().iter().map(|label| label.as_u64().unwrap() as usize).collect();
         let stored = &case["probabilities"];
-        (
-            labels,
-            if stored.is_null() {
-                both_columns(numbers(&case["scores"]))
-            } else {
-                numbers(stored)
-            },
-        )
+        (labels, if stored.is_null() { both_columns(numbers(&case["scores"])) } else { numbers(stored) })
     };
     Predictions {
         ids: (0..labels.len()).map(|row| row.to_string()).collect(),
@@ -97,8 +68,7 @@ fn cases() -> Vec<Value> {
 fn assert_same(found: Option<f64>, expected: &Value, what: &str) {
     match (found, expected.as_f64()) {
         (None, None) => {}
-        (Some(found), Some(expected))
-            if (found - expected).abs() <= TOLERANCE * expected.abs().max(1.0) => {}
+        (Some(found), Some(expected)) if (found - expected).abs() <= TOLERANCE * expected.abs().max(1.0) => {}
         (found, expected) => panic!("{what}: {found:?}, and scikit-learn says {expected:?}"),
     }
 }
@@ -111,20 +81,10 @@ fn every_metric_equals_scikit_learn() {
         let predictions = predictions_of(case);
         let metrics = predictions.evaluate().unwrap();
         let prevalence = predictions.training_prevalence.unwrap();
-        let direct = evaluate(
-            &predictions.labels,
-            &predictions.probabilities,
-            predictions.classes.len(),
-            prevalence,
-        );
+        let direct = evaluate(&predictions.labels, &predictions.probabilities, predictions.classes.len(), prevalence);
         assert_eq!(direct.unwrap(), metrics);
         let expected = case["expected"].as_object().unwrap();
-        assert_eq!(
-            expected.len(),
-            Metric::of_classes(metrics.classes).count(),
-            "{}",
-            case["name"]
-        );
+        assert_eq!(expected.len(), Metric::of_classes(metrics.classes).count(), "{}", case["name"]);
         for (name, value) in metrics.iter() {
             assert_same(value, &expected[name], &format!("{}, {name}", case["name"]));
         }
@@ -137,32 +97,19 @@ fn calibration_and_delong_equal_their_definitions() {
     for case in &cases() {
         let predictions = predictions_of(case);
         let error = expected_calibration_error(&predictions.reliability(10).unwrap());
-        assert_same(
-            error,
-            &case["calibration_error"],
-            &format!("{}, calibration error", case["name"]),
-        );
+        assert_same(error, &case["calibration_error"], &format!("{}, calibration error", case["name"]));
         if predictions.classes.len() > 2 {
             continue;
         }
         let positive: Vec<bool> = predictions.labels.iter().map(|&label| label == 1).collect();
         let scores: Vec<f64> = predictions.class_probabilities(1).collect();
         let interval = delong_interval(&positive, &scores);
-        assert_eq!(
-            interval.is_none(),
-            case["delong"].is_null(),
-            "{}",
-            case["name"]
-        );
+        assert_eq!(interval.is_none(), case["delong"].is_null(), "{}", case["name"]);
         if let Some(interval) = interval {
             intervals += 1;
             let found = serde_json::to_value(interval).unwrap();
             for part in ["auroc", "standard_error", "low", "high"] {
-                assert_same(
-                    found[part].as_f64(),
-                    &case["delong"][part],
-                    &format!("{}, {part}", case["name"]),
-                );
+                assert_same(found[part].as_f64(), &case["delong"][part], &format!("{}, {part}", case["name"]));
             }
         }
     }
@@ -174,41 +121,25 @@ fn calibration_and_delong_equal_their_definitions() {
 #[test]
 fn intervals_and_p_values_equal_an_independent_computation() {
     let case = &file()["bootstrap"];
-    let labels: Vec<usize> = numbers(&case["labels"])
-        .iter()
-        .map(|label| *label as usize)
-        .collect();
+    let labels: Vec<usize> = numbers(&case["labels"]).iter().map(|label| *label as usize).collect();
     let run = |column: &str| Predictions {
         // Zeros in front, because notes are numbered in the order of their ids.
         ids: (0..labels.len()).map(|row| format!("{row:04}")).collect(),
         labels: labels.clone(),
-        probabilities: numbers(&case[column])
-            .iter()
-            .flat_map(|score| [1.0 - score, *score])
-            .collect(),
+        probabilities: numbers(&case[column]).iter().flat_map(|score| [1.0 - score, *score]).collect(),
         classes: vec!["0".into(), "1".into()],
         training_prevalence: None,
     };
-    let options = BootstrapOptions {
-        samples: case["samples"].as_u64().unwrap() as usize,
-        seed: case["seed"].as_u64().unwrap(),
-    };
+    let options =
+        BootstrapOptions { samples: case["samples"].as_u64().unwrap() as usize, seed: case["seed"].as_u64().unwrap() };
     let intervals = bootstrap(&[run("scores")], options).unwrap();
     let comparison = compare(&[run("scores")], &[run("other")], options).unwrap();
     for (name, expected) in case["expected"].as_object().unwrap() {
-        let estimate = intervals
-            .estimates
-            .iter()
-            .find(|estimate| estimate.metric.name() == name)
-            .unwrap();
+        let estimate = intervals.estimates.iter().find(|estimate| estimate.metric.name() == name).unwrap();
         let interval = estimate.interval.unwrap();
         assert_same(Some(interval.low), &expected["interval"][0], name);
         assert_same(Some(interval.high), &expected["interval"][1], name);
-        let difference = comparison
-            .differences
-            .iter()
-            .find(|difference| difference.metric.name() == name)
-            .unwrap();
+        let difference = comparison.differences.iter().find(|difference| difference.metric.name() == name).unwrap();
         let interval = difference.interval.unwrap();
         assert_same(Some(interval.low), &expected["difference"][0], name);
         assert_same(Some(interval.high), &expected["difference"][1], name);

@@ -12,7 +12,10 @@ use unicode_normalization::UnicodeNormalization;
 ///
 /// A line of a text file is a document, and so is a non-empty cell of the named columns of a table. Rows that cannot be read are
 /// passed over and counted: returns the number of documents and of bad rows.
-pub fn for_each_document(corpus: &CorpusConfig, mut take: impl FnMut(&str) -> Result<()>) -> Result<(usize, usize)> {
+pub(super) fn for_each_document(
+    corpus: &CorpusConfig,
+    mut take: impl FnMut(&str) -> Result<()>,
+) -> Result<(usize, usize)> {
     let (mut documents, mut bad) = (0, 0);
     let limit = if corpus.max_documents == 0 { usize::MAX } else { corpus.max_documents };
     let mut one = |text: &str| -> Result<bool> {

@@ -4,27 +4,27 @@ use crate::random::SplitMix64;
 
 /// The vocabulary's special ids that masking needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaskIds {
+pub(super) struct MaskIds {
     /// `[MASK]`.
-    pub mask: u32,
+    pub(super) mask: u32,
     /// Number of words.
-    pub vocabulary: u32,
+    pub(super) vocabulary: u32,
     /// Ids below this are special and are never put in as a random word.
-    pub first_word: u32,
+    pub(super) first_word: u32,
 }
 
 /// Positions to predict, `[M]`, and the ids that stood there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Masked {
+pub(super) struct Masked {
     /// Packed token positions, ascending.
-    pub rows: Vec<usize>,
+    pub(super) rows: Vec<usize>,
     /// The true ids.
-    pub labels: Vec<u32>,
+    pub(super) labels: Vec<u32>,
 }
 
 /// Chooses `probability` of the tokens that `may_hide` allows; of these 80 % become `[MASK]`, 10 % a random word, 10 % stay.
 /// At least one token is chosen where any may be.
-pub fn mask(
+pub(super) fn mask(
     input_ids: &mut [u32],
     may_hide: impl Fn(usize) -> bool,
     ids: MaskIds,

@@ -20,7 +20,7 @@ use tokenizers::{
 };
 
 /// The special tokens, in the order of their ids.
-pub const SPECIAL_TOKENS: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+pub(super) const SPECIAL_TOKENS: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
 /// Words longer than this take no part: they are noise such as separator lines.
 const LONGEST_WORD: usize = 40;
@@ -32,13 +32,13 @@ fn normalizer(lowercase: bool) -> BertNormalizer {
 
 /// How often each word stands in the text.
 #[derive(Default)]
-pub struct WordCounts {
+pub(super) struct WordCounts {
     counts: BTreeMap<String, u64>,
 }
 
 impl WordCounts {
     /// Counts the words of one more document.
-    pub fn add(&mut self, text: &str, lowercase: bool) -> Result<()> {
+    pub(super) fn add(&mut self, text: &str, lowercase: bool) -> Result<()> {
         let mut normalized = NormalizedString::from(text);
         let failed = |_| Error::Data("a document of the corpus cannot be split into words".to_string());
         normalizer(lowercase).normalize(&mut normalized).map_err(failed)?;
@@ -66,7 +66,7 @@ struct Candidate {
 }
 
 /// The pieces of the vocabulary, special tokens first.
-pub fn learn(words: &WordCounts, config: &VocabularyConfig) -> Vec<String> {
+pub(super) fn learn(words: &WordCounts, config: &VocabularyConfig) -> Vec<String> {
     let alphabet = alphabet(&words.counts, config.limit_alphabet);
     let mut pieces: Vec<String> = SPECIAL_TOKENS.map(String::from).to_vec();
     // A letter inside a word is another piece than the same letter at its beginning; both are known from the start.
@@ -178,7 +178,7 @@ fn join_pairs(words: &mut [(Vec<u32>, u64)], pieces: &mut Vec<String>, config: &
 }
 
 /// Writes `tokenizer.json`, `tokenizer_config.json`, `vocab.txt` and `special_tokens_map.json` as `BertTokenizer` has them.
-pub fn write(pieces: &[String], lowercase: bool, max_length: usize, folder: &Path) -> Result<()> {
+pub(super) fn write(pieces: &[String], lowercase: bool, max_length: usize, folder: &Path) -> Result<()> {
     let failed =
         |error: tokenizers::Error| Error::Model(format!("{}: the tokenizer cannot be made: {error}", folder.display()));
     let text = |name: &str, text: String| {
@@ -187,7 +187,8 @@ pub fn write(pieces: &[String], lowercase: bool, max_length: usize, folder: &Pat
     };
     text("vocab.txt", pieces.iter().map(|piece| format!("{piece}\n")).collect())?;
     let vocabulary = folder.join("vocab.txt");
-    let model = WordPiece::from_file(&vocabulary.to_string_lossy()).unk_token("[UNK]".into()).build().map_err(failed)?;
+    let model =
+        WordPiece::from_file(&vocabulary.to_string_lossy()).unk_token("[UNK]".into()).build().map_err(failed)?;
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_normalizer(Some(normalizer(lowercase))).map_err(failed)?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));

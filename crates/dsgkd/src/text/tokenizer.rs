@@ -1,0 +1,192 @@
+//! Tokenizers of Hugging Face folders, with the byte offsets of every token.
+
+use super::TextSpan;
+use crate::error::{Error, Result};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{AddedToken, Tokenizer as Inner};
+
+/// Files that make up a tokenizer; those that are there are copied with an exported model.
+const FILES: [&str; 9] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+];
+
+/// A note as one model reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// Token ids, special tokens included.
+    pub ids: Vec<u32>,
+    /// The text under each token without surrounding whitespace; empty for special tokens.
+    pub offsets: Vec<TextSpan>,
+    /// Which tokens the tokenizer added (`[CLS]`, `[SEP]`).
+    pub special: Vec<bool>,
+}
+
+/// A tokenizer and what is known of it.
+pub struct Tokenizer {
+    inner: Inner,
+    folder: PathBuf,
+    unknown: Option<u32>,
+    hash: String,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, or makes BERT's tokenizer from `vocab.txt` and `tokenizer_config.json`. Truncation and padding
+    /// that the file asks for are switched off: they are decided here.
+    ///
+    /// # Errors
+    /// Names the file that is missing or cannot be understood.
+    pub fn open(folder: &Path) -> Result<Tokenizer> {
+        let path = folder.join("tokenizer.json");
+        let mut hash = Sha256::new();
+        let mut inner = if path.exists() {
+            let bytes = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+            hash.update(&bytes);
+            guarded(&path, || Inner::from_bytes(&bytes))?
+        } else {
+            from_vocabulary(folder, &mut hash)?
+        };
+        guarded(&path, || inner.with_truncation(None).map(|_| ()))?;
+        inner.with_padding(None);
+        let unknown = ["[UNK]", "<unk>"].into_iter().find_map(|token| inner.token_to_id(token));
+        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let tokenizer = Tokenizer { inner, folder: folder.to_path_buf(), unknown, hash };
+        // A tokenizer that cannot read anything should say so now and not at the first note.
+        tokenizer.encode("a")?;
+        Ok(tokenizer)
+    }
+
+    /// Tokens of a note, special tokens included.
+    ///
+    /// # Errors
+    /// The tokenizer refuses the text; the text is not quoted.
+    pub fn encode(&self, text: &str) -> Result<Encoding> {
+        let encoding = guarded(&self.folder, || self.inner.encode(text, true))?;
+        let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|mask| *mask == 1).collect();
+        let offsets = encoding.get_offsets().iter().zip(&special);
+        let offsets = offsets.map(|((start, end), special)| trimmed(text, *start, *end, *special)).collect();
+        Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets, special })
+    }
+
+    /// Number of tokens of a word that stands alone, without special tokens.
+    pub fn token_count(&self, word: &str) -> Result<usize> {
+        Ok(guarded(&self.folder, || self.inner.encode_fast(word, false))?.get_ids().len())
+    }
+
+    /// A token as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Id of the token for what the vocabulary cannot spell.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// Number of tokens, added ones included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// SHA-256 of the files, in hex: the key of whatever is remembered of this tokenizer's work.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Copies the tokenizer's files into an exported model's folder; where there was only `vocab.txt`, writes
+    /// `tokenizer.json` as well.
+    pub fn copy_files(&self, to: &Path) -> Result<()> {
+        for name in FILES {
+            let from = self.folder.join(name);
+            if from.is_file() {
+                std::fs::copy(&from, to.join(name)).map_err(Error::io(&from, "read"))?;
+            }
+        }
+        let path = to.join("tokenizer.json");
+        if !path.exists() {
+            guarded(&path, || self.inner.save(&path, false))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a call of the tokenizers crate; its error or panic becomes a value. The message never holds the text.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        // The crate's message may quote what it was given; a file's syntax error is said by line and column only.
+        Ok(Err(error)) => match error.downcast_ref::<serde_json::Error>() {
+            Some(error) => Err(Error::Model(format!(
+                "{}: is not a tokenizer (line {}, column {})",
+                path.display(),
+                error.line(),
+                error.column()
+            ))),
+            None => Err(Error::Model(format!("{}: the tokenizer cannot be read or refuses a text", path.display()))),
+        },
+        Err(_) => Err(Error::Model(format!("{}: the tokenizer is broken", path.display()))),
+    }
+}
+
+/// Byte-level and Unigram tokenizers count the space before a word as part of its first token.
+fn trimmed(text: &str, start: usize, end: usize, special: bool) -> TextSpan {
+    let Some(under) = text.get(start..end).filter(|_| !special) else { return TextSpan { start, end: start } };
+    let start = start + (under.len() - under.trim_start().len());
+    TextSpan { start, end: start + under.trim().len() }
+}
+
+/// `BertTokenizer` as `transformers` makes it from `vocab.txt`.
+fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<Inner> {
+    let path = folder.join("vocab.txt");
+    if !path.exists() {
+        return Err(Error::Model(format!("{}: holds neither tokenizer.json nor vocab.txt", folder.display())));
+    }
+    let config_path = folder.join("tokenizer_config.json");
+    let config: Value = match std::fs::read_to_string(&config_path) {
+        Ok(text) => serde_json::from_str(&text)
+            .map_err(|error| Error::Model(format!("{}: is not JSON: {error}", config_path.display())))?,
+        Err(_) => Value::Null,
+    };
+    hash.update(std::fs::read(&path).map_err(Error::io(&path, "read"))?);
+    hash.update(config.to_string());
+    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
+    let token = |key: &str, default: &str| -> String {
+        let value = config.get(key);
+        let text = value.and_then(|value| value.as_str().or_else(|| value.get("content").and_then(Value::as_str)));
+        text.unwrap_or(default).to_string()
+    };
+    let [unk, cls, sep] = [("unk_token", "[UNK]"), ("cls_token", "[CLS]"), ("sep_token", "[SEP]")]
+        .map(|(key, default)| token(key, default));
+    let specials = [unk.clone(), cls.clone(), sep.clone(), token("pad_token", "[PAD]"), token("mask_token", "[MASK]")];
+    let model = guarded(&path, || WordPiece::from_file(&path.to_string_lossy()).unk_token(unk).build())?;
+    let mut inner = Inner::new(model);
+    let lowercase = flag("do_lower_case").unwrap_or(true);
+    let chinese = flag("tokenize_chinese_chars").unwrap_or(true);
+    let normalizer = BertNormalizer::new(true, chinese, flag("strip_accents"), lowercase);
+    guarded(&path, || inner.with_normalizer(Some(normalizer)).map(|_| ()))?;
+    inner.with_pre_tokenizer(Some(BertPreTokenizer));
+    let id = |token: &str| {
+        let missing = || Error::Model(format!("{}: has no {token}", path.display()));
+        inner.token_to_id(token).ok_or_else(missing)
+    };
+    let frame = BertProcessing::new((sep.clone(), id(&sep)?), (cls.clone(), id(&cls)?));
+    let known = specials.into_iter().filter(|token| inner.token_to_id(token).is_some());
+    let added: Vec<AddedToken> = known.map(|token| AddedToken::from(token, true)).collect();
+    inner.with_post_processor(Some(frame));
+    guarded(&path, || inner.add_special_tokens(added).map(|_| ()))?;
+    Ok(inner)
+}
