@@ -7,7 +7,8 @@ use crate::config::{AttentionRows, TeacherConfig};
 use crate::error::Result;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
 use dsgkd_ops::spans::{Span, row_offsets};
-use std::sync::Arc;
+use rayon::prelude::*;
+use std::sync::{Arc, Mutex};
 
 /// A teacher and how it is compared with the student.
 pub struct Teacher {
@@ -24,7 +25,8 @@ pub struct Teacher {
     pub projection: Option<std::ops::Range<usize>>,
     /// What the columns of attention rows are.
     pub attention: AttentionRows,
-    activations: Activations,
+    /// Buffers of the passes that run side by side.
+    activations: Mutex<Vec<Activations>>,
 }
 
 /// What a teacher says of one note, for its terms.
@@ -69,46 +71,39 @@ impl Teacher {
             heads,
             projection,
             attention,
-            activations: Activations::default(),
+            activations: Mutex::default(),
         })
     }
 
-    /// Features of several notes, in one packed pass.
-    fn features(&mut self, views: &[&TeacherView]) -> Vec<TeacherFeatures> {
-        let batch = Batch::pack(views.iter().map(|view| &view.input_ids[..]));
-        let mut spans = vec![];
-        for (note, view) in views.iter().enumerate() {
-            let span = |term: &super::SpanPair| Span { note: note as u32, start: term.teacher.0, end: term.teacher.1 };
-            spans.extend(view.terms.iter().map(span));
-        }
+    /// Features of one note. Notes run one by one, side by side on the cores: packed with others, a note's last bits would
+    /// depend on its company, and a resumed run (whose cache is empty) would differ from one that was never stopped.
+    fn features(&self, view: &TeacherView) -> TeacherFeatures {
+        let pool = || self.activations.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut activations = pool().pop().unwrap_or_default();
+        let batch = Batch::pack([&view.input_ids[..]]);
+        let spans = view.terms.iter().map(|term| Span { note: 0, start: term.teacher.0, end: term.teacher.1 });
+        let spans: Vec<Span> = spans.collect();
         let options =
             ForwardOptions { spans: &spans, layers: Some(self.levels.teacher_layers()), ..ForwardOptions::default() };
-        self.model.forward(&batch, &options, &mut self.activations);
-        let h = self.model.architecture.hidden_size;
-        let offsets = row_offsets(&batch.cu_seqlens, &spans, self.model.architecture.num_attention_heads);
-        let mut first = 0;
-        let mut features = Vec::with_capacity(views.len());
-        for view in views {
-            let here = first..first + view.terms.len();
-            first = here.end;
-            let words: Vec<(u32, u32)> = view.words.iter().map(|word| word.teacher).collect();
-            let columns = match self.attention {
-                AttentionRows::Aligned => Columns::Words(&words),
-                AttentionRows::Positional => Columns::Positions,
-            };
-            let tokens = view.input_ids.len();
-            let mut of_note = TeacherFeatures { columns: columns.len(tokens), ..TeacherFeatures::default() };
-            for (level, _) in &self.levels.pairs {
-                of_note.hidden.extend_from_slice(&self.activations.pooled_hidden[*level][here.start * h..here.end * h]);
-            }
-            for (layer, _) in self.levels.layers() {
-                for span in here.clone() {
-                    let rows = &self.activations.pooled_rows[layer][offsets[span]..offsets[span + 1]];
-                    into_space(rows, tokens, &self.heads, Side::Teacher, columns, &mut of_note.rows);
-                }
-            }
-            features.push(of_note);
+        self.model.forward(&batch, &options, &mut activations);
+        let words: Vec<(u32, u32)> = view.words.iter().map(|word| word.teacher).collect();
+        let columns = match self.attention {
+            AttentionRows::Aligned => Columns::Words(&words),
+            AttentionRows::Positional => Columns::Positions,
+        };
+        let tokens = batch.tokens();
+        let mut features = TeacherFeatures { columns: columns.len(tokens), ..TeacherFeatures::default() };
+        for (level, _) in &self.levels.pairs {
+            features.hidden.extend_from_slice(&activations.pooled_hidden[*level]);
         }
+        let offsets = row_offsets(&batch.cu_seqlens, &spans, self.model.architecture.num_attention_heads);
+        for (layer, _) in self.levels.layers() {
+            for span in offsets.windows(2) {
+                let rows = &activations.pooled_rows[layer][span[0]..span[1]];
+                into_space(rows, tokens, &self.heads, Side::Teacher, columns, &mut features.rows);
+            }
+        }
+        pool().push(activations);
         features
     }
 }
@@ -136,7 +131,7 @@ impl TeacherCache {
     /// from the teacher. Notes without terms are never run.
     pub fn features(
         &mut self,
-        teacher: &mut Teacher,
+        teacher: &Teacher,
         number: usize,
         indices: &[usize],
         examples: &[&Example],
@@ -146,8 +141,9 @@ impl TeacherCache {
         let has_terms = |at: usize| !examples[at].views[number].terms.is_empty();
         let unknown: Vec<usize> = (0..indices.len()).filter(|at| found[*at].is_none() && has_terms(*at)).collect();
         if !unknown.is_empty() {
-            let views: Vec<&TeacherView> = unknown.iter().map(|at| &examples[*at].views[number]).collect();
-            for (at, features) in unknown.iter().zip(teacher.features(&views)) {
+            let said: Vec<TeacherFeatures> =
+                unknown.par_iter().map(|at| teacher.features(&examples[*at].views[number])).collect();
+            for (at, features) in unknown.iter().zip(said) {
                 let features = Arc::new(features);
                 if self.used + features.bytes() <= self.budget {
                     self.used += features.bytes();

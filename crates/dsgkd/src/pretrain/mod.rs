@@ -7,7 +7,8 @@ mod vocabulary;
 use crate::config::{CorpusConfig, PretrainConfig};
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;
-use crate::run::atomic::{write_file, write_folder};
+use crate::run::atomic::write_folder;
+use crate::run::history::History;
 use crate::train::checkpoint::{self, Arenas, ArenasMut};
 use crate::train::schedule::Schedule;
 use dsgkd_encoder::mlm::MlmActivations;
@@ -18,7 +19,6 @@ use dsgkd_ops::loss::{cross_entropy, softmax};
 use masking::{MaskIds, Masked};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::io::Write;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -306,7 +306,7 @@ fn run(
     };
     let (mut act, mut head) = (Activations::default(), MlmActivations::default());
     let (mut epoch, mut order) = (u64::MAX, vec![]);
-    let mut history = History::open(&config.output_dir, progress.step)?;
+    let mut history = History::open(&config.output_dir.join("history.jsonl"), progress.step)?;
     let mut window = (0f64, 0u64);
     while progress.step < steps {
         if epoch != progress.step / per_epoch {
@@ -405,29 +405,6 @@ fn held_out(model: &Model, texts: &Texts, ids: MaskIds, probability: f64) -> Hel
     }
     let all = all.max(1) as f64;
     HeldOut { loss: loss / all, perplexity: (loss / all).exp(), accuracy: right as f64 / all }
-}
-
-/// `history.jsonl`, cut back to the step that is resumed from.
-struct History {
-    path: std::path::PathBuf,
-    file: std::fs::File,
-}
-
-impl History {
-    fn open(folder: &Path, step: u64) -> Result<History> {
-        let path = folder.join("history.jsonl");
-        let old = if step > 0 { std::fs::read_to_string(&path).unwrap_or_default() } else { String::new() };
-        let step_of = |line: &&str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("step")?.as_u64();
-        let kept: Vec<&str> = old.lines().filter(|line| step_of(line).is_some_and(|of_line| of_line <= step)).collect();
-        write_file(&path, |out| kept.iter().try_for_each(|line| writeln!(out, "{line}")))?;
-        let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(Error::io(&path, "write"))?;
-        Ok(History { path, file })
-    }
-
-    fn write(&mut self, log: &PretrainLog) -> Result<()> {
-        let line = serde_json::to_string(log).map_err(|error| Error::Config(error.to_string()))?;
-        writeln!(self.file, "{line}").map_err(Error::io(&self.path, "write"))
-    }
 }
 
 fn model_card(config: &PretrainConfig, summary: &PretrainSummary) -> String {

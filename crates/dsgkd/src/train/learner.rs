@@ -102,7 +102,7 @@ impl Learner {
 
         // The teachers: hidden states and attention rows at the aligned terms.
         let shares: f64 = self.teachers.iter().map(|teacher| teacher.weight).sum();
-        for (number, teacher) in self.teachers.iter_mut().enumerate() {
+        for (number, teacher) in self.teachers.iter().enumerate() {
             let features = self.caches[number].features(teacher, number, indices, examples);
             let share = teacher.weight / shares;
             let student = StudentSide {
