@@ -1,8 +1,24 @@
 //! One TOML file is one experiment. This module holds its shape; every key has a default that the
 //! commented file of `dsgkd init` shows. Keys are Hugging Face's where it has one.
+//!
+//! [`load`] reads the file and the command line's overrides, [`Config::resolved`] fills what hangs on
+//! the preset and the teachers, [`Config::validate`] says what a training still lacks.
 
+mod check;
+mod document;
+mod keys;
+mod load;
+mod overrides;
 mod pretrain;
+mod resolve;
 mod schema;
+mod validate;
+mod write;
 
+#[cfg(test)]
+mod tests;
+
+pub use load::load;
 pub use pretrain::*;
 pub use schema::*;
+pub use write::{commented_template, to_toml};

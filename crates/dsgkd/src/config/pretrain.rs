@@ -157,3 +157,43 @@ impl Default for PretrainTrainConfig {
         }
     }
 }
+
+/// Reads a pretraining file; relative paths start at the file's folder.
+///
+/// # Errors
+/// Names the file, and the key that is unknown or of the wrong type.
+pub fn load_pretrain(path: &std::path::Path) -> crate::error::Result<PretrainConfig> {
+    use crate::error::Error;
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let mut config: PretrainConfig = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Error::Config(format!("{}, line {line}: {}", path.display(), error.message().replace('\n', " ")))
+    })?;
+    let folder = path.parent().unwrap_or(std::path::Path::new(""));
+    let paths = [&mut config.output_dir, &mut config.model];
+    for path in paths.into_iter().chain(config.corpus.iter_mut().flat_map(|corpus| &mut corpus.files)) {
+        if !path.as_os_str().is_empty() {
+            *path = folder.join(&*path);
+        }
+    }
+    let wrong = |key: &str, what: &str| Err(Error::Config(format!("{}: {key}: {what}", path.display())));
+    let train = &config.train;
+    match () {
+        _ if config.output_dir.as_os_str().is_empty() => wrong("output_dir", "name the folder to write to"),
+        _ if config.corpus.iter().all(|corpus| corpus.files.is_empty()) => wrong("corpus", "name at least one file of text"),
+        _ if !(0.0..1.0).contains(&train.dropout) => wrong("train.dropout", "expected 0 or more and below 1"),
+        _ if !(train.mlm_probability > 0.0 && train.mlm_probability < 1.0) => {
+            wrong("train.mlm_probability", "expected a number between 0 and 1")
+        }
+        _ if !(train.learning_rate >= 0.0 && train.learning_rate.is_finite()) => {
+            wrong("train.learning_rate", "expected a number of 0 or more")
+        }
+        _ if !(train.num_train_epochs > 0.0 && train.num_train_epochs < 1e6) => {
+            wrong("train.num_train_epochs", "expected a number above 0")
+        }
+        _ if train.max_length < 3 || train.batch_tokens == 0 => {
+            wrong("train.max_length", "at least 3 tokens, and a batch of at least one")
+        }
+        _ => Ok(config),
+    }
+}

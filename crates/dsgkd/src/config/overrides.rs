@@ -1,0 +1,151 @@
+//! `--set a.b=c`: one key of the experiment, set on the command line.
+
+use super::document::{Document, join, one_line};
+use super::keys::{Kind, find};
+use crate::error::{Error, Result};
+use toml::{Table, Value};
+
+/// The schema is four deep; this bounds what a hostile argument can nest.
+const DEEPEST: usize = 8;
+
+/// Sets `key=value` in the document.
+pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
+    let refuse = |why: &str| Error::Config(format!("--set {}: {why}", one_line(setting, 100)));
+    let (key, text) = setting
+        .split_once('=')
+        .ok_or_else(|| refuse("write it as key=value, like train.batch_size=8"))?;
+    let (key, text) = (key.trim(), text.trim());
+    let names = segments(key);
+    if names.len() > DEEPEST {
+        return Err(refuse("no key is that deep"));
+    }
+    if names.iter().any(String::is_empty) {
+        return Err(refuse("a part of the key is empty"));
+    }
+    let value = value(text, is_textual(&names));
+    insert(&mut document.table, &names, value).map_err(|why| refuse(&why))?;
+    document.mark_override(
+        &names
+            .iter()
+            .fold(String::new(), |path, name| join(&path, name)),
+    );
+    Ok(())
+}
+
+/// The parts of a dotted key, quoted parts as TOML reads them.
+fn segments(key: &str) -> Vec<String> {
+    // A newline would let the key bring further lines of TOML with it.
+    let parsed = if key.contains(['\n', '#', '=']) {
+        None
+    } else {
+        format!("{key} = 0").parse::<Table>().ok()
+    };
+    let Some(mut table) = parsed else {
+        // Not bare TOML: names in other scripts are taken as they are typed.
+        return key.split('.').map(|name| name.trim().to_string()).collect();
+    };
+    let mut names = vec![];
+    while let Some((name, value)) = std::mem::take(&mut table).into_iter().next() {
+        names.push(name);
+        if let Value::Table(inner) = value {
+            table = inner;
+        }
+    }
+    names
+}
+
+/// Whether text stands behind the key, so that a number or date typed for it is meant as text.
+fn is_textual(names: &[String]) -> bool {
+    let kind = |names: &[&String]| {
+        find(
+            &names
+                .iter()
+                .map(|name| name.as_str())
+                .collect::<Vec<_>>()
+                .join("."),
+        )
+        .map(|key| key.kind)
+    };
+    let names: Vec<&String> = names.iter().collect();
+    match names.as_slice() {
+        [teachers, _, name] if *teachers == "teachers" => {
+            kind(&[teachers, name]).is_some_and(Kind::is_textual)
+        }
+        [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => true,
+        [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => true,
+        all => kind(all).is_some_and(Kind::is_textual),
+    }
+}
+
+/// The value as TOML reads it, else as text.
+fn value(text: &str, is_textual: bool) -> Value {
+    let plain = || Value::String(text.to_string());
+    let parsed = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .filter(|table| table.len() == 1);
+    match parsed.and_then(|mut table| table.remove("value")) {
+        // `data.id=2024` names a column, though 2024 reads as a number.
+        Some(value) if is_textual && !value.is_str() => plain(),
+        Some(value) => value,
+        None => plain(),
+    }
+}
+
+fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Result<(), String> {
+    let mut path = String::new();
+    let mut place: Option<&mut Value> = None;
+    for (depth, name) in names.iter().enumerate() {
+        let is_counted = path == "teachers" || find(&path).is_some_and(|key| key.kind.is_list());
+        let index = name.parse::<usize>().ok().filter(|_| is_counted);
+        let (holder, schema_path) = (
+            path.clone(),
+            if index.is_some() {
+                path.clone()
+            } else {
+                join(&path, name)
+            },
+        );
+        place = Some(match (place, index) {
+            (None, _) => table
+                .entry(name.clone())
+                .or_insert_with(|| Value::Table(Table::new())),
+            (Some(holder_value), Some(index)) => {
+                // A key that was not there, or a name like "none", gives way to a list.
+                if holder_value.is_str() || holder_value.as_table().is_some_and(Table::is_empty) {
+                    *holder_value = Value::Array(vec![]);
+                }
+                let Value::Array(items) = holder_value else {
+                    return Err(format!("{holder} is not a list"));
+                };
+                if index > items.len() {
+                    return Err(format!(
+                        "{holder} has {} written items; the next to set is {holder}.{}",
+                        items.len(),
+                        items.len()
+                    ));
+                }
+                if index == items.len() {
+                    items.push(Value::Table(Table::new()));
+                }
+                &mut items[index]
+            }
+            (Some(holder_value), None) => {
+                if path == "teachers" && depth == 1 {
+                    return Err(format!("say which teacher, like teachers.0.{name}"));
+                }
+                let Value::Table(inner) = holder_value else {
+                    return Err(format!("{holder} is not a table"));
+                };
+                inner
+                    .entry(name.clone())
+                    .or_insert_with(|| Value::Table(Table::new()))
+            }
+        });
+        path = schema_path;
+    }
+    if let Some(place) = place {
+        *place = value;
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! What a preset stands for, and the values of keys that were left out.
+
+use super::load::{map_paths, to_table};
+use super::schema::{AttentionRows, Config, HeadKind, Preset, TermRule};
+use crate::error::{Error, Result};
+
+impl Config {
+    /// The defaults of a preset. A teacher's default `layer_map`, `uniform`, is one to one between models of equal
+    /// depth, which the reference demands.
+    pub fn of_preset(preset: Preset) -> Config {
+        let mut config = Config {
+            preset,
+            ..Config::default()
+        };
+        if preset == Preset::Reference {
+            config.text.terms = TermRule::Reference;
+            config.text.max_length = 384;
+            config.text.max_terms = 32;
+            config.distill.alpha = 0.6;
+            config.distill.beta = 0.2;
+            config.distill.attention = AttentionRows::Positional;
+            config.distill.attention_after_dropout = true;
+            config.distill.teacher_cache = false;
+            config.train.max_grad_norm = 1.0;
+            config.train.early_stopping_patience = 5;
+            config.evaluation.reference_subsamples = true;
+        }
+        config
+    }
+
+    /// The configuration with every `None` filled that hangs on the preset, the seed or whether there are teachers:
+    /// `student.head`, `train.learning_rate`, `train.warmup_ratio`, `data.split.seed`. What only a model folder can
+    /// answer (dropout probabilities, `head_map`) stays `None`.
+    pub fn resolved(&self) -> Config {
+        let mut config = self.clone();
+        let has_teacher = !config.teachers.is_empty();
+        let head = match config.preset {
+            // The published head belongs to the distilled student; plain fine-tuning there used the family's.
+            Preset::Reference if has_teacher => HeadKind::Reference,
+            _ => HeadKind::Family,
+        };
+        config.student.head.get_or_insert(head);
+        config
+            .train
+            .learning_rate
+            .get_or_insert(if has_teacher { 1e-4 } else { 1e-5 });
+        config
+            .train
+            .warmup_ratio
+            .get_or_insert(if has_teacher { 0.25 } else { 0.15 });
+        config.data.split.seed.get_or_insert(config.seed);
+        config
+    }
+
+    /// The configuration with every path absolute, so that it means the same in any folder it is copied to.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the current folder cannot be found, [`Error::Config`] when a path is not UTF-8.
+    pub fn with_absolute_paths(&self) -> Result<Config> {
+        let mut table = to_table(self)?;
+        map_paths(&mut table, &|path| std::path::absolute(path))?;
+        table
+            .try_into()
+            .map_err(|error: toml::de::Error| Error::Config(error.message().to_string()))
+    }
+}

@@ -1,0 +1,337 @@
+//! Values that are of the right type and still cannot be meant.
+
+use super::check::Problem;
+use super::schema::{ClassWeights, Config, HeadMap, LayerMap, TermRule};
+use crate::error::{Error, Result};
+use std::collections::BTreeSet;
+
+impl Config {
+    /// Whether a training can start from this: values in their ranges, and files, columns and a student given.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first key at fault.
+    pub fn validate(&self) -> Result<()> {
+        let mut problems = Problems::default();
+        let data = &self.data;
+        problems.check(
+            !data.train.is_empty(),
+            "data.train",
+            "names no training file",
+        );
+        problems.check(
+            !(data.text.is_empty() && data.template.is_empty()),
+            "data.text",
+            "is empty and so is `data.template`; name the column with the notes, or give a template",
+        );
+        problems.check(
+            !data.label.is_empty(),
+            "data.label",
+            "is empty; name the column with the labels",
+        );
+        problems.check(
+            !is_empty(&self.student.model),
+            "student.model",
+            "is empty; name the folder of the model to train",
+        );
+        let mut all = self.impossible_values();
+        all.append(&mut problems.0);
+        match all.into_iter().next() {
+            Some(first) => Err(Error::Config(first.message)),
+            None => Ok(()),
+        }
+    }
+
+    /// What no command could work with, in the order of the schema.
+    pub(super) fn impossible_values(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        self.check_data(&mut problems);
+        self.check_text(&mut problems);
+        self.check_models(&mut problems);
+        self.check_train(&mut problems);
+        problems.0
+    }
+
+    fn check_data(&self, problems: &mut Problems) {
+        let data = &self.data;
+        problems.check(
+            data.text.is_empty() || data.template.is_empty(),
+            "data.template",
+            "and `data.text` are both given; keep one of them",
+        );
+        let formats = ["", "csv", "tsv", "jsonl", "parquet", "xlsx"];
+        problems.check(
+            formats.contains(&data.format.as_str()),
+            "data.format",
+            "must be csv, tsv, jsonl, parquet or xlsx",
+        );
+        problems.check(
+            data.separator.chars().count() <= 1,
+            "data.separator",
+            "must be one character",
+        );
+        problems.check(
+            data.labels.len() != 1,
+            "data.labels",
+            "must name two classes or more",
+        );
+        problems.check(
+            all_differ(&data.labels),
+            "data.labels",
+            "names a class twice",
+        );
+        problems.check(
+            data.labels.is_empty()
+                || data
+                    .label_map
+                    .values()
+                    .all(|name| data.labels.contains(name)),
+            "data.label_map",
+            "maps to a class that `data.labels` does not name",
+        );
+        let split = &data.split;
+        let is_share = |share: f64| (0.0..1.0).contains(&share);
+        problems.check(
+            is_share(split.test_fraction),
+            "data.split.test_fraction",
+            "must be at least 0 and below 1",
+        );
+        problems.check(
+            is_share(split.validation_fraction),
+            "data.split.validation_fraction",
+            "must be at least 0 and below 1",
+        );
+        problems.check(
+            split.folds != 1,
+            "data.split.folds",
+            "must be 0 (no cross-validation), or 2 or more",
+        );
+        problems.check(
+            split.fold < split.folds.max(1),
+            "data.split.fold",
+            "must be below `data.split.folds`; folds are counted from 0",
+        );
+    }
+
+    fn check_text(&self, problems: &mut Problems) {
+        let text = &self.text;
+        problems.check(
+            text.max_length >= 3,
+            "text.max_length",
+            "must be 3 or more: two tokens are special",
+        );
+        problems.check(text.max_terms >= 1, "text.max_terms", "must be 1 or more");
+        problems.check(
+            text.min_term_length >= 1,
+            "text.min_term_length",
+            "must be 1 or more",
+        );
+        match text.terms {
+            TermRule::Script => {
+                problems.check(
+                    !text.term_scripts.is_empty(),
+                    "text.term_scripts",
+                    "names no script",
+                );
+                let known = text
+                    .term_scripts
+                    .iter()
+                    .all(|name| unicode_script::Script::from_full_name(name).is_some());
+                problems.check(
+                    known,
+                    "text.term_scripts",
+                    "has a name that is no Unicode script, like \"Latin\" or \"Hangul\"",
+                );
+            }
+            TermRule::Dictionary => {
+                problems.check(
+                    !is_empty(&text.dictionary),
+                    "text.dictionary",
+                    "is empty, and `text.terms` is \"dictionary\"",
+                );
+            }
+            TermRule::Regex => {
+                problems.check(
+                    !text.pattern.is_empty(),
+                    "text.pattern",
+                    "is empty, and `text.terms` is \"regex\"",
+                );
+                problems.check(
+                    regex::Regex::new(&text.pattern).is_ok(),
+                    "text.pattern",
+                    "is not a valid regular expression",
+                );
+            }
+            TermRule::Reference => {}
+        }
+    }
+
+    fn check_models(&self, problems: &mut Problems) {
+        let student = &self.student;
+        for (key, dropout) in [
+            ("student.hidden_dropout_prob", student.hidden_dropout_prob),
+            (
+                "student.attention_probs_dropout_prob",
+                student.attention_probs_dropout_prob,
+            ),
+            ("student.classifier_dropout", student.classifier_dropout),
+        ] {
+            problems.check(
+                dropout.is_none_or(|share| (0.0..1.0).contains(&share)),
+                key,
+                "must be at least 0 and below 1",
+            );
+        }
+        for (index, teacher) in self.teachers.iter().enumerate() {
+            let key = |name: &str| format!("teachers.{index}.{name}");
+            problems.check(
+                !is_empty(&teacher.model),
+                &key("model"),
+                "is empty; name the teacher's model folder",
+            );
+            problems.check(
+                is_positive(teacher.weight),
+                &key("weight"),
+                "must be above 0",
+            );
+            let layers = !matches!(&teacher.layer_map, LayerMap::Pairs(pairs) if pairs.is_empty());
+            problems.check(
+                layers,
+                &key("layer_map"),
+                "is an empty list; pair at least one layer",
+            );
+            let heads =
+                !matches!(&teacher.head_map, Some(HeadMap::Pairs(pairs)) if pairs.is_empty());
+            problems.check(
+                heads,
+                &key("head_map"),
+                "is an empty list; pair at least one head",
+            );
+        }
+        let distill = &self.distill;
+        problems.check(
+            is_not_negative(distill.alpha),
+            "distill.alpha",
+            "must be 0 or more",
+        );
+        problems.check(
+            is_not_negative(distill.beta),
+            "distill.beta",
+            "must be 0 or more",
+        );
+    }
+
+    fn check_train(&self, problems: &mut Problems) {
+        let train = &self.train;
+        problems.check(
+            train.num_train_epochs >= 1,
+            "train.num_train_epochs",
+            "must be 1 or more",
+        );
+        problems.check(
+            train.batch_size >= 1,
+            "train.batch_size",
+            "must be 1 or more",
+        );
+        problems.check(
+            train.gradient_accumulation_steps >= 1,
+            "train.gradient_accumulation_steps",
+            "must be 1 or more",
+        );
+        problems.check(
+            train.learning_rate.is_none_or(is_positive),
+            "train.learning_rate",
+            "must be a finite number above 0",
+        );
+        problems.check(
+            is_positive(train.classifier_learning_rate),
+            "train.classifier_learning_rate",
+            "must be a finite number above 0",
+        );
+        problems.check(
+            is_not_negative(train.weight_decay),
+            "train.weight_decay",
+            "must be 0 or more",
+        );
+        problems.check(
+            (0.0..1.0).contains(&train.adam_beta1),
+            "train.adam_beta1",
+            "must be at least 0 and below 1",
+        );
+        problems.check(
+            (0.0..1.0).contains(&train.adam_beta2),
+            "train.adam_beta2",
+            "must be at least 0 and below 1",
+        );
+        problems.check(
+            is_positive(train.adam_epsilon),
+            "train.adam_epsilon",
+            "must be above 0",
+        );
+        problems.check(
+            train
+                .warmup_ratio
+                .is_none_or(|share| (0.0..=1.0).contains(&share)),
+            "train.warmup_ratio",
+            "must be between 0 and 1",
+        );
+        problems.check(
+            is_not_negative(train.max_grad_norm),
+            "train.max_grad_norm",
+            "must be 0 (never cut) or more",
+        );
+        if let ClassWeights::Values(weights) = &train.class_weights {
+            problems.check(
+                weights.iter().all(|weight| is_positive(*weight)),
+                "train.class_weights",
+                "must all be above 0",
+            );
+            problems.check(
+                weights.len() >= 2,
+                "train.class_weights",
+                "needs one weight for each class",
+            );
+            let classes = self.data.labels.len();
+            problems.check(
+                classes == 0 || classes == weights.len(),
+                "train.class_weights",
+                "needs one weight for each class of `data.labels`",
+            );
+        }
+        problems.check(
+            all_differ(&train.early_stopping),
+            "train.early_stopping",
+            "names a measure twice",
+        );
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn check(&mut self, holds: bool, path: &str, message: &str) {
+        if !holds {
+            self.0.push(Problem {
+                path: path.to_string(),
+                message: format!("`{path}` {message}"),
+                unknown: None,
+            });
+        }
+    }
+}
+
+fn is_empty(path: &std::path::Path) -> bool {
+    path.as_os_str().is_empty()
+}
+
+fn is_positive(number: f64) -> bool {
+    number.is_finite() && number > 0.0
+}
+
+fn is_not_negative(number: f64) -> bool {
+    number.is_finite() && number >= 0.0
+}
+
+fn all_differ<T: Ord>(items: &[T]) -> bool {
+    items.iter().collect::<BTreeSet<_>>().len() == items.len()
+}
