@@ -18,10 +18,7 @@ pub(super) struct Problem {
 
 /// Checks every key of the document, and gives aliases their proper name.
 pub(super) fn check(document: &mut Document) -> Result<()> {
-    let mut checker = Checker {
-        known: schema_keys(),
-        problems: vec![],
-    };
+    let mut checker = Checker { known: schema_keys(), problems: vec![] };
     checker.aliases(&mut document.table);
     checker.table(&document.table, "", "");
     refuse(document, checker.problems)
@@ -41,19 +38,11 @@ pub(super) fn refuse(document: &Document, mut problems: Vec<Problem>) -> Result<
             None => "; `dsgkd init` writes a file that shows every key".to_string(),
         };
     }
-    let others: Vec<_> = problems
-        .iter()
-        .skip(1)
-        .take(5)
-        .map(|problem| format!("`{}`", one_line(&problem.path, 80)))
-        .collect();
+    let others: Vec<_> =
+        problems.iter().skip(1).take(5).map(|problem| format!("`{}`", one_line(&problem.path, 80))).collect();
     if !others.is_empty() {
         let more = if problems.len() > 6 { ", …" } else { "" };
-        message += &format!(
-            " (and {} more wrong: {}{more})",
-            problems.len() - 1,
-            others.join(", ")
-        );
+        message += &format!(" (and {} more wrong: {}{more})", problems.len() - 1, others.join(", "));
     }
     Err(Error::Config(message))
 }
@@ -65,18 +54,12 @@ struct Checker {
 
 impl Checker {
     fn refuse(&mut self, path: &str, what: String) {
-        self.problems.push(Problem {
-            path: path.to_string(),
-            message: what,
-            unknown: None,
-        });
+        self.problems.push(Problem { path: path.to_string(), message: what, unknown: None });
     }
 
     fn aliases(&mut self, table: &mut Table) {
         for (alias, path) in ALIASES {
-            let (Some((section, alias_name)), Some((_, name))) =
-                (alias.rsplit_once('.'), path.rsplit_once('.'))
-            else {
+            let (Some((section, alias_name)), Some((_, name))) = (alias.rsplit_once('.'), path.rsplit_once('.')) else {
                 continue;
             };
             let Some(Value::Table(section)) = table.get_mut(section) else {
@@ -86,10 +69,7 @@ impl Checker {
                 continue;
             };
             if section.contains_key(name) {
-                self.refuse(
-                    alias,
-                    format!("`{alias}` and `{path}` are the same key; keep one"),
-                );
+                self.refuse(alias, format!("`{alias}` and `{path}` are the same key; keep one"));
             } else {
                 section.insert(name.to_string(), value);
             }
@@ -110,42 +90,29 @@ impl Checker {
                     Value::Table(inner) => self.table(inner, &schema, &written),
                     other => self.refuse(
                         &written,
-                        format!(
-                            "`{written}` is {}, expected a section [{schema}]",
-                            type_name(other)
-                        ),
+                        format!("`{written}` is {}, expected a section [{schema}]", type_name(other)),
                     ),
                 }
             } else {
                 let message = format!("unknown key `{}`", one_line(&written, 80));
-                self.problems.push(Problem {
-                    path: written,
-                    message,
-                    unknown: Some(schema),
-                });
+                self.problems.push(Problem { path: written, message, unknown: Some(schema) });
             }
         }
     }
 
     fn teachers(&mut self, value: &Value) {
         let Value::Array(teachers) = value else {
-            let what = format!(
-                "`teachers` is {}, expected one [[teachers]] block a teacher (two brackets)",
-                type_name(value)
-            );
+            let what =
+                format!("`teachers` is {}, expected one [[teachers]] block a teacher (two brackets)", type_name(value));
             return self.refuse("teachers", what);
         };
         for (index, teacher) in teachers.iter().enumerate() {
             let written = format!("teachers.{index}");
             match teacher {
                 Value::Table(teacher) => self.table(teacher, "teachers", &written),
-                other => self.refuse(
-                    &written,
-                    format!(
-                        "`{written}` is {}, expected a [[teachers]] block",
-                        type_name(other)
-                    ),
-                ),
+                other => {
+                    self.refuse(&written, format!("`{written}` is {}, expected a [[teachers]] block", type_name(other)))
+                }
             }
         }
     }
@@ -159,10 +126,7 @@ impl Checker {
                 Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
                 other => type_name(other).to_string(),
             };
-            self.refuse(
-                written,
-                format!("`{written}` is {is}, expected {}", key.kind.expected()),
-            );
+            self.refuse(written, format!("`{written}` is {is}, expected {}", key.kind.expected()));
         }
     }
 }
@@ -186,36 +150,18 @@ fn nearest<'keys>(known: &'keys [String], path: &str) -> Option<&'keys str> {
     if path.len() > 60 {
         return None;
     }
-    let split = |path: &str| {
-        path.rsplit_once('.')
-            .map_or((String::new(), path.to_string()), |(a, b)| {
-                (a.into(), b.into())
-            })
-    };
+    let split =
+        |path: &str| path.rsplit_once('.').map_or((String::new(), path.to_string()), |(a, b)| (a.into(), b.into()));
     let (section, name) = split(path);
     let distance = |key: &str| {
         let (key_section, key_name) = split(key);
         let distance = strsim::damerau_levenshtein(&key_name, &name);
         let longest_slip = (name.chars().count().max(key_name.chars().count()) / 3).max(1);
-        let is_part = name.len() > 3
-            && (key_name.contains(&name) || name.contains(&key_name) && key_name.len() > 3);
-        let score = if distance <= longest_slip {
-            Some(2 * distance)
-        } else {
-            is_part.then_some(2 * distance.min(8) + 1)
-        };
+        let is_part = name.len() > 3 && (key_name.contains(&name) || name.contains(&key_name) && key_name.len() > 3);
+        let score =
+            if distance <= longest_slip { Some(2 * distance) } else { is_part.then_some(2 * distance.min(8) + 1) };
         // A key of the same section is the likelier slip.
-        score.map(|score| {
-            if key_section == section {
-                score
-            } else {
-                score + 4
-            }
-        })
+        score.map(|score| if key_section == section { score } else { score + 4 })
     };
-    known
-        .iter()
-        .filter_map(|key| Some((distance(key)?, key)))
-        .min()
-        .map(|(_, key)| key.as_str())
+    known.iter().filter_map(|key| Some((distance(key)?, key))).min().map(|(_, key)| key.as_str())
 }

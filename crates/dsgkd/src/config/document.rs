@@ -27,11 +27,7 @@ pub(super) struct Document {
 impl Document {
     /// Without a file: overrides and defaults only.
     pub(super) fn empty() -> Self {
-        Document {
-            name: String::new(),
-            table: Table::new(),
-            places: BTreeMap::new(),
-        }
+        Document { name: String::new(), table: Table::new(), places: BTreeMap::new() }
     }
 
     /// Reads and parses the file.
@@ -49,9 +45,7 @@ impl Document {
         }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = line_of(&bytes, error.valid_up_to());
-            Error::Config(format!(
-                "{name}:{line}: not UTF-8 text; save the file as UTF-8"
-            ))
+            Error::Config(format!("{name}:{line}: not UTF-8 text; save the file as UTF-8"))
         })?;
         Self::parse(&name, text)
     }
@@ -61,29 +55,14 @@ impl Document {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let refuse = |error: toml::de::Error| {
             let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
-            Error::Config(format!(
-                "{name}:{line}: not valid TOML: {}",
-                one_line(error.message(), 200)
-            ))
+            Error::Config(format!("{name}:{line}: not valid TOML: {}", one_line(error.message(), 200)))
         };
         let spanned = DeTable::parse(text).map_err(refuse)?;
         // Counted once: a hostile file may hold as many keys as it has lines.
-        let ends = text
-            .bytes()
-            .enumerate()
-            .filter(|(_, byte)| *byte == b'\n')
-            .map(|(at, _)| at)
-            .collect();
-        let mut lines = Lines {
-            ends,
-            places: BTreeMap::new(),
-        };
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        let mut lines = Lines { ends, places: BTreeMap::new() };
         lines.collect("", spanned.get_ref());
-        Ok(Document {
-            name: name.to_string(),
-            table: text.parse().map_err(refuse)?,
-            places: lines.places,
-        })
+        Ok(Document { name: name.to_string(), table: text.parse().map_err(refuse)?, places: lines.places })
     }
 
     /// Notes that an override has set `path`, so that messages do not point at a line of the file.
@@ -142,11 +121,7 @@ impl Lines {
             DeValue::Table(table) => self.collect(path, table),
             DeValue::Array(items) => {
                 // Only tables in arrays have keys to speak of; a long list of names needs no places.
-                for (index, item) in items
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, item)| item.get_ref().is_table())
-                {
+                for (index, item) in items.iter().enumerate().filter(|(_, item)| item.get_ref().is_table()) {
                     let path = format!("{path}.{index}");
                     self.note(&path, item.span().start);
                     self.descend(&path, item.get_ref());
@@ -164,30 +139,16 @@ impl Lines {
 
 /// `prefix.name`, with the name quoted where TOML wants it quoted.
 pub(super) fn join(prefix: &str, name: &str) -> String {
-    let is_bare = !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-    let name = if is_bare {
-        name.to_string()
-    } else {
-        format!("{name:?}")
-    };
-    if prefix.is_empty() {
-        name
-    } else {
-        format!("{prefix}.{name}")
-    }
+    let is_bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    let name = if is_bare { name.to_string() } else { format!("{name:?}") };
+    if prefix.is_empty() { name } else { format!("{prefix}.{name}") }
 }
 
 /// The text without control characters and cut to `longest` characters: hostile files must not
 /// reach the terminal as they are.
 pub(super) fn one_line(text: &str, longest: usize) -> String {
-    let mut line: String = text
-        .chars()
-        .take(longest)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let mut line: String = text.chars().take(longest).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(longest).is_some() {
         line.push('…');
     }
@@ -195,9 +156,5 @@ pub(super) fn one_line(text: &str, longest: usize) -> String {
 }
 
 fn line_of(text: &[u8], offset: usize) -> usize {
-    1 + text
-        .iter()
-        .take(offset)
-        .filter(|byte| **byte == b'\n')
-        .count()
+    1 + text.iter().take(offset).filter(|byte| **byte == b'\n').count()
 }

@@ -45,18 +45,15 @@ pub(super) fn finish(mut document: Document, settings: &[String]) -> Result<Conf
     };
     let mut table = to_table(&Config::of_preset(preset))?;
     merge(&mut table, std::mem::take(&mut document.table));
-    let config: Config = table
-        .try_into()
-        .map_err(|error: toml::de::Error| Error::Config(one_line(error.message(), 200)))?;
+    let config: Config =
+        table.try_into().map_err(|error: toml::de::Error| Error::Config(one_line(error.message(), 200)))?;
     refuse(&document, config.impossible_values())?;
     Ok(config)
 }
 
 /// The configuration as a TOML table; `None` fields are left out.
 pub(super) fn to_table(config: &Config) -> Result<Table> {
-    Table::try_from(config).map_err(|error| {
-        Error::Config(format!("the experiment cannot be written as TOML: {error}"))
-    })
+    Table::try_from(config).map_err(|error| Error::Config(format!("the experiment cannot be written as TOML: {error}")))
 }
 
 /// Rewrites every path; an empty one means "none" and stays so.
@@ -64,7 +61,7 @@ pub(super) fn map_paths(
     table: &mut Table,
     change: &dyn Fn(&Path) -> std::io::Result<std::path::PathBuf>,
 ) -> Result<()> {
-    let rewrite = |value: &mut Value| {
+    let rewrite = |value: &mut Value| -> Result<()> {
         let Value::String(text) = value else {
             return Ok(());
         };
@@ -74,18 +71,10 @@ pub(super) fn map_paths(
         let changed = change(Path::new(text)).map_err(Error::io(Path::new(text), "find"))?;
         // Folder names need not be UTF-8, TOML must be.
         let utf8 = changed.into_os_string().into_string();
-        *text = utf8.map_err(|path| {
-            Error::Config(format!(
-                "{}: the path is not UTF-8",
-                Path::new(&path).display()
-            ))
-        })?;
+        *text = utf8.map_err(|path| Error::Config(format!("{}: the path is not UTF-8", Path::new(&path).display())))?;
         Ok(())
     };
-    for key in KEYS
-        .iter()
-        .filter(|key| matches!(key.kind, Kind::Path | Kind::Paths))
-    {
+    for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Path | Kind::Paths)) {
         for value in values_at(table, key.path) {
             match value {
                 Value::Array(items) => items.iter_mut().try_for_each(rewrite)?,
@@ -104,10 +93,7 @@ fn values_at<'table>(table: &'table mut Table, path: &str) -> Vec<&'table mut Va
     };
     match table.get_mut(section) {
         Some(Value::Table(inner)) => values_at(inner, rest),
-        Some(Value::Array(items)) => items
-            .iter_mut()
-            .filter_map(|item| item.as_table_mut()?.get_mut(rest))
-            .collect(),
+        Some(Value::Array(items)) => items.iter_mut().filter_map(|item| item.as_table_mut()?.get_mut(rest)).collect(),
         _ => vec![],
     }
 }

@@ -11,9 +11,8 @@ const DEEPEST: usize = 8;
 /// Sets `key=value` in the document.
 pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
     let refuse = |why: &str| Error::Config(format!("--set {}: {why}", one_line(setting, 100)));
-    let (key, text) = setting
-        .split_once('=')
-        .ok_or_else(|| refuse("write it as key=value, like train.batch_size=8"))?;
+    let (key, text) =
+        setting.split_once('=').ok_or_else(|| refuse("write it as key=value, like train.batch_size=8"))?;
     let (key, text) = (key.trim(), text.trim());
     let names = segments(key);
     if names.len() > DEEPEST {
@@ -24,22 +23,14 @@ pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
     }
     let value = value(text, is_textual(&names));
     insert(&mut document.table, &names, value).map_err(|why| refuse(&why))?;
-    document.mark_override(
-        &names
-            .iter()
-            .fold(String::new(), |path, name| join(&path, name)),
-    );
+    document.mark_override(&names.iter().fold(String::new(), |path, name| join(&path, name)));
     Ok(())
 }
 
 /// The parts of a dotted key, quoted parts as TOML reads them.
 fn segments(key: &str) -> Vec<String> {
     // A newline would let the key bring further lines of TOML with it.
-    let parsed = if key.contains(['\n', '#', '=']) {
-        None
-    } else {
-        format!("{key} = 0").parse::<Table>().ok()
-    };
+    let parsed = if key.contains(['\n', '#', '=']) { None } else { format!("{key} = 0").parse::<Table>().ok() };
     let Some(mut table) = parsed else {
         // Not bare TOML: names in other scripts are taken as they are typed.
         return key.split('.').map(|name| name.trim().to_string()).collect();
@@ -57,20 +48,11 @@ fn segments(key: &str) -> Vec<String> {
 /// Whether text stands behind the key, so that a number or date typed for it is meant as text.
 fn is_textual(names: &[String]) -> bool {
     let kind = |names: &[&String]| {
-        find(
-            &names
-                .iter()
-                .map(|name| name.as_str())
-                .collect::<Vec<_>>()
-                .join("."),
-        )
-        .map(|key| key.kind)
+        find(&names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(".")).map(|key| key.kind)
     };
     let names: Vec<&String> = names.iter().collect();
     match names.as_slice() {
-        [teachers, _, name] if *teachers == "teachers" => {
-            kind(&[teachers, name]).is_some_and(Kind::is_textual)
-        }
+        [teachers, _, name] if *teachers == "teachers" => kind(&[teachers, name]).is_some_and(Kind::is_textual),
         [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => true,
         [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => true,
         all => kind(all).is_some_and(Kind::is_textual),
@@ -80,10 +62,7 @@ fn is_textual(names: &[String]) -> bool {
 /// The value as TOML reads it, else as text.
 fn value(text: &str, is_textual: bool) -> Value {
     let plain = || Value::String(text.to_string());
-    let parsed = format!("value = {text}")
-        .parse::<Table>()
-        .ok()
-        .filter(|table| table.len() == 1);
+    let parsed = format!("value = {text}").parse::<Table>().ok().filter(|table| table.len() == 1);
     match parsed.and_then(|mut table| table.remove("value")) {
         // `data.id=2024` names a column, though 2024 reads as a number.
         Some(value) if is_textual && !value.is_str() => plain(),
@@ -98,18 +77,9 @@ fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Res
     for (depth, name) in names.iter().enumerate() {
         let is_counted = path == "teachers" || find(&path).is_some_and(|key| key.kind.is_list());
         let index = name.parse::<usize>().ok().filter(|_| is_counted);
-        let (holder, schema_path) = (
-            path.clone(),
-            if index.is_some() {
-                path.clone()
-            } else {
-                join(&path, name)
-            },
-        );
+        let (holder, schema_path) = (path.clone(), if index.is_some() { path.clone() } else { join(&path, name) });
         place = Some(match (place, index) {
-            (None, _) => table
-                .entry(name.clone())
-                .or_insert_with(|| Value::Table(Table::new())),
+            (None, _) => table.entry(name.clone()).or_insert_with(|| Value::Table(Table::new())),
             (Some(holder_value), Some(index)) => {
                 // A key that was not there, or a name like "none", gives way to a list.
                 if holder_value.is_str() || holder_value.as_table().is_some_and(Table::is_empty) {
@@ -137,9 +107,7 @@ fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Res
                 let Value::Table(inner) = holder_value else {
                     return Err(format!("{holder} is not a table"));
                 };
-                inner
-                    .entry(name.clone())
-                    .or_insert_with(|| Value::Table(Table::new()))
+                inner.entry(name.clone()).or_insert_with(|| Value::Table(Table::new()))
             }
         });
         path = schema_path;

@@ -8,10 +8,7 @@ impl Config {
     /// The defaults of a preset. A teacher's default `layer_map`, `uniform`, is one to one between models of equal
     /// depth, which the reference demands.
     pub fn of_preset(preset: Preset) -> Config {
-        let mut config = Config {
-            preset,
-            ..Config::default()
-        };
+        let mut config = Config { preset, ..Config::default() };
         if preset == Preset::Reference {
             config.text.terms = TermRule::Reference;
             config.text.max_length = 384;
@@ -40,14 +37,8 @@ impl Config {
             _ => HeadKind::Family,
         };
         config.student.head.get_or_insert(head);
-        config
-            .train
-            .learning_rate
-            .get_or_insert(if has_teacher { 1e-4 } else { 1e-5 });
-        config
-            .train
-            .warmup_ratio
-            .get_or_insert(if has_teacher { 0.25 } else { 0.15 });
+        config.train.learning_rate.get_or_insert(if has_teacher { 1e-4 } else { 1e-5 });
+        config.train.warmup_ratio.get_or_insert(if has_teacher { 0.25 } else { 0.15 });
         config.data.split.seed.get_or_insert(config.seed);
         config
     }
@@ -59,8 +50,6 @@ impl Config {
     pub fn with_absolute_paths(&self) -> Result<Config> {
         let mut table = to_table(self)?;
         map_paths(&mut table, &|path| std::path::absolute(path))?;
-        table
-            .try_into()
-            .map_err(|error: toml::de::Error| Error::Config(error.message().to_string()))
+        table.try_into().map_err(|error: toml::de::Error| Error::Config(error.message().to_string()))
     }
 }

@@ -13,21 +13,13 @@ impl Config {
     pub fn validate(&self) -> Result<()> {
         let mut problems = Problems::default();
         let data = &self.data;
-        problems.check(
-            !data.train.is_empty(),
-            "data.train",
-            "names no training file",
-        );
+        problems.check(!data.train.is_empty(), "data.train", "names no training file");
         problems.check(
             !(data.text.is_empty() && data.template.is_empty()),
             "data.text",
             "is empty and so is `data.template`; name the column with the notes, or give a template",
         );
-        problems.check(
-            !data.label.is_empty(),
-            "data.label",
-            "is empty; name the column with the labels",
-        );
+        problems.check(!data.label.is_empty(), "data.label", "is empty; name the column with the labels");
         problems.check(
             !is_empty(&self.student.model),
             "student.model",
@@ -64,47 +56,23 @@ impl Config {
             "data.format",
             "must be csv, tsv, jsonl, parquet or xlsx",
         );
+        problems.check(data.separator.chars().count() <= 1, "data.separator", "must be one character");
+        problems.check(data.labels.len() != 1, "data.labels", "must name two classes or more");
+        problems.check(all_differ(&data.labels), "data.labels", "names a class twice");
         problems.check(
-            data.separator.chars().count() <= 1,
-            "data.separator",
-            "must be one character",
-        );
-        problems.check(
-            data.labels.len() != 1,
-            "data.labels",
-            "must name two classes or more",
-        );
-        problems.check(
-            all_differ(&data.labels),
-            "data.labels",
-            "names a class twice",
-        );
-        problems.check(
-            data.labels.is_empty()
-                || data
-                    .label_map
-                    .values()
-                    .all(|name| data.labels.contains(name)),
+            data.labels.is_empty() || data.label_map.values().all(|name| data.labels.contains(name)),
             "data.label_map",
             "maps to a class that `data.labels` does not name",
         );
         let split = &data.split;
         let is_share = |share: f64| (0.0..1.0).contains(&share);
-        problems.check(
-            is_share(split.test_fraction),
-            "data.split.test_fraction",
-            "must be at least 0 and below 1",
-        );
+        problems.check(is_share(split.test_fraction), "data.split.test_fraction", "must be at least 0 and below 1");
         problems.check(
             is_share(split.validation_fraction),
             "data.split.validation_fraction",
             "must be at least 0 and below 1",
         );
-        problems.check(
-            split.folds != 1,
-            "data.split.folds",
-            "must be 0 (no cross-validation), or 2 or more",
-        );
+        problems.check(split.folds != 1, "data.split.folds", "must be 0 (no cross-validation), or 2 or more");
         problems.check(
             split.fold < split.folds.max(1),
             "data.split.fold",
@@ -114,28 +82,13 @@ impl Config {
 
     fn check_text(&self, problems: &mut Problems) {
         let text = &self.text;
-        problems.check(
-            text.max_length >= 3,
-            "text.max_length",
-            "must be 3 or more: two tokens are special",
-        );
+        problems.check(text.max_length >= 3, "text.max_length", "must be 3 or more: two tokens are special");
         problems.check(text.max_terms >= 1, "text.max_terms", "must be 1 or more");
-        problems.check(
-            text.min_term_length >= 1,
-            "text.min_term_length",
-            "must be 1 or more",
-        );
+        problems.check(text.min_term_length >= 1, "text.min_term_length", "must be 1 or more");
         match text.terms {
             TermRule::Script => {
-                problems.check(
-                    !text.term_scripts.is_empty(),
-                    "text.term_scripts",
-                    "names no script",
-                );
-                let known = text
-                    .term_scripts
-                    .iter()
-                    .all(|name| unicode_script::Script::from_full_name(name).is_some());
+                problems.check(!text.term_scripts.is_empty(), "text.term_scripts", "names no script");
+                let known = text.term_scripts.iter().all(|name| unicode_script::Script::from_full_name(name).is_some());
                 problems.check(
                     known,
                     "text.term_scripts",
@@ -150,11 +103,7 @@ impl Config {
                 );
             }
             TermRule::Regex => {
-                problems.check(
-                    !text.pattern.is_empty(),
-                    "text.pattern",
-                    "is empty, and `text.terms` is \"regex\"",
-                );
+                problems.check(!text.pattern.is_empty(), "text.pattern", "is empty, and `text.terms` is \"regex\"");
                 problems.check(
                     regex::Regex::new(&text.pattern).is_ok(),
                     "text.pattern",
@@ -169,10 +118,7 @@ impl Config {
         let student = &self.student;
         for (key, dropout) in [
             ("student.hidden_dropout_prob", student.hidden_dropout_prob),
-            (
-                "student.attention_probs_dropout_prob",
-                student.attention_probs_dropout_prob,
-            ),
+            ("student.attention_probs_dropout_prob", student.attention_probs_dropout_prob),
             ("student.classifier_dropout", student.classifier_dropout),
         ] {
             problems.check(
@@ -183,55 +129,22 @@ impl Config {
         }
         for (index, teacher) in self.teachers.iter().enumerate() {
             let key = |name: &str| format!("teachers.{index}.{name}");
-            problems.check(
-                !is_empty(&teacher.model),
-                &key("model"),
-                "is empty; name the teacher's model folder",
-            );
-            problems.check(
-                is_positive(teacher.weight),
-                &key("weight"),
-                "must be above 0",
-            );
+            problems.check(!is_empty(&teacher.model), &key("model"), "is empty; name the teacher's model folder");
+            problems.check(is_positive(teacher.weight), &key("weight"), "must be above 0");
             let layers = !matches!(&teacher.layer_map, LayerMap::Pairs(pairs) if pairs.is_empty());
-            problems.check(
-                layers,
-                &key("layer_map"),
-                "is an empty list; pair at least one layer",
-            );
-            let heads =
-                !matches!(&teacher.head_map, Some(HeadMap::Pairs(pairs)) if pairs.is_empty());
-            problems.check(
-                heads,
-                &key("head_map"),
-                "is an empty list; pair at least one head",
-            );
+            problems.check(layers, &key("layer_map"), "is an empty list; pair at least one layer");
+            let heads = !matches!(&teacher.head_map, Some(HeadMap::Pairs(pairs)) if pairs.is_empty());
+            problems.check(heads, &key("head_map"), "is an empty list; pair at least one head");
         }
         let distill = &self.distill;
-        problems.check(
-            is_not_negative(distill.alpha),
-            "distill.alpha",
-            "must be 0 or more",
-        );
-        problems.check(
-            is_not_negative(distill.beta),
-            "distill.beta",
-            "must be 0 or more",
-        );
+        problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
+        problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");
     }
 
     fn check_train(&self, problems: &mut Problems) {
         let train = &self.train;
-        problems.check(
-            train.num_train_epochs >= 1,
-            "train.num_train_epochs",
-            "must be 1 or more",
-        );
-        problems.check(
-            train.batch_size >= 1,
-            "train.batch_size",
-            "must be 1 or more",
-        );
+        problems.check(train.num_train_epochs >= 1, "train.num_train_epochs", "must be 1 or more");
+        problems.check(train.batch_size >= 1, "train.batch_size", "must be 1 or more");
         problems.check(
             train.gradient_accumulation_steps >= 1,
             "train.gradient_accumulation_steps",
@@ -247,49 +160,23 @@ impl Config {
             "train.classifier_learning_rate",
             "must be a finite number above 0",
         );
+        problems.check(is_not_negative(train.weight_decay), "train.weight_decay", "must be 0 or more");
+        problems.check((0.0..1.0).contains(&train.adam_beta1), "train.adam_beta1", "must be at least 0 and below 1");
+        problems.check((0.0..1.0).contains(&train.adam_beta2), "train.adam_beta2", "must be at least 0 and below 1");
+        problems.check(is_positive(train.adam_epsilon), "train.adam_epsilon", "must be above 0");
         problems.check(
-            is_not_negative(train.weight_decay),
-            "train.weight_decay",
-            "must be 0 or more",
-        );
-        problems.check(
-            (0.0..1.0).contains(&train.adam_beta1),
-            "train.adam_beta1",
-            "must be at least 0 and below 1",
-        );
-        problems.check(
-            (0.0..1.0).contains(&train.adam_beta2),
-            "train.adam_beta2",
-            "must be at least 0 and below 1",
-        );
-        problems.check(
-            is_positive(train.adam_epsilon),
-            "train.adam_epsilon",
-            "must be above 0",
-        );
-        problems.check(
-            train
-                .warmup_ratio
-                .is_none_or(|share| (0.0..=1.0).contains(&share)),
+            train.warmup_ratio.is_none_or(|share| (0.0..=1.0).contains(&share)),
             "train.warmup_ratio",
             "must be between 0 and 1",
         );
-        problems.check(
-            is_not_negative(train.max_grad_norm),
-            "train.max_grad_norm",
-            "must be 0 (never cut) or more",
-        );
+        problems.check(is_not_negative(train.max_grad_norm), "train.max_grad_norm", "must be 0 (never cut) or more");
         if let ClassWeights::Values(weights) = &train.class_weights {
             problems.check(
                 weights.iter().all(|weight| is_positive(*weight)),
                 "train.class_weights",
                 "must all be above 0",
             );
-            problems.check(
-                weights.len() >= 2,
-                "train.class_weights",
-                "needs one weight for each class",
-            );
+            problems.check(weights.len() >= 2, "train.class_weights", "needs one weight for each class");
             let classes = self.data.labels.len();
             problems.check(
                 classes == 0 || classes == weights.len(),
@@ -297,11 +184,7 @@ impl Config {
                 "needs one weight for each class of `data.labels`",
             );
         }
-        problems.check(
-            all_differ(&train.early_stopping),
-            "train.early_stopping",
-            "names a measure twice",
-        );
+        problems.check(all_differ(&train.early_stopping), "train.early_stopping", "names a measure twice");
     }
 }
 
@@ -311,11 +194,7 @@ struct Problems(Vec<Problem>);
 impl Problems {
     fn check(&mut self, holds: bool, path: &str, message: &str) {
         if !holds {
-            self.0.push(Problem {
-                path: path.to_string(),
-                message: format!("`{path}` {message}"),
-                unknown: None,
-            });
+            self.0.push(Problem { path: path.to_string(), message: format!("`{path}` {message}"), unknown: None });
         }
     }
 }

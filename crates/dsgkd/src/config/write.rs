@@ -13,9 +13,7 @@ use toml::{Table, Value};
 /// # Errors
 /// [`Error::Config`] when a path is not UTF-8 or a seed is beyond TOML's 2^63 - 1.
 pub fn to_toml(config: &Config) -> Result<String> {
-    toml::to_string(config).map_err(|error| {
-        Error::Config(format!("the experiment cannot be written as TOML: {error}"))
-    })
+    toml::to_string(config).map_err(|error| Error::Config(format!("the experiment cannot be written as TOML: {error}")))
 }
 
 /// The commented experiment file of `dsgkd init`: every key, its meaning and its default. Keys that a training
@@ -32,28 +30,12 @@ pub fn commented_template() -> String {
         let (own, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if own != section {
             section = own;
-            let about = SECTIONS
-                .iter()
-                .find(|(name, _)| *name == own)
-                .map_or("", |(_, about)| about);
-            let header = if own == "teachers" {
-                "# [[teachers]]".to_string()
-            } else {
-                format!("[{own}]")
-            };
+            let about = SECTIONS.iter().find(|(name, _)| *name == own).map_or("", |(_, about)| about);
+            let header = if own == "teachers" { "# [[teachers]]".to_string() } else { format!("[{own}]") };
             let _ = write!(text, "\n# {about}\n{header}\n");
         }
-        let mark = if REQUIRED.contains(&key.path) {
-            ""
-        } else {
-            "# "
-        };
-        let _ = writeln!(
-            text,
-            "## {}\n{mark}{name} = {}",
-            key.meaning,
-            shown_value(key, name, &defaults, &teacher)
-        );
+        let mark = if REQUIRED.contains(&key.path) { "" } else { "# " };
+        let _ = writeln!(text, "## {}\n{mark}{name} = {}", key.meaning, shown_value(key, name, &defaults, &teacher));
     }
     text
 }
