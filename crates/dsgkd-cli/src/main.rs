@@ -1,26 +1,35 @@
-//! The `dsgkd` command.
+//! The `dsgkd` command: arguments in, library calls, words and exit codes out.
 
-use dsgkd::pretrain::{PretrainLog, PretrainObserver};
+mod args;
+mod commands;
+mod exit;
+mod interrupt;
+mod output;
+mod progress;
 
-struct Talk(std::time::Instant);
-impl PretrainObserver for Talk {
-    fn stage(&mut self, what: &str) {
-        eprintln!("{:.0}s {what}", self.0.elapsed().as_secs_f64());
-    }
-    fn loaded(&mut self, _: &dsgkd_encoder::LoadReport) {}
-    fn step(&mut self, log: &PretrainLog) {
-        eprintln!("{:.0}s {log:?}", self.0.elapsed().as_secs_f64());
-    }
-    fn interrupted(&self) -> bool {
-        false
-    }
-}
+use args::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
 
-fn main() {
-    let path = std::env::args().nth(1).unwrap_or_default();
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let config = toml::from_str(&text).expect("config");
-    let resume = std::env::args().nth(2).is_some();
-    let summary = dsgkd::pretrain::pretrain(&config, resume, &mut Talk(std::time::Instant::now()));
-    eprintln!("{summary:?}");
+fn main() -> ExitCode {
+    exit::say_panics_without_their_text();
+    interrupt::listen();
+    let Arguments { command, global } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let result = match command {
+        Command::Init(args) => commands::init::run(&args),
+        Command::Config(args) => commands::config::run(&args),
+        Command::Check(args) => commands::check::run(&args, &global),
+        Command::Align(args) => commands::align::run(&args),
+        Command::Pretrain(args) => commands::pretrain::run(&args, &global),
+        Command::Train(args) => commands::train::run(&args, &global),
+        Command::Evaluate(args) => commands::evaluate::run(&args, &global),
+        Command::Compare(args) => commands::compare::run(&args, &global),
+        Command::Predict(args) => commands::predict::run(&args, &global),
+        Command::Demo(args) => commands::demo::run(&args, &global),
+        Command::Completions { shell } => commands::completions::run(shell),
+    };
+    exit::of(result)
 }

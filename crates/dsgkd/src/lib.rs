@@ -5,12 +5,15 @@
 //! `config` -> `data` (files, notes, splits) -> `text` (tokens, terms, aligned spans) -> `batch` ->
 //! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict`.
 
+pub mod check;
 pub mod config;
 pub mod data;
 pub mod distill;
 pub mod error;
 pub mod eval;
+pub mod experiment;
 pub mod infer;
+pub mod predict;
 pub mod pretrain;
 pub mod random;
 pub mod run;

@@ -180,7 +180,9 @@ pub fn load_pretrain(path: &std::path::Path) -> crate::error::Result<PretrainCon
     let train = &config.train;
     match () {
         _ if config.output_dir.as_os_str().is_empty() => wrong("output_dir", "name the folder to write to"),
-        _ if config.corpus.iter().all(|corpus| corpus.files.is_empty()) => wrong("corpus", "name at least one file of text"),
+        _ if config.corpus.iter().all(|corpus| corpus.files.is_empty()) => {
+            wrong("corpus", "name at least one file of text")
+        }
         _ if !(0.0..1.0).contains(&train.dropout) => wrong("train.dropout", "expected 0 or more and below 1"),
         _ if !(train.mlm_probability > 0.0 && train.mlm_probability < 1.0) => {
             wrong("train.mlm_probability", "expected a number between 0 and 1")

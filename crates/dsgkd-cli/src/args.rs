@@ -1,0 +1,187 @@
+//! What is typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Teach a general language model your domain (DSG-KD).
+#[derive(Parser)]
+#[command(name = "dsgkd", version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Options of every command.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say nothing on standard error but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented experiment file to start from
+    Init(InitArgs),
+    /// Print an experiment as it resolves: file, overrides, preset, defaults
+    Config(ExperimentArgs),
+    /// Look at the notes before training: labels, lengths, terms, duplicates, bad rows
+    Check(ExperimentArgs),
+    /// Show notes with their words, terms and both tokenizations (prints note text)
+    Align(AlignArgs),
+    /// Train a masked language model on domain text, from scratch or from a folder
+    Pretrain(PretrainArgs),
+    /// Train a classifier, with a domain teacher (DSG-KD) or without, and test it
+    Train(TrainArgs),
+    /// Measure a run, or predictions of any program, with confidence intervals
+    Evaluate(EvaluateArgs),
+    /// Put runs side by side, with paired differences to the first
+    Compare(CompareArgs),
+    /// Classify new notes
+    Predict(PredictArgs),
+    /// Train with and without the teacher on real emergency records, and compare
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct InitArgs {
+    /// The file to write
+    #[arg(default_value = "experiment.toml")]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ExperimentArgs {
+    /// The experiment file
+    pub(crate) config: PathBuf,
+    /// Override a key: `--set train.batch_size=8` (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct AlignArgs {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArgs,
+    /// Show this text instead of notes of the data files
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// Notes to show
+    #[arg(long, default_value_t = 3)]
+    pub(crate) notes: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct PretrainArgs {
+    /// The pretraining file
+    pub(crate) config: PathBuf,
+    /// Go on from the checkpoint in the output folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) experiment: ExperimentArgs,
+    /// Go on from the latest checkpoint of the output folder
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Train every fold of `data.split.folds`, each in a folder of its own; finished folds are kept
+    #[arg(long)]
+    pub(crate) all_folds: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct EvaluateArgs {
+    /// A run folder, or a folder of runs (the folds of one experiment)
+    #[arg(required_unless_present = "predictions", conflicts_with = "predictions")]
+    pub(crate) run: Option<PathBuf>,
+    /// A table of any program with a label and a probability column
+    #[arg(long, requires = "label", requires = "probability")]
+    pub(crate) predictions: Option<PathBuf>,
+    /// Column with the true label
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// Column with the probability of the positive class; or one a class, in the order of `--classes`
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) probability: Vec<String>,
+    /// Column that names a note
+    #[arg(long)]
+    pub(crate) id: Option<String>,
+    /// Class names in order; default: the sorted labels
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) classes: Vec<String>,
+    /// Share of positives among the training notes, the second threshold
+    #[arg(long)]
+    pub(crate) prevalence: Option<f64>,
+    /// Bootstrap samples of the 95 % intervals
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) bootstrap_samples: usize,
+    /// Also the reference's ten subsamples of 75 %, as mean and standard deviation
+    #[arg(long)]
+    pub(crate) subsamples: bool,
+    /// Write the JSON here as well
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArgs {
+    /// Run folders, or folders of runs; the first is the baseline
+    #[arg(required = true, num_args = 2..)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Bootstrap samples
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) bootstrap_samples: usize,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// The model folder of a run (`RUN/model`)
+    pub(crate) model: PathBuf,
+    /// The notes: CSV, TSV, JSONL, Parquet or XLSX; `-`: standard input
+    #[arg(default_value = "-")]
+    pub(crate) notes: PathBuf,
+    /// The table to write (CSV, TSV, JSONL or Parquet by its extension); default: standard output
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
+    /// Column with the note's text, where it differs from the training's columns
+    #[arg(long)]
+    pub(crate) text: Option<String>,
+    /// Format of the notes, where the name does not tell; also that of standard input and output
+    #[arg(long)]
+    pub(crate) format: Option<String>,
+    /// Encoding of the notes
+    #[arg(long)]
+    pub(crate) encoding: Option<String>,
+    /// Separator of the notes
+    #[arg(long)]
+    pub(crate) separator: Option<String>,
+    /// Go on past bad rows and count them
+    #[arg(long)]
+    pub(crate) skip_bad_rows: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// The demo's folder
+    #[arg(default_value = "demo")]
+    pub(crate) folder: PathBuf,
+    /// Where the runs go; default: a fresh folder beside the system's temporary files
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,82 @@
+//! `dsgkd align`
+
+use super::experiment;
+use crate::args::AlignArgs;
+use crate::exit::{CommandResult, Outcome};
+use crate::output::print;
+use dsgkd::config::Config;
+use dsgkd::error::{Error, Result};
+use dsgkd::text::{Aligner, Tokenizer, normalise};
+use std::fmt::Write;
+use unicode_width::UnicodeWidthStr;
+
+pub(crate) fn run(args: &AlignArgs) -> CommandResult {
+    let config = experiment(&args.experiment)?;
+    let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
+    let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
+    let unlimited = vec![usize::MAX; tokenizers.len()];
+    let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &unlimited)?;
+    for text in texts(args, &config)? {
+        print(&show(&text, &aligner, &tokenizers)?)?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn texts(args: &AlignArgs, config: &Config) -> Result<Vec<String>> {
+    if let Some(text) = &args.text {
+        return Ok(vec![normalise(text)]);
+    }
+    let notes = dsgkd::data::read_notes(&config.data)?;
+    if notes.notes.is_empty() {
+        return Err(Error::Data("the files hold no notes".to_string()));
+    }
+    Ok(notes.notes.into_iter().take(args.notes).map(|note| note.text).collect())
+}
+
+/// The note, then a line a term: the term, and its tokens in the student and in each teacher.
+fn show(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<String> {
+    let aligned = aligner.align(text)?;
+    let spelled = |tokenizer: &Tokenizer, ids: &[u32], (start, end): (u32, u32)| -> String {
+        let token = |id: &u32| tokenizer.token(*id).unwrap_or_else(|| format!("#{id}"));
+        let tokens: Vec<String> = ids[start as usize..end as usize].iter().map(token).collect();
+        format!("{} [{start}, {end})", tokens.join(" "))
+    };
+    let mut out = format!("note      {}\n", text.replace('\n', " "));
+    let all = |ids: &[u32], tokenizer: &Tokenizer| {
+        ids.iter().map(|id| tokenizer.token(*id).unwrap_or_else(|| format!("#{id}"))).collect::<Vec<_>>().join(" ")
+    };
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "student   {}", all(&aligned.input_ids, &tokenizers[0]));
+    for (view, tokenizer) in aligned.views.iter().zip(&tokenizers[1..]) {
+        let _ = writeln!(out, "teacher   {}", all(&view.input_ids, tokenizer));
+        let rows: Vec<(&str, [String; 2])> = [("term", &view.terms), ("word", &view.words)]
+            .into_iter()
+            .flat_map(|(kind, pairs)| pairs.iter().map(move |pair| (kind, pair)))
+            .map(|(kind, pair)| {
+                let student = spelled(&tokenizers[0], &aligned.input_ids, pair.student);
+                (kind, [student, spelled(tokenizer, &view.input_ids, pair.teacher)])
+            })
+            .collect();
+        let width = rows.iter().map(|(_, [student, _])| student.width()).max().unwrap_or(0);
+        for (kind, [student, teacher]) in rows {
+            let pad = " ".repeat(width - student.width());
+            let _ = writeln!(out, "{kind}      {student}{pad}  =  {teacher}");
+        }
+        let dropped = view.dropped;
+        let _ = writeln!(
+            out,
+            "{} terms, {} aligned; dropped: {} part of a token, {} truncated, {} unknown",
+            aligned.terms,
+            view.terms.len(),
+            dropped.part_of_token,
+            dropped.truncated,
+            dropped.unknown
+        );
+    }
+    if aligned.views.is_empty() {
+        let terms: Vec<&str> = aligner.selector.terms(text).into_iter().map(|term| term.of(text)).collect();
+        let _ = writeln!(out, "terms     {}", terms.join(" | "));
+    }
+    out.push('\n');
+    Ok(out)
+}

@@ -1,0 +1,74 @@
+//! `dsgkd check`
+
+use super::experiment;
+use crate::args::{ExperimentArgs, Global};
+use crate::exit::{CommandResult, Outcome};
+use crate::output::{print, print_json};
+use dsgkd::check::{CheckReport, Quartiles};
+use std::fmt::Write;
+
+pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
+    let config = experiment(args)?;
+    super::use_threads(config.threads)?;
+    let report = dsgkd::check::check(&config)?;
+    if global.json {
+        print_json(&report)?
+    } else {
+        print(&table(&report))?
+    }
+    let sound = report.split.is_ok() && (report.bad_rows == 0 || config.data.skip_bad_rows);
+    Ok(if sound { Outcome::Done } else { Outcome::No })
+}
+
+fn table(report: &CheckReport) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{name:<22}{value}");
+    };
+    line("notes", format!("{} labelled, {} without labels", report.notes, report.unlabeled));
+    for (label, count) in &report.labels {
+        let share = 100.0 * *count as f64 / report.notes.max(1) as f64;
+        line("", format!("{label}: {count} ({share:.1} %)"));
+    }
+    line("bad rows", report.bad_rows.to_string());
+    if let Some(first) = &report.first_bad_row {
+        line("", format!("first: {first}"));
+    }
+    match &report.split {
+        Ok([train, validation, test]) => {
+            line("split", format!("{train} training, {validation} validation, {test} test"));
+        }
+        Err(error) => line("split", format!("REFUSED: {error}")),
+    }
+    line("duplicates", format!("{} notes repeat an earlier one", report.duplicates));
+    let scripts = report.scripts.iter().take(5).map(|(script, share)| format!("{script} {:.1} %", 100.0 * share));
+    line("letters by script", scripts.collect::<Vec<_>>().join(", "));
+    line("mixed notes", format!("{} have letters of more than one script", report.mixed_notes));
+    line("terms a note", format!("{}; {} notes have none", quartiles(report.terms), report.notes_without_terms));
+    for model in &report.models {
+        line(&format!("{} tokens", model.role), quartiles(model.tokens));
+        line(
+            "",
+            format!("{} notes are truncated; {:.2} % unknown tokens", model.truncated, 100.0 * model.unknown_share),
+        );
+        if model.role == "teacher" {
+            let dropped = model.dropped_terms;
+            line(
+                "",
+                format!(
+                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown",
+                    model.aligned_terms, dropped.part_of_token, dropped.truncated, dropped.unknown
+                ),
+            );
+        }
+    }
+    out
+}
+
+fn quartiles(q: Quartiles) -> String {
+    format!(
+        "{} / {} / {} / {} / {} (least, 25 %, 50 %, 75 %, most), 95 %: {}",
+        q.min, q.lower, q.median, q.upper, q.max, q.p95
+    )
+}

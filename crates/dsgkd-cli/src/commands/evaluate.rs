@@ -1,0 +1,112 @@
+//! `dsgkd evaluate`
+
+use crate::args::{EvaluateArgs, Global};
+use crate::exit::{CommandResult, Outcome};
+use crate::output::{print, print_json};
+use dsgkd::config::Config;
+use dsgkd::data::{ReadOptions, Records};
+use dsgkd::error::{Error, Result};
+use dsgkd::eval::table::{intervals_table, subsamples_table};
+use dsgkd::eval::{Predictions, TextColumns};
+use dsgkd::experiment::{RunMetrics, evaluate_predictions};
+use dsgkd::run::folder::RunFolder;
+use std::path::{Path, PathBuf};
+
+pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
+    let runs = match (&args.run, &args.predictions) {
+        (Some(run), _) => RunPredictions::read(run)?,
+        (None, Some(file)) => RunPredictions { name: name(file), predictions: vec![from_table(file, args)?] },
+        (None, None) => return Err(Error::Config("name a run folder, or --predictions FILE".to_string())),
+    };
+    let mut config = Config::default();
+    config.evaluation.bootstrap_samples = args.bootstrap_samples;
+    config.evaluation.reference_subsamples = args.subsamples;
+    let metrics = evaluate_predictions(&runs.predictions, &config)?;
+    if let Some(output) = &args.output {
+        RunFolder::existing(Path::new(".")).write_json(output, &metrics)?;
+    }
+    if global.json {
+        print_json(&metrics)?
+    } else {
+        print(&table(&runs.name, &metrics))?
+    }
+    Ok(Outcome::Done)
+}
+
+/// The measures with their intervals, and the subsamples where they were asked for.
+pub(crate) fn table(name: &str, metrics: &RunMetrics) -> String {
+    let mut out = intervals_table(&[(name, &metrics.intervals)]);
+    if let Some(subsamples) = &metrics.subsamples {
+        out.push('\n');
+        out += &subsamples_table(&[(name, subsamples)]);
+    }
+    out
+}
+
+/// The test predictions of a run, or of all the runs in a folder (its folds).
+pub(crate) struct RunPredictions {
+    /// Name of the folder.
+    pub(crate) name: String,
+    /// One entry a run.
+    pub(crate) predictions: Vec<Predictions>,
+}
+
+impl RunPredictions {
+    pub(crate) fn read(folder: &Path) -> Result<RunPredictions> {
+        let mut files = vec![RunFolder::existing(folder).predictions()];
+        if !files[0].exists() {
+            let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "read"))?.flatten();
+            files =
+                entries.map(|entry| RunFolder::existing(&entry.path()).predictions()).filter(|p| p.exists()).collect();
+            files.sort();
+        }
+        if files.is_empty() {
+            let message = format!("{}: holds no run with test predictions", folder.display());
+            return Err(Error::Data(message));
+        }
+        let predictions = files.iter().map(|file| read_predictions(file)).collect::<Result<_>>()?;
+        Ok(RunPredictions { name: name(folder), predictions })
+    }
+}
+
+fn read_predictions(path: &PathBuf) -> Result<Predictions> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let broken = |line: usize| Error::Data(format!("{}: line {line}: is not what dsgkd wrote", path.display()));
+    let predictions: Predictions = serde_json::from_str(&text).map_err(|error| broken(error.line()))?;
+    predictions.validate()?;
+    Ok(predictions)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().to_string())
+}
+
+fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
+    let records = Records::open(path, &ReadOptions::default())?;
+    let place = |name: &String| {
+        let columns = records.columns();
+        columns.iter().position(|column| column == name).ok_or_else(|| {
+            Error::Config(format!("{}: has no column \"{name}\"; it has {}", path.display(), columns.join(", ")))
+        })
+    };
+    let label = args.label.clone().unwrap_or_default();
+    let names: Vec<&String> = std::iter::once(&label).chain(&args.probability).chain(&args.id).collect();
+    let places = names.iter().map(|name| place(name)).collect::<Result<Vec<usize>>>()?;
+    let mut cells: Vec<Vec<String>> = vec![vec![]; names.len()];
+    for record in records {
+        let record = record?;
+        for (column, place) in cells.iter_mut().zip(&places) {
+            column.push(record.fields.get(*place).cloned().flatten().unwrap_or_default());
+        }
+    }
+    let columns: Vec<(&str, &[String])> =
+        names.iter().map(|name| name.as_str()).zip(cells.iter().map(Vec::as_slice)).collect();
+    let probabilities = 1..1 + args.probability.len();
+    Predictions::from_columns(&TextColumns {
+        ids: args.id.as_ref().map(|_| columns[columns.len() - 1]),
+        labels: columns[0],
+        probabilities: &columns[probabilities],
+        classes: &args.classes,
+        training_prevalence: args.prevalence,
+    })
+}

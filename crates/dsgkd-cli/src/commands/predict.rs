@@ -1,0 +1,62 @@
+//! `dsgkd predict`
+
+use crate::args::{Global, PredictArgs};
+use crate::exit::{CommandResult, Outcome};
+use crate::interrupt::interrupted;
+use crate::progress::Progress;
+use dsgkd::data::{Format, ReadOptions, Records, TableWriter};
+use dsgkd::error::Result;
+use dsgkd::predict::Predictor;
+use std::path::Path;
+
+pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
+    let mut predictor = Predictor::open(&args.model)?;
+    let data = &mut predictor.settings.data;
+    if let Some(text) = &args.text {
+        (data.text, data.template) = (text.clone(), String::new());
+    }
+    let piped = args.notes == Path::new("-");
+    // The training files' format says nothing of these notes; their encoding and separator do unless told otherwise.
+    data.format = args.format.clone().unwrap_or_else(|| if piped { "csv".to_string() } else { String::new() });
+    data.encoding = args.encoding.clone().unwrap_or_else(|| data.encoding.clone());
+    data.separator = args.separator.clone().unwrap_or_else(|| data.separator.clone());
+    let options = ReadOptions::from(&*data);
+    let records = if piped {
+        Records::from_reader(Box::new(std::io::stdin()), Path::new("standard input"), &options)?
+    } else {
+        Records::open(&args.notes, &options)?
+    };
+    let writer = writer(args, &predictor, records.columns())?;
+    let progress = Progress::new(global.quiet, "predict");
+    let mut last = std::time::Instant::now();
+    let mut tell = |notes: u64| {
+        if last.elapsed().as_secs() >= 10 {
+            last = std::time::Instant::now();
+            progress.say(&format!("predict: {notes} notes"));
+        }
+        interrupted()
+    };
+    let summary = predictor.stream(records, writer, args.skip_bad_rows, &mut tell)?;
+    let cut = if summary.truncated > 0 { format!(", {} of them truncated", summary.truncated) } else { String::new() };
+    progress.say(&format!("predict: {} notes{cut}", summary.notes));
+    if summary.bad_rows.total() > 0 {
+        progress.say(&format!("predict: skipped {}", summary.bad_rows));
+    }
+    Ok(Outcome::Done)
+}
+
+fn writer(args: &PredictArgs, predictor: &Predictor, columns: &[String]) -> Result<TableWriter> {
+    let added = predictor.columns();
+    match &args.output {
+        Some(path) => TableWriter::create(path, columns, &added),
+        None => {
+            let format = match &args.format {
+                Some(name) => Format::by_name(name)?,
+                None => Format::by_extension(&args.notes).unwrap_or(Format::Csv),
+            };
+            // What cannot be written to a pipe comes out as CSV.
+            let format = if matches!(format, Format::Xlsx | Format::Parquet) { Format::Csv } else { format };
+            TableWriter::to_writer(Box::new(std::io::stdout()), Path::new("standard output"), format, columns, &added)
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `dsgkd train`
+
+use super::evaluate::{RunPredictions, table};
+use crate::args::{Global, TrainArgs};
+use crate::exit::{CommandResult, Outcome};
+use crate::output::{print, print_json};
+use crate::progress::Progress;
+use dsgkd::config::Config;
+use dsgkd::error::{Error, Result};
+use dsgkd::run::folder::RunFolder;
+
+pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
+    let config = super::experiment(&args.experiment)?;
+    config.validate()?;
+    super::use_threads(config.threads)?;
+    if args.all_folds {
+        train_folds(&config, global)?;
+        let runs = RunPredictions::read(&config.output_dir)?;
+        let metrics = dsgkd::experiment::evaluate_predictions(&runs.predictions, &config)?;
+        RunFolder::existing(&config.output_dir).write_json(&config.output_dir.join("metrics.json"), &metrics)?;
+        if global.json {
+            print_json(&metrics)?
+        } else {
+            print(&table(&runs.name, &metrics))?
+        }
+        return Ok(Outcome::Done);
+    }
+    let mut progress = Progress::new(global.quiet, &name(&config));
+    let summary = dsgkd::experiment::run(&config, args.resume, &mut progress);
+    progress.finish();
+    let summary = summary?;
+    if global.json {
+        print_json(&summary)?;
+    } else if let Some(test) = &summary.test {
+        print(&table(&name(&config), test))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn name(config: &Config) -> String {
+    config.output_dir.file_name().map_or_else(|| "run".to_string(), |name| name.to_string_lossy().to_string())
+}
+
+/// Trains every fold into `output_dir/fold-N`. A fold that is finished is kept; one that was cut off is resumed.
+pub(crate) fn train_folds(config: &Config, global: &Global) -> Result<()> {
+    if config.data.split.folds < 2 {
+        return Err(Error::Config("data.split.folds: --all-folds needs 2 or more folds".to_string()));
+    }
+    for fold in 0..config.data.split.folds {
+        let mut of_fold = config.clone();
+        of_fold.data.split.fold = fold;
+        of_fold.output_dir = config.output_dir.join(format!("fold-{fold}"));
+        let folder = RunFolder::existing(&of_fold.output_dir);
+        if folder.model().exists() {
+            continue;
+        }
+        let mut progress = Progress::new(global.quiet, &format!("{} fold {fold}", name(config)));
+        let trained = dsgkd::experiment::run(&of_fold, folder.config().exists(), &mut progress);
+        progress.finish();
+        trained?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! Exit codes and the last words.
+
+use crate::output::stderr_line;
+use dsgkd::error::Error;
+use std::process::ExitCode;
+
+/// What a command ends with when nothing failed.
+pub(crate) enum Outcome {
+    /// All is well: 0.
+    Done,
+    /// The command's own "no" (the check found errors): 1.
+    No,
+}
+
+/// Result of a command.
+pub(crate) type CommandResult = Result<Outcome, Error>;
+
+/// 0 done, 1 the command's own no, 2 usage or configuration, 3 data or model, 4 the system, 130 interrupted.
+pub(crate) fn of(result: CommandResult) -> ExitCode {
+    let error = match result {
+        Ok(Outcome::Done) => return ExitCode::SUCCESS,
+        Ok(Outcome::No) => return ExitCode::from(1),
+        Err(error) => error,
+    };
+    if is_broken_pipe(&error) {
+        // Whoever read standard output has seen enough.
+        return ExitCode::SUCCESS;
+    }
+    stderr_line(&format!("error: {}", one_line(&error.to_string())));
+    ExitCode::from(match error {
+        Error::Config(_) => 2,
+        Error::Data(_) | Error::Model(_) => 3,
+        Error::Io { .. } => 4,
+        Error::Interrupted(_) => 130,
+    })
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Clap's own words: help and version go to standard output with 0, mistakes to standard error with 2.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done where even this cannot be printed.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// A panic's own message may quote what it stumbled over, which may be a note; only its place is said.
+pub(crate) fn say_panics_without_their_text() {
+    std::panic::set_hook(Box::new(|panic| {
+        // Other people's code that panics on broken files is caught where it is called, and an error follows.
+        let place = panic.location().map_or_else(String::new, |place| {
+            let file = std::path::Path::new(place.file()).file_name().unwrap_or_default().to_string_lossy().to_string();
+            format!(" at {file}:{}", place.line())
+        });
+        stderr_line(&format!("internal error{place}"));
+    }));
+}

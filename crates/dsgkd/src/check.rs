@@ -1,0 +1,183 @@
+//! What is in the notes, before an hour is spent on them (`dsgkd check`).
+
+use crate::config::Config;
+use crate::data::{BadRows, Note, Notes, make_splits, read_notes};
+use crate::error::Result;
+use crate::text::{Aligner, DropCounts, Encoding, TermSelector, Tokenizer};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashSet};
+use unicode_script::UnicodeScript;
+
+/// Counts and shares; no text.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckReport {
+    /// Labelled notes.
+    pub notes: usize,
+    /// Notes without labels.
+    pub unlabeled: usize,
+    /// Rows that cannot be read, with the first of them in words.
+    pub bad_rows: u64,
+    /// The first bad row.
+    pub first_bad_row: Option<String>,
+    /// Notes of each class.
+    pub labels: Vec<(String, usize)>,
+    /// Notes of the training, validation and test part; or why the notes cannot be split.
+    pub split: Result<[usize; 3], String>,
+    /// Notes whose text another note has too.
+    pub duplicates: usize,
+    /// Share of letters by script, the most frequent first.
+    pub scripts: Vec<(String, f64)>,
+    /// Notes whose letters are of more than one script.
+    pub mixed_notes: usize,
+    /// Terms a note: quartiles.
+    pub terms: Quartiles,
+    /// Notes without any term.
+    pub notes_without_terms: usize,
+    /// Student first, then the teachers; empty when no model is configured.
+    pub models: Vec<ModelReport>,
+}
+
+/// How one model reads the notes.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ModelReport {
+    /// `student` or `teacher`.
+    pub role: String,
+    /// Tokens a note, special tokens included, before truncation.
+    pub tokens: Quartiles,
+    /// Notes that truncation cuts.
+    pub truncated: usize,
+    /// Tokens that are the unknown token, as a share.
+    pub unknown_share: f64,
+    /// Terms aligned with the student (teachers only).
+    pub aligned_terms: usize,
+    /// Terms dropped (teachers only).
+    pub dropped_terms: DropCounts,
+}
+
+/// Least, quarter, middle, three quarters, 95 % and greatest of a count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Quartiles {
+    /// Least.
+    pub min: usize,
+    /// A quarter lies at or below.
+    pub lower: usize,
+    /// Half lies at or below.
+    pub median: usize,
+    /// Three quarters lie at or below.
+    pub upper: usize,
+    /// 95 % lie at or below.
+    pub p95: usize,
+    /// Greatest.
+    pub max: usize,
+}
+
+impl Quartiles {
+    fn of(mut values: Vec<usize>) -> Quartiles {
+        values.sort_unstable();
+        let at = |share: f64| values.get(((values.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0);
+        Quartiles { min: at(0.0), lower: at(0.25), median: at(0.5), upper: at(0.75), p95: at(0.95), max: at(1.0) }
+    }
+}
+
+/// Reads the notes of an experiment, and the tokenizers of its models where they are named. Bad rows are counted, and a split
+/// that is refused is reported with the rest.
+pub fn check(config: &Config) -> Result<CheckReport> {
+    let mut data = config.data.clone();
+    data.skip_bad_rows = true;
+    let notes = read_notes(&data)?;
+    let all: Vec<&Note> = notes.notes.iter().chain(&notes.unlabeled).collect();
+    let selector = TermSelector::new(&config.text)?;
+    let terms: Vec<usize> = all.par_iter().map(|note| selector.terms(&note.text).len()).collect();
+    let indices: Vec<usize> = (0..notes.notes.len()).collect();
+    let seed = config.data.split.seed.unwrap_or(config.seed);
+    let split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
+    let (scripts, mixed_notes) = scripts(&all);
+    Ok(CheckReport {
+        notes: notes.notes.len(),
+        unlabeled: notes.unlabeled.len(),
+        bad_rows: notes.bad_rows.total(),
+        first_bad_row: first_bad_row(&notes.bad_rows),
+        labels: notes.labels.iter().cloned().zip(notes.class_counts(&indices)).collect(),
+        split: split.map(|s| [s.train.len(), s.validation.len(), s.test.len()]).map_err(|error| error.to_string()),
+        duplicates: duplicates(&notes),
+        scripts,
+        mixed_notes,
+        notes_without_terms: terms.iter().filter(|count| **count == 0).count(),
+        terms: Quartiles::of(terms),
+        models: models(config, &all)?,
+    })
+}
+
+fn first_bad_row(rows: &BadRows) -> Option<String> {
+    rows.first.as_ref().map(ToString::to_string)
+}
+
+fn duplicates(notes: &Notes) -> usize {
+    let mut seen = HashSet::new();
+    let key = |note: &Note| note.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    notes.notes.iter().filter(|note| !seen.insert(key(note))).count()
+}
+
+fn scripts(notes: &[&Note]) -> (Vec<(String, f64)>, usize) {
+    let (mut counts, mut mixed) = (BTreeMap::new(), 0);
+    for note in notes {
+        let mut here = HashSet::new();
+        for letter in note.text.chars().filter(|letter| letter.is_alphabetic()) {
+            let script = letter.script().full_name();
+            here.insert(script);
+            *counts.entry(script).or_insert(0usize) += 1;
+        }
+        mixed += usize::from(here.len() > 1);
+    }
+    let total: usize = counts.values().sum();
+    let share = |(script, count): (&str, usize)| (script.to_string(), count as f64 / total.max(1) as f64);
+    let mut shares: Vec<(String, f64)> = counts.into_iter().map(share).collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1));
+    (shares, mixed)
+}
+
+fn models(config: &Config, notes: &[&Note]) -> Result<Vec<ModelReport>> {
+    if config.student.model.as_os_str().is_empty() {
+        return Ok(vec![]);
+    }
+    let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
+    let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
+    let unlimited = vec![usize::MAX; tokenizers.len()];
+    let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &unlimited)?;
+    let mut reports = vec![];
+    for (number, tokenizer) in tokenizers.iter().enumerate() {
+        let encodings = notes.par_iter().map(|note| tokenizer.encode(&note.text));
+        let encodings: Vec<Encoding> = encodings.collect::<Result<_>>()?;
+        let lengths: Vec<usize> = encodings.iter().map(|encoding| encoding.ids.len()).collect();
+        let unknown =
+            encodings.iter().flat_map(|encoding| &encoding.ids).filter(|id| tokenizer.unknown() == Some(**id));
+        reports.push(ModelReport {
+            role: if number == 0 { "student".into() } else { "teacher".into() },
+            truncated: lengths.iter().filter(|length| **length > config.text.max_length).count(),
+            unknown_share: unknown.count() as f64 / lengths.iter().sum::<usize>().max(1) as f64,
+            tokens: Quartiles::of(lengths),
+            ..ModelReport::default()
+        });
+    }
+    let aligned = notes.par_iter().map(|note| aligner.align(&note.text)).collect::<Result<Vec<_>>>()?;
+    for note in &aligned {
+        for (view, report) in note.views.iter().zip(&mut reports[1..]) {
+            report.aligned_terms += view.terms.len();
+            report.dropped_terms.add(view.dropped);
+        }
+    }
+    Ok(reports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quartiles_of_few_and_none() {
+        assert_eq!(Quartiles::of(vec![]), Quartiles::default());
+        let expected = Quartiles { min: 1, lower: 2, median: 3, upper: 4, p95: 4, max: 5 };
+        assert_eq!(Quartiles::of(vec![5, 1, 4, 2, 3]), expected);
+    }
+}

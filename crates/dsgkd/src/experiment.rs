@@ -1,0 +1,425 @@
+//! One experiment from its file to its run folder: notes, models, training, test, prediction folder.
+
+use crate::config::{
+    ClassWeights, ClassWeightsName, Config, DataConfig, HeadKind, Preset, TermRule, Truncation, to_toml,
+};
+use crate::data::{Note, Notes, Splits, file_sha256, make_splits, read_notes};
+use crate::distill::Example;
+use crate::distill::teacher::{Teacher, TeacherCache, projection_name};
+use crate::error::{Error, Result};
+use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
+use crate::infer::Scorer;
+use crate::run::atomic::{write_file, write_folder};
+use crate::run::folder::RunFolder;
+use crate::text::{Aligner, DropCounts, Tokenizer};
+use crate::train::learner::{Learner, StepSettings};
+use crate::train::training::{TrainObserver, TrainSummary, TrainingSet, train};
+use dsgkd_encoder::weights::WeightFormat;
+use dsgkd_encoder::{Architecture, Heads, LoadReport, Model};
+use dsgkd_ops::loss::softmax;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Told of a run's stages, beside the training's own.
+pub trait RunObserver: TrainObserver {
+    /// A model was read; says what its folder lacked or held for nothing.
+    fn loaded(&mut self, role: &str, report: &LoadReport);
+    /// Notes are ready: what was found in them.
+    fn prepared(&mut self, summary: &DataSummary);
+}
+
+/// Counts of an experiment's notes, terms and tokens.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct DataSummary {
+    /// Labelled notes to train on.
+    pub training: usize,
+    /// Notes that only distil.
+    pub unlabeled: usize,
+    /// Notes to watch.
+    pub validation: usize,
+    /// Notes to test on.
+    pub test: usize,
+    /// Class names in order.
+    pub classes: Vec<String>,
+    /// Training notes of each class.
+    pub class_counts: Vec<usize>,
+    /// Rows that were skipped.
+    pub bad_rows: u64,
+    /// Equal notes on both sides of the split, where they were allowed.
+    pub duplicates: usize,
+    /// Notes that truncation cut.
+    pub truncated_notes: usize,
+    /// Terms found in the notes to train on.
+    pub terms: usize,
+    /// Terms aligned with each teacher.
+    pub aligned_terms: Vec<usize>,
+    /// Terms dropped for each teacher, by reason.
+    pub dropped_terms: Vec<DropCounts>,
+}
+
+/// What `metrics.json` holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunMetrics {
+    /// Notes tested on.
+    pub notes: usize,
+    /// Class names in order.
+    pub classes: Vec<String>,
+    /// The measures.
+    pub metrics: Metrics,
+    /// Their bootstrap intervals.
+    pub intervals: Intervals,
+    /// The reference's subsamples, when asked for.
+    pub subsamples: Option<Subsamples>,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunSummary {
+    /// The training.
+    pub train: TrainSummary,
+    /// On the test notes; `None` without any.
+    pub test: Option<RunMetrics>,
+}
+
+/// What the model folder's `dsgkd.json` holds: all that a prediction needs beside the model.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PredictionSettings {
+    /// How a record becomes a note.
+    pub data: DataConfig,
+    /// Tokens of a note at most.
+    pub max_length: usize,
+    /// Which end of a long note is kept.
+    pub truncation: Truncation,
+    /// Share of positives among the training notes: the threshold of the label.
+    pub prevalence: Option<f64>,
+}
+
+/// Name of [`PredictionSettings`] in a model folder.
+pub const SETTINGS_FILE: &str = "dsgkd.json";
+
+/// Trains, tests and writes everything that `config` describes; `config` has been resolved and validated.
+///
+/// # Errors
+/// Whatever is wrong with files, notes or models, by name; [`Error::Interrupted`] after writing a checkpoint.
+pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Result<RunSummary> {
+    let notes = read_notes(&config.data)?;
+    let seed = config.data.split.seed.unwrap_or(config.seed);
+    let splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
+    let labelled: Vec<usize> = splits.train.clone();
+    let class_counts = notes.class_counts(&labelled);
+    let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / labelled.len().max(1) as f64);
+
+    let (student, teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
+    let longest: Vec<usize> = std::iter::once(&student)
+        .chain(teachers.iter().map(|teacher| &teacher.model))
+        .map(|model| model.architecture.max_tokens())
+        .collect();
+    let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &longest)?;
+    let (set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts)?;
+    observer.prepared(&summary);
+    if set.training.is_empty() {
+        return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
+    }
+
+    let folder = RunFolder::open(&config.output_dir, resume)?;
+    let mut resolved = config.with_absolute_paths()?;
+    resolved.data.labels = notes.labels.clone();
+    let text = to_toml(&resolved)?;
+    write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
+    folder.write_json(&folder.environment(), &environment(&notes, &summary)?)?;
+
+    let caches = teachers
+        .iter()
+        .map(|_| {
+            let bytes = if config.distill.teacher_cache { config.distill.teacher_cache_mib << 20 } else { 0 };
+            TeacherCache::new(bytes / teachers.len(), set.training.len())
+        })
+        .collect();
+    let settings = step_settings(config, &summary);
+    let mut learner = Learner::new(student, teachers, caches, settings);
+    let trained = train(&mut learner, &set, &config.train, config.seed, &folder, resume, observer)?;
+
+    let test = if test.is_empty() {
+        None
+    } else {
+        let predictions = predict_examples(&learner.student, &test, &notes, &splits.test, prevalence);
+        folder.write_json(&folder.predictions(), &predictions)?;
+        let metrics = evaluate_predictions(std::slice::from_ref(&predictions), config)?;
+        folder.write_json(&folder.metrics(), &metrics)?;
+        Some(metrics)
+    };
+    let mut data = resolved.data.clone();
+    (data.train, data.validation, data.test, data.unlabeled) = (vec![], vec![], vec![], vec![]);
+    let prediction = PredictionSettings {
+        data,
+        max_length: aligner.max_lengths[0],
+        truncation: config.text.truncation,
+        prevalence: (notes.labels.len() == 2).then_some(prevalence),
+    };
+    let card = model_card(config, &learner.student, &summary, test.as_ref());
+    export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
+    Ok(RunSummary { train: trained, test })
+}
+
+/// Measures and intervals of one or several runs' predictions together.
+pub fn evaluate_predictions(runs: &[Predictions], config: &Config) -> Result<RunMetrics> {
+    let options = BootstrapOptions { samples: config.evaluation.bootstrap_samples, seed: config.seed };
+    let intervals = bootstrap(runs, options)?;
+    let subsamples =
+        config.evaluation.reference_subsamples.then(|| reference_subsamples(runs, config.seed)).transpose()?;
+    let first = runs.first().ok_or_else(|| Error::Data("there are no predictions to evaluate".to_string()))?;
+    let pooled = Predictions {
+        ids: runs.iter().flat_map(|run| run.ids.clone()).collect(),
+        labels: runs.iter().flat_map(|run| run.labels.clone()).collect(),
+        probabilities: runs.iter().flat_map(|run| run.probabilities.clone()).collect(),
+        ..first.clone()
+    };
+    let metrics = pooled.evaluate()?;
+    Ok(RunMetrics { notes: pooled.ids.len(), classes: first.classes.clone(), metrics, intervals, subsamples })
+}
+
+/// The student, the teachers, and their tokenizers (student first).
+fn open_models(
+    config: &Config,
+    classes: &[String],
+    observer: &mut dyn RunObserver,
+) -> Result<(Model, Vec<Teacher>, Vec<Tokenizer>)> {
+    let mut tokenizers = vec![Tokenizer::open(&config.student.model)?];
+    let mut teachers = vec![];
+    for teacher in &config.teachers {
+        tokenizers.push(Tokenizer::open(&teacher.model)?);
+        let (model, report) = Model::open(&teacher.model, &Heads::default(), config.seed)?;
+        observer.loaded("teacher", &report);
+        teachers.push(model);
+    }
+    let mut heads = Heads {
+        classes: classes.to_vec(),
+        reference: config.student.head == Some(HeadKind::Reference),
+        dropout: [
+            config.student.hidden_dropout_prob,
+            config.student.attention_probs_dropout_prob,
+            config.student.classifier_dropout,
+        ]
+        .map(|share| share.map(|share| share as f32)),
+        ..Heads::default()
+    };
+    let (mut student, mut report) = Model::open(&config.student.model, &heads, config.seed)?;
+    let width = |a: &Architecture| a.hidden_size;
+    let narrow = teachers.iter().enumerate().filter(|(_, t)| width(&t.architecture) != width(&student.architecture));
+    let projections: Vec<(String, [usize; 2])> = narrow
+        .map(|(number, t)| (projection_name(number), [width(&t.architecture), width(&student.architecture)]))
+        .collect();
+    if !projections.is_empty() {
+        if config.preset == Preset::Reference {
+            return Err(Error::Config(
+                "preset \"reference\" needs a teacher of the student's hidden size; the default preset learns a projection"
+                    .to_string(),
+            ));
+        }
+        heads.projections = projections;
+        (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
+    }
+    observer.loaded("student", &report);
+    for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
+        check_vocabulary(model, tokenizer)?;
+    }
+    let teachers = teachers.into_iter().zip(&config.teachers).enumerate();
+    let teachers = teachers
+        .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, config.distill.attention, &student))
+        .collect::<Result<_>>()?;
+    Ok((student, teachers, tokenizers))
+}
+
+/// A tokenizer that knows more ids than the model has embeddings would index past their end.
+pub(crate) fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<()> {
+    let (tokens, rows) = (tokenizer.vocabulary_size(), model.architecture.vocab_size);
+    if tokens > rows {
+        return Err(Error::Model(format!(
+            "the tokenizer has {tokens} tokens but the model only {rows} embeddings; they do not belong together"
+        )));
+    }
+    Ok(())
+}
+
+fn prepare(
+    notes: &Notes,
+    splits: &Splits,
+    aligner: &Aligner,
+    prevalence: f64,
+    class_counts: Vec<usize>,
+) -> Result<(TrainingSet, Vec<Example>, DataSummary)> {
+    let pick = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index]).collect::<Vec<&Note>>();
+    let labelled = pick(&splits.train);
+    let mut summary = DataSummary {
+        training: labelled.len(),
+        unlabeled: notes.unlabeled.len(),
+        validation: splits.validation.len(),
+        test: splits.test.len(),
+        classes: notes.labels.clone(),
+        class_counts,
+        bad_rows: notes.bad_rows.total(),
+        duplicates: splits.duplicates,
+        aligned_terms: vec![0; aligner.teachers.len()],
+        dropped_terms: vec![DropCounts::default(); aligner.teachers.len()],
+        ..DataSummary::default()
+    };
+    let examples = |notes: Vec<&Note>, with_teachers: bool, summary: &mut DataSummary| -> Result<Vec<Example>> {
+        let aligned = notes.par_iter().map(|note| {
+            if with_teachers {
+                return aligner.align(&note.text);
+            }
+            let (encoding, truncated) = aligner.encode(&note.text)?;
+            Ok(crate::text::AlignedNote { input_ids: encoding.ids, truncated, terms: 0, views: vec![] })
+        });
+        let aligned: Vec<_> = aligned.collect::<Result<_>>()?;
+        for note in &aligned {
+            summary.truncated_notes += usize::from(note.truncated > 0);
+            summary.terms += note.terms;
+            for (number, view) in note.views.iter().enumerate() {
+                summary.aligned_terms[number] += view.terms.len();
+                summary.dropped_terms[number].add(view.dropped);
+            }
+        }
+        let label = |note: &Note| note.label.map(|label| label as u32);
+        let examples = notes.iter().zip(aligned).map(|(note, aligned)| Example {
+            input_ids: aligned.input_ids,
+            label: label(note),
+            views: aligned.views,
+        });
+        Ok(examples.collect())
+    };
+    let mut training = examples(labelled, true, &mut summary)?;
+    // Without a teacher there is nothing to learn from a note without a label.
+    if !aligner.teachers.is_empty() {
+        training.extend(examples(notes.unlabeled.iter().collect(), true, &mut summary)?);
+    }
+    let validation = examples(pick(&splits.validation), false, &mut summary)?;
+    let test = examples(pick(&splits.test), false, &mut summary)?;
+    Ok((TrainingSet { training, validation, prevalence }, test, summary))
+}
+
+fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
+    let class_weights = match &config.train.class_weights {
+        ClassWeights::Named(ClassWeightsName::None) => vec![],
+        ClassWeights::Values(values) => values.iter().map(|weight| *weight as f32).collect(),
+        ClassWeights::Named(ClassWeightsName::Balanced) => {
+            let (all, classes) = (summary.training as f32, summary.class_counts.len() as f32);
+            summary.class_counts.iter().map(|count| all / (classes * (*count).max(1) as f32)).collect()
+        }
+    };
+    StepSettings {
+        alpha: config.distill.alpha,
+        beta: config.distill.beta,
+        attention_after_dropout: config.distill.attention_after_dropout,
+        max_length: config.text.max_length,
+        class_weights,
+        betas: (config.train.adam_beta1, config.train.adam_beta2),
+        epsilon: config.train.adam_epsilon,
+        weight_decay: config.train.weight_decay,
+        max_grad_norm: config.train.max_grad_norm,
+    }
+}
+
+fn predict_examples(
+    student: &Model,
+    examples: &[Example],
+    notes: &Notes,
+    indices: &[usize],
+    prevalence: f64,
+) -> Predictions {
+    let texts: Vec<&[u32]> = examples.iter().map(|example| &example.input_ids[..]).collect();
+    let logits = Scorer::default().logits(student, &texts);
+    Predictions {
+        ids: indices.iter().map(|index| notes.notes[*index].id.clone()).collect(),
+        labels: indices.iter().filter_map(|index| notes.notes[*index].label).collect(),
+        probabilities: softmax(&logits, student.classes.len()),
+        classes: student.classes.clone(),
+        training_prevalence: (student.classes.len() == 2).then_some(prevalence),
+    }
+}
+
+fn environment(notes: &Notes, summary: &DataSummary) -> Result<serde_json::Value> {
+    let mut files = serde_json::Map::new();
+    for path in &notes.files {
+        files.insert(path.display().to_string(), file_sha256(path)?.into());
+    }
+    Ok(serde_json::json!({
+        "dsgkd": env!("CARGO_PKG_VERSION"),
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "threads": rayon::current_num_threads(),
+        "sha256": files,
+        "notes": summary,
+    }))
+}
+
+/// Writes the Hugging Face folder that `predict` and `transformers` open.
+fn export(
+    student: &Model,
+    tokenizer: &Tokenizer,
+    settings: &PredictionSettings,
+    card: &str,
+    folder: &Path,
+) -> Result<()> {
+    write_folder(folder, |to| {
+        student.save(to, WeightFormat::F32)?;
+        tokenizer.copy_files(to)?;
+        let text = |name: &str, text: String| {
+            let path = to.join(name);
+            std::fs::write(&path, text).map_err(Error::io(&path, "write"))
+        };
+        let json = serde_json::to_string_pretty(settings).map_err(|error| Error::Config(error.to_string()))?;
+        text(SETTINGS_FILE, json + "\n")?;
+        text("README.md", card.to_string())
+    })
+}
+
+fn model_card(config: &Config, student: &Model, summary: &DataSummary, test: Option<&RunMetrics>) -> String {
+    let name = |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().to_string());
+    let teachers: Vec<String> = config.teachers.iter().map(|teacher| name(&teacher.model)).collect();
+    let method = if teachers.is_empty() {
+        "fine-tuned without a teacher".to_string()
+    } else {
+        format!("distilled (DSG-KD, arXiv 2409.14904) from {}", teachers.join(", "))
+    };
+    let mut card = format!(
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\nA classifier of {}, made from {} by dsgkd {}: {method}.\n\n\
+         - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n",
+        student.classes.join(" / "),
+        name(&config.student.model),
+        env!("CARGO_PKG_VERSION"),
+        summary.training,
+        summary
+            .classes
+            .iter()
+            .zip(&summary.class_counts)
+            .map(|(class, count)| format!("{class}: {count}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        summary.unlabeled,
+        match config.text.terms {
+            TermRule::Script => "script",
+            TermRule::Reference => "reference",
+            TermRule::Dictionary => "dictionary",
+            TermRule::Regex => "regex",
+        },
+        config.text.max_length,
+    );
+    if let Some(test) = test {
+        card += &format!("\nOn {} test notes:\n\n| measure | value |\n|---|---|\n", test.notes);
+        for (name, value) in test.metrics.iter() {
+            card += &format!("| {name} | {} |\n", value.map_or("undefined".to_string(), |value| format!("{value:.4}")));
+        }
+    }
+    if config.student.head == Some(HeadKind::Reference) {
+        card += "\nIts head is the published one (pooler, dropout, dense, GELU, dropout, linear), which no class of `transformers` \
+                 has. The encoder opens with `AutoModel`; the head's tensors are `classifier.dense` and `classifier.out_proj`:\n\n\
+                 ```python\n\
+                 import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel\n\
+                 encoder, head = AutoModel.from_pretrained(FOLDER), load_file(FOLDER + \"/model.safetensors\")\n\
+                 pooled = encoder(**inputs).pooler_output\n\
+                 hidden = torch.nn.functional.gelu(pooled @ head[\"classifier.dense.weight\"].T + head[\"classifier.dense.bias\"])\n\
+                 logits = hidden @ head[\"classifier.out_proj.weight\"].T + head[\"classifier.out_proj.bias\"]\n```\n";
+    }
+    card
+}

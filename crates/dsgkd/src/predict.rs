@@ -1,0 +1,165 @@
+//! Probabilities for new notes, as a stream: constant memory however long the file.
+
+use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
+use crate::error::{Error, Result};
+use crate::experiment::{PredictionSettings, SETTINGS_FILE, check_vocabulary};
+use crate::infer::Scorer;
+use crate::text::Tokenizer;
+use crate::text::truncate::truncate;
+use dsgkd_encoder::Model;
+use dsgkd_encoder::model::heads_of;
+use dsgkd_ops::loss::softmax;
+use rayon::prelude::*;
+use std::path::Path;
+
+/// A trained classifier, ready for notes.
+pub struct Predictor {
+    /// The model.
+    pub model: Model,
+    /// How records become notes.
+    pub settings: PredictionSettings,
+    tokenizer: Tokenizer,
+    scorer: Scorer,
+}
+
+/// What one note was given.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// The class, as an index: of two, the positive one at or above the training prevalence; of more, the most probable.
+    pub class: usize,
+    /// Of each class.
+    pub probabilities: Vec<f64>,
+    /// Whether truncation cut the note.
+    pub truncated: bool,
+}
+
+/// Counts of a whole file.
+#[derive(Debug, Clone, Default)]
+pub struct PredictSummary {
+    /// Notes predicted.
+    pub notes: u64,
+    /// Notes that truncation cut.
+    pub truncated: u64,
+    /// Rows that were skipped.
+    pub bad_rows: BadRows,
+}
+
+/// Records that are read, predicted and written together; sorted by length inside.
+const WINDOW: usize = 1024;
+
+impl Predictor {
+    /// Opens a model folder that `dsgkd train` wrote.
+    pub fn open(folder: &Path) -> Result<Predictor> {
+        let heads = heads_of(folder)?;
+        let (model, report) = Model::open(folder, &heads, 0)?;
+        if !report.fresh.is_empty() {
+            return Err(Error::Model(format!(
+                "{}: lacks {}; it is not a trained classifier",
+                folder.display(),
+                report.fresh.join(", ")
+            )));
+        }
+        let tokenizer = Tokenizer::open(folder)?;
+        check_vocabulary(&model, &tokenizer)?;
+        let path = folder.join(SETTINGS_FILE);
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
+        let settings: PredictionSettings = serde_json::from_str(&text).map_err(|error| {
+            Error::Model(format!("{}: line {}: is not what dsgkd wrote", path.display(), error.line()))
+        })?;
+        Ok(Predictor { model, settings, tokenizer, scorer: Scorer::default() })
+    }
+
+    /// Predictions of notes, in their order.
+    pub fn predict(&mut self, notes: &[&str]) -> Result<Vec<Prediction>> {
+        let max_length = self.settings.max_length.min(self.model.architecture.max_tokens());
+        let encode = |note: &&str| {
+            let mut encoding = self.tokenizer.encode(note)?;
+            let cut = truncate(&mut encoding, max_length, self.settings.truncation);
+            Ok((encoding.ids, cut > 0))
+        };
+        let encoded: Vec<(Vec<u32>, bool)> = notes.par_iter().map(encode).collect::<Result<_>>()?;
+        let ids: Vec<&[u32]> = encoded.iter().map(|(ids, _)| &ids[..]).collect();
+        let logits = self.scorer.logits(&self.model, &ids);
+        let probabilities = softmax(&logits, self.model.classes.len());
+        let rows = probabilities.chunks_exact(self.model.classes.len()).zip(&encoded);
+        Ok(rows
+            .map(|(row, (_, truncated))| Prediction {
+                class: self.class(row),
+                probabilities: row.to_vec(),
+                truncated: *truncated,
+            })
+            .collect())
+    }
+
+    fn class(&self, probabilities: &[f64]) -> usize {
+        match (probabilities, self.settings.prevalence) {
+            ([_, positive], Some(threshold)) => usize::from(*positive >= threshold),
+            _ => (0..probabilities.len())
+                .rev()
+                .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]))
+                .unwrap_or(0),
+        }
+    }
+
+    /// The columns that predictions add to a table.
+    pub fn columns(&self) -> Vec<NewColumn> {
+        let probability = |class: &String| NewColumn::number(&format!("probability_{class}"));
+        let mut columns = vec![NewColumn::text("predicted_label")];
+        columns.extend(self.model.classes.iter().map(probability));
+        columns
+    }
+
+    /// Reads records, writes them back with the predictions beside them, window by window; `progress` is told how many
+    /// notes are done, and says whether to stop.
+    pub fn stream(
+        &mut self,
+        records: Records,
+        mut writer: TableWriter,
+        skip_bad_rows: bool,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<PredictSummary> {
+        let mapper = NoteMapper::new(&self.settings.data, records.file(), records.columns(), false)?;
+        let mut summary = PredictSummary::default();
+        let mut window: Vec<(Record, String)> = vec![];
+        for record in records {
+            let mapped = record.and_then(|record| {
+                let note = mapper.map(&record)?;
+                Ok((record, note.text))
+            });
+            match mapped {
+                Ok(pair) => window.push(pair),
+                Err(RowError::Bad(row)) if skip_bad_rows => summary.bad_rows.add(row),
+                Err(error) => return Err(error.into()),
+            }
+            if window.len() == WINDOW {
+                self.write_window(&mut window, &mut writer, &mut summary)?;
+                if progress(summary.notes) {
+                    return Err(Error::Interrupted("stopped; no output file was left behind".to_string()));
+                }
+            }
+        }
+        self.write_window(&mut window, &mut writer, &mut summary)?;
+        progress(summary.notes);
+        writer.finish()?;
+        Ok(summary)
+    }
+
+    fn write_window(
+        &mut self,
+        window: &mut Vec<(Record, String)>,
+        writer: &mut TableWriter,
+        summary: &mut PredictSummary,
+    ) -> Result<()> {
+        let texts: Vec<&str> = window.iter().map(|(_, text)| text.as_str()).collect();
+        let predictions = self.predict(&texts)?;
+        for ((record, _), prediction) in window.iter().zip(&predictions) {
+            let mut values = vec![Value::Text(self.model.classes[prediction.class].clone())];
+            values.extend(prediction.probabilities.iter().map(|probability| Value::Number(*probability)));
+            writer.write_row(&record.fields, &values)?;
+            summary.notes += 1;
+            summary.truncated += u64::from(prediction.truncated);
+        }
+        window.clear();
+        writer.flush()
+    }
+}
