@@ -1,0 +1,164 @@
+//! Whole commands against the real binary: what a user types, what comes out.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{World, dsgkd};
+use serde_json::Value;
+
+fn stdout(command: &mut assert_cmd::Command) -> String {
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+fn stderr_of(command: &mut assert_cmd::Command, code: i32) -> String {
+    String::from_utf8(command.assert().code(code).get_output().stderr.clone()).unwrap()
+}
+
+#[test]
+fn from_notes_to_predictions() {
+    let world = World::new();
+    for (name, teacher) in [("finetune", false), ("distill", true)] {
+        let experiment = world.experiment(name, teacher, "");
+        let checked = stdout(dsgkd().arg("check").arg(&experiment));
+        assert!(checked.contains("120 labelled") && checked.contains("student tokens"), "{checked}");
+        let table = stdout(dsgkd().arg("train").arg(&experiment));
+        assert!(table.contains("auroc"), "{table}");
+        let run = world.path(name);
+        for file in ["config.toml", "environment.json", "history.jsonl", "metrics.json", "predictions.json"] {
+            assert!(run.join(file).exists(), "{file}");
+        }
+        for file in ["config.json", "model.safetensors", "tokenizer.json", "README.md", "dsgkd.json"] {
+            assert!(run.join("model").join(file).exists(), "model/{file}");
+        }
+        let history = std::fs::read_to_string(run.join("history.jsonl")).unwrap();
+        let first: Value = serde_json::from_str(history.lines().next().unwrap()).unwrap();
+        assert_eq!(first["hidden"].as_f64().unwrap() > 0.0, teacher);
+        assert!(history.contains("\"validation\""));
+    }
+    // The same notes again, with their columns kept.
+    let output = world.path("out.csv");
+    dsgkd()
+        .arg("predict")
+        .arg(world.path("distill/model"))
+        .arg(world.path("notes.csv"))
+        .arg("-o")
+        .arg(&output)
+        .assert()
+        .success();
+    let table = std::fs::read_to_string(&output).unwrap();
+    assert!(table.starts_with("id,patient,note,urgent,predicted_label,probability_no,probability_yes\n"), "{table}");
+    assert_eq!(table.lines().count(), 121);
+    // From a pipe, the same.
+    let piped =
+        stdout(dsgkd().arg("predict").arg(world.path("distill/model")).pipe_stdin(world.path("notes.csv")).unwrap());
+    assert_eq!(piped, table);
+
+    let evaluated = stdout(dsgkd().arg("evaluate").arg(world.path("distill")).arg("--json"));
+    let evaluated: Value = serde_json::from_str(&evaluated).unwrap();
+    let stored: Value = serde_json::from_slice(&common::bytes(&world.path("distill/metrics.json"))).unwrap();
+    assert_eq!(evaluated["metrics"], stored["metrics"]);
+    let compared = stdout(dsgkd().arg("compare").arg(world.path("finetune")).arg(world.path("distill")));
+    assert!(compared.contains("finetune") && compared.contains("distill") && compared.contains("auroc"), "{compared}");
+    // Any program's predictions, by their columns.
+    let mut other = dsgkd();
+    other.arg("evaluate").arg("--predictions").arg(&output).args([
+        "--label",
+        "urgent",
+        "--probability",
+        "probability_yes",
+        "--id",
+        "id",
+    ]);
+    assert!(stdout(&mut other).contains("auroc"));
+}
+
+#[test]
+fn folds_are_trained_kept_and_pooled() {
+    let world = World::new();
+    let experiment = world.experiment("folds", false, "");
+    let train = || {
+        let mut command = dsgkd();
+        command.arg("train").arg(&experiment).args(["--all-folds", "--set", "data.split.folds=3", "--json"]);
+        stdout(&mut command)
+    };
+    let first: Value = serde_json::from_str(&train()).unwrap();
+    assert_eq!(first["notes"], 120);
+    let written = std::fs::metadata(world.path("folds/fold-1/predictions.json")).unwrap().modified().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&train()).unwrap(), first);
+    assert_eq!(std::fs::metadata(world.path("folds/fold-1/predictions.json")).unwrap().modified().unwrap(), written);
+}
+
+#[test]
+fn the_reference_preset_trains_its_published_head() {
+    let world = World::new();
+    let experiment = world.experiment("reference", true, "");
+    let text = std::fs::read_to_string(&experiment).unwrap().replace("teacher-run/model", "student-run/model");
+    std::fs::write(&experiment, format!("preset = \"reference\"\n{text}")).unwrap();
+    dsgkd().arg("train").arg(&experiment).assert().success();
+    let config: Value = serde_json::from_slice(&common::bytes(&world.path("reference/model/config.json"))).unwrap();
+    assert_eq!(config["dsgkd_head"], "reference");
+    let card = std::fs::read_to_string(world.path("reference/model/README.md")).unwrap();
+    assert!(card.contains("classifier.out_proj"));
+    dsgkd().arg("predict").arg(world.path("reference/model")).arg(world.path("notes.csv")).assert().success();
+}
+
+#[test]
+fn aligned_tokens_are_shown_side_by_side() {
+    let world = World::new();
+    let experiment = world.experiment("show", true, "");
+    let shown = stdout(dsgkd().arg("align").arg(&experiment).args(["--text", "3세 환자 seizure가 있어 cough"]));
+    assert!(shown.contains("term      seizure"), "{shown}");
+    assert!(shown.contains("2 terms, 2 aligned"), "{shown}");
+}
+
+#[test]
+fn mistakes_are_named_in_one_line_with_their_exit_code() {
+    let world = World::new();
+    let experiment = world.experiment("mistakes", false, "");
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--set", "train.learning_rat=1"], 2, "learning_rate"),
+        (&["--set", "student.model=nowhere"], 3, "nowhere"),
+        (&["--set", "data.label=urgen"], 3, "urgent"),
+        (&["--set", "data.train=[\"none.csv\"]"], 4, "none.csv"),
+        (&["--set", "data.labels=[\"a\",\"b\"]"], 3, "line 2"),
+        (&["--resume"], 2, "resume"),
+    ];
+    for (arguments, code, word) in cases {
+        let mut command = dsgkd();
+        command.arg("train").arg(&experiment).args(arguments);
+        let output = command.output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        // A column that is not there is a mistake of the file or of the data; either code is for the user to mend.
+        let codes = if word == "urgent" { vec![2, 3] } else { vec![code] };
+        assert!(codes.contains(&output.status.code().unwrap()), "{arguments:?}: {message}");
+        let last = message.lines().last().unwrap();
+        assert!(last.starts_with("error: ") && last.contains(word), "{arguments:?}: {message}");
+    }
+    dsgkd().arg("train").arg(&experiment).assert().success();
+    assert!(stderr_of(dsgkd().arg("train").arg(&experiment), 2).contains("--resume"));
+    // A pickle is refused with what to do.
+    std::fs::create_dir(world.path("pickled")).unwrap();
+    std::fs::write(world.path("pickled/pytorch_model.bin"), "x").unwrap();
+    std::fs::copy(world.path("student-run/model/tokenizer.json"), world.path("pickled/tokenizer.json")).unwrap();
+    let pickled = format!("student.model={}", world.path("pickled").display());
+    let mut command = dsgkd();
+    command.arg("train").arg(&experiment).args(["--set", &pickled, "--set", "output_dir=other"]);
+    assert!(stderr_of(&mut command, 3).contains("safe_serialization"));
+}
+
+#[test]
+fn init_writes_once_and_completions_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("experiment.toml");
+    dsgkd().arg("init").arg(&file).assert().success();
+    dsgkd().arg("config").arg(&file).assert().success();
+    assert!(stderr_of(dsgkd().arg("init").arg(&file), 4).contains("experiment.toml"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(dsgkd().args(["completions", shell])).contains("dsgkd"));
+    }
+    let help = stdout(dsgkd().arg("--help"));
+    for command in ["init", "check", "align", "pretrain", "train", "evaluate", "compare", "predict", "demo"] {
+        assert!(help.contains(command), "{command} is not in the help");
+    }
+    assert!(!help.contains('\u{1b}'));
+}

@@ -1,0 +1,84 @@
+//! A run that is killed at any moment and resumed ends with the same bytes as one that was never touched.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{World, bytes, dsgkd};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Kills of the test; `DSGKD_KILLS` asks for more.
+fn kills() -> u64 {
+    std::env::var("DSGKD_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
+#[test]
+fn killed_and_resumed_runs_end_with_the_same_weights() {
+    let world = World::new();
+    let more = "save_steps = 2\n";
+    let whole = world.experiment("whole", true, more);
+    let begun = std::time::Instant::now();
+    dsgkd().arg("train").arg(&whole).arg("--quiet").assert().success();
+    let took = begun.elapsed();
+    let killed = world.experiment("killed", true, more);
+    let binary = assert_cmd::cargo::cargo_bin("dsgkd");
+    let mut state = 88_172_645_463_325_252u64;
+    for _ in 0..kills() {
+        let mut command = Command::new(&binary);
+        command.arg("train").arg(&killed).arg("--quiet").env("RAYON_NUM_THREADS", "2");
+        if world.path("killed/config.toml").exists() {
+            command.arg("--resume");
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        std::thread::sleep(Duration::from_nanos(state % took.as_nanos() as u64));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut last = dsgkd();
+    last.arg("train").arg(&killed).arg("--quiet");
+    if world.path("killed/config.toml").exists() {
+        last.arg("--resume");
+    }
+    last.assert().success();
+    for file in ["model/model.safetensors", "predictions.json", "metrics.json", "history.jsonl"] {
+        assert!(bytes(&world.path("whole").join(file)) == bytes(&world.path("killed").join(file)), "{file} differs");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
+    let world = World::new();
+    for (name, seed) in [("one", 3), ("two", 3), ("three", 4)] {
+        let experiment = world.experiment(name, true, "");
+        dsgkd().arg("train").arg(&experiment).args(["--quiet", "--set", &format!("seed={seed}")]).assert().success();
+    }
+    let model = |name: &str| bytes(&world.path(name).join("model/model.safetensors"));
+    assert!(model("one") == model("two"));
+    assert!(model("one") != model("three"));
+}
+
+#[test]
+fn ctrl_c_writes_a_checkpoint() {
+    let world = World::new();
+    let experiment = world.experiment("stopped", true, "");
+    let child = Command::new(assert_cmd::cargo::cargo_bin("dsgkd"))
+        .arg("train")
+        .arg(&experiment)
+        .args(["--set", "train.num_train_epochs=500", "--set", "train.early_stopping_patience=0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let history = world.path("stopped/history.jsonl");
+    while std::fs::read_to_string(&history).map_or(0, |text| text.lines().count()) < 5 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--resume"));
+    assert!(std::fs::read_dir(world.path("stopped/checkpoints")).unwrap().count() > 0);
+}
