@@ -16,6 +16,8 @@ mod validate;
 mod write;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 
 pub use load::load;

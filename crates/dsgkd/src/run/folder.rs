@@ -1,47 +1,100 @@
 //! The run folder: what stands where.
 
-use super::atomic::write_file;
-use crate::config::Monitor;
+use super::atomic::{create_private_folder, private_file, sweep, write_file};
+use crate::config::{self, Config, Monitor};
 use crate::error::{Error, Result};
 use serde::Serialize;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Checkpoints to resume from that are kept.
 const CHECKPOINTS_KEPT: usize = 2;
+
+/// Held locked by the process that writes.
+const LOCK: &str = ".lock";
+
+/// Keys that may change when a run goes on: they alter no number that it computes.
+const FREE_KEYS: [&str; 4] = ["/output_dir", "/threads", "/train/save_steps", "/evaluation"];
 
 /// Paths of a run.
 #[derive(Debug, Clone)]
 pub struct RunFolder {
     root: PathBuf,
+    /// Held against other processes while the run is written to.
+    _lock: Option<Arc<File>>,
 }
 
 impl RunFolder {
     /// Creates the folder for a new run, readable by its owner alone (it holds what was derived from notes), or finds it
-    /// again to resume.
+    /// again to resume. What a killed process left unfinished in it is swept away; while the value or a clone of it lives,
+    /// no other process can open the folder so.
     ///
     /// # Errors
-    /// The folder holds another run, or to resume there is none.
+    /// The folder holds another run or other files, is in use, or to resume there is none.
     pub fn open(root: &Path, resume: bool) -> Result<RunFolder> {
-        let folder = RunFolder { root: root.to_path_buf() };
-        if resume && !folder.config().exists() {
-            return Err(Error::Config(format!("{}: holds no run to resume", root.display())));
+        let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", root.display())));
+        let mut folder = RunFolder::existing(root);
+        match (folder.config().exists(), resume) {
+            _ if root.as_os_str().is_empty() => {
+                return Err(Error::Config("`output_dir` is empty; name the run folder".to_string()));
+            }
+            (false, true) => return refuse("holds no run to resume"),
+            (true, false) => {
+                return refuse("holds a run already; resume it with --resume, or choose another output_dir");
+            }
+            (false, false) if holds_other_files(root) => {
+                return refuse("is not empty; choose another output_dir");
+            }
+            _ => {}
         }
-        if !resume && folder.config().exists() {
-            return Err(Error::Config(format!(
-                "{}: holds a run already; resume it with --resume, or choose another output_dir",
-                root.display()
-            )));
-        }
+        create_private_folder(root).map_err(Error::io(root, "create"))?;
+        folder._lock = lock(root)?.map(Arc::new);
         for path in [root.to_path_buf(), folder.checkpoints(), folder.root.join("best")] {
-            std::fs::create_dir_all(&path).map_err(Error::io(&path, "create"))?;
+            create_private_folder(&path).map_err(Error::io(&path, "create"))?;
             private(&path)?;
+            sweep(&path)?;
         }
         Ok(folder)
     }
 
     /// A run folder that is only read.
     pub fn existing(root: &Path) -> RunFolder {
-        RunFolder { root: root.to_path_buf() }
+        RunFolder { root: root.to_path_buf(), _lock: None }
+    }
+
+    /// Holds what is about to go on against what the run was begun with: another experiment or other data would give
+    /// numbers that belong to neither. `config` is resolved, its paths absolute; `sha256` maps the data files to their
+    /// hashes, as `environment.json` does.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the keys that differ, [`Error::Data`] naming a file that does.
+    pub fn check_same(&self, config: &Config, sha256: &BTreeMap<String, String>) -> Result<()> {
+        let begun = config::load(Some(&self.config()), &[])?;
+        let differing = differences(&comparable(&begun), &comparable(config));
+        if !differing.is_empty() {
+            let keys = differing.join("`, `");
+            return Err(Error::Config(format!("{}: the run was begun with another `{keys}`", self.root.display())));
+        }
+        let path = self.environment();
+        let text = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+        let environment: Json = serde_json::from_slice(&text).unwrap_or_default();
+        let Some(known) = environment["sha256"].as_object() else {
+            return Err(Error::Config(format!("{}: damaged; begin a new run", path.display())));
+        };
+        // Hashes and not names: files may have moved.
+        let is_known = |hash: &str| known.values().any(|known| known == hash);
+        match sha256.iter().find(|(_, hash)| !is_known(hash)) {
+            Some((file, _)) => {
+                Err(Error::Data(format!("{file}: changed since the run in {} was begun", self.root.display())))
+            }
+            None if sha256.len() != known.len() => {
+                Err(Error::Data(format!("{}: the run was begun with other data files", self.root.display())))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The folder itself.
@@ -101,7 +154,11 @@ impl RunFolder {
     /// Checkpoints by step, the latest last.
     pub fn steps(&self) -> Vec<u64> {
         let entries = std::fs::read_dir(self.checkpoints()).into_iter().flatten().flatten();
-        let step = |name: &str| name.strip_prefix("checkpoint-")?.strip_suffix(".safetensors")?.parse().ok();
+        let step = |name: &str| {
+            let digits = name.strip_prefix("checkpoint-")?.strip_suffix(".safetensors")?;
+            // `parse` alone would take a sign.
+            digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+        };
         let mut steps: Vec<u64> = entries.filter_map(|entry| step(&entry.file_name().to_string_lossy())).collect();
         steps.sort_unstable();
         steps
@@ -135,3 +192,65 @@ fn private(path: &Path) -> Result<()> {
 fn private(_: &Path) -> Result<()> {
     Ok(())
 }
+
+/// Whether there is anything but what a creation that was cut short leaves behind.
+fn holds_other_files(root: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(root) else { return false };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name();
+        let is_left_over = match name.to_str() {
+            Some("checkpoints" | "best") => {
+                std::fs::read_dir(entry.path()).is_ok_and(|mut inner| inner.next().is_none())
+            }
+            Some(name) => name == LOCK || name.starts_with('.') && name.ends_with(".dsgkd-tmp"),
+            None => false,
+        };
+        !is_left_over
+    })
+}
+
+fn lock(path: &Path) -> Result<Option<File>> {
+    let name = path.join(LOCK);
+    let file =
+        private_file().write(true).create(true).truncate(false).open(&name).map_err(Error::io(&name, "create"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::Config(format!("{}: another dsgkd is working in this folder", path.display())))
+        }
+        // Not every file system has locks; a run is no worse off than without.
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+fn comparable(config: &Config) -> Json {
+    let mut json = serde_json::to_value(config).unwrap_or_default();
+    for key in FREE_KEYS {
+        if let Some(value) = json.pointer_mut(key) {
+            *value = Json::Null;
+        }
+    }
+    json
+}
+
+/// Dotted paths of the values that differ.
+fn differences(one: &Json, other: &Json) -> Vec<String> {
+    fn collect(path: &str, one: &Json, other: &Json, found: &mut Vec<String>) {
+        match (one, other) {
+            (Json::Object(one), Json::Object(other)) if one.keys().eq(other.keys()) => {
+                for (name, value) in one {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    collect(&path, value, &other[name], found);
+                }
+            }
+            _ if one != other => found.push(path.to_string()),
+            _ => {}
+        }
+    }
+    let mut found = vec![];
+    collect("", one, other, &mut found);
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! TensorBoard event files: scalars in TFRecord frames (length, masked CRC-32C, protocol buffer), written by hand, for
 //! the format is small and fixed.
 
+use super::atomic::{create_private_folder, private_file};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::Write;
@@ -16,15 +17,30 @@ pub struct EventWriter {
 impl EventWriter {
     /// Begins a new event file in `folder`; TensorBoard reads several of one folder as one run.
     pub fn create(folder: &Path) -> Result<EventWriter> {
-        std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+        create_private_folder(folder).map_err(Error::io(folder, "create"))?;
         let path = folder.join(format!("events.out.tfevents.{:.6}.dsgkd", now()));
-        let file = File::create(&path).map_err(Error::io(&path, "create"))?;
+        let file = private_file().append(true).create(true).open(&path).map_err(Error::io(&path, "create"))?;
         let mut writer = EventWriter { path, file };
         let mut event = vec![];
         put_double(&mut event, 1, now());
         put_bytes(&mut event, 3, b"brain.Event:2");
         writer.write(&event)?;
         Ok(writer)
+    }
+
+    /// Says that the run goes on from `step`: TensorBoard then drops the later points of earlier event files, which will
+    /// be computed again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn restart(&mut self, step: u64) -> Result<()> {
+        let mut event = vec![];
+        put_double(&mut event, 1, now());
+        put_varint(&mut event, 2 << 3);
+        put_varint(&mut event, step + 1);
+        // SessionLog { status: START }
+        put_bytes(&mut event, 7, &[0x08, 1]);
+        self.write(&event)
     }
 
     /// Appends named values at a step.
@@ -86,25 +102,86 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn frames_hold_sound_checksums_and_the_values() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut writer = EventWriter::create(folder.path()).unwrap();
-        writer.scalars(300, &[("train/loss", 0.5), ("b", 2.0)]).unwrap();
-        let mut rest = &std::fs::read(&writer.path).unwrap()[..];
-        let mut events = vec![];
+    /// A protobuf field: its number and its bytes (a varint as eight bytes).
+    fn fields(mut message: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        fn number(message: &mut &[u8]) -> u64 {
+            let mut value = 0;
+            for shift in (0..).step_by(7) {
+                let byte = message[0];
+                *message = &message[1..];
+                value |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            value
+        }
+        let mut fields = vec![];
+        while !message.is_empty() {
+            let key = number(&mut message) as u8;
+            let length = match key & 7 {
+                0 => {
+                    fields.push((key >> 3, number(&mut message).to_le_bytes().to_vec()));
+                    continue;
+                }
+                1 => 8,
+                2 => number(&mut message) as usize,
+                5 => 4,
+                other => panic!("wire type {other}"),
+            };
+            fields.push((key >> 3, message[..length].to_vec()));
+            message = &message[length..];
+        }
+        fields
+    }
+
+    fn events(path: &Path) -> Vec<Vec<(u8, Vec<u8>)>> {
+        let bytes = std::fs::read(path).unwrap();
+        let (mut rest, mut events) = (&bytes[..], vec![]);
+        // The checksum of an independent source: CRC-32C bit by bit.
+        let checksum =
+            |bytes: &[u8]| {
+                let crc =
+                    !bytes.iter().fold(!0u32, |crc, byte| {
+                        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                            if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 }
+                        })
+                    });
+                crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
+            };
         while !rest.is_empty() {
             let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
-            assert_eq!(rest[8..12], masked_crc(&rest[..8]));
-            assert_eq!(rest[12 + length..16 + length], masked_crc(&rest[12..12 + length]));
-            events.push(&rest[12..12 + length]);
+            assert_eq!(rest[8..12], checksum(&rest[..8]));
+            let message = &rest[12..12 + length];
+            assert_eq!(rest[12 + length..16 + length], checksum(message));
+            events.push(fields(message));
             rest = &rest[16 + length..];
         }
-        assert!(events[0].ends_with(b"brain.Event:2"));
-        // After the time: step (field 2, 300 = 0xAC 0x02), then the summary.
-        assert_eq!(events[1][9..12], [0x10, 0xAC, 0x02]);
-        let text = b"\x0a\x0atrain/loss\x15\x00\x00\x00\x3f";
-        assert!(events[1].windows(text.len()).any(|window| window == text));
+        events
+    }
+
+    fn field(fields: &[(u8, Vec<u8>)], number: u8) -> &[u8] {
+        &fields.iter().find(|field| field.0 == number).unwrap().1
+    }
+
+    #[test]
+    fn written_scalars_are_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = EventWriter::create(folder.path()).unwrap();
+        let far = u64::from(u32::MAX) + 7;
+        writer.scalars(300, &[("train/loss", 0.25), ("검증/f1", -1.5)]).unwrap();
+        writer.scalars(far, &[("train/loss", f64::NAN)]).unwrap();
+        writer.restart(9).unwrap();
+        let events = events(&writer.path);
+        assert_eq!(events.len(), 4);
+        assert_eq!(field(&events[0], 3), b"brain.Event:2");
+        assert!(f64::from_le_bytes(field(&events[1], 1).try_into().unwrap()) > 1.7e9);
+        assert_eq!(field(&events[1], 2), 300u64.to_le_bytes());
+        assert_eq!(field(&events[2], 2), far.to_le_bytes());
+        assert_eq!((field(&events[3], 2), field(&events[3], 7)), (&10u64.to_le_bytes()[..], &[8u8, 1][..]));
+        let values: Vec<_> = fields(field(&events[1], 5)).iter().map(|(_, value)| fields(value)).collect();
+        assert_eq!((field(&values[0], 1), field(&values[0], 2)), (&b"train/loss"[..], &0.25f32.to_le_bytes()[..]));
+        assert_eq!((field(&values[1], 1), field(&values[1], 2)), ("검증/f1".as_bytes(), &(-1.5f32).to_le_bytes()[..]));
     }
 
     #[test]
