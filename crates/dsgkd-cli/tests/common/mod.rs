@@ -51,7 +51,10 @@ impl World {
         ] {
             let text: String = (0..200)
                 .map(|i| {
-                    format!("{i} 세 환자 chest pain seizure dyspnea cough 있어 내원 가 sore throat cough가 {}\n", i * 31 % 17)
+                    format!(
+                        "{i} 세 환자 chest pain seizure dyspnea cough 있어 내원 가 sore throat cough가 {}\n",
+                        i * 31 % 17
+                    )
                 })
                 .collect();
             std::fs::write(world.path("text.txt"), text).unwrap();
