@@ -26,7 +26,7 @@ pub fn notes_csv(extra: &str) -> String {
         let word = words[number % 5];
         let age = 20 + number * 7 % 60;
         csv += &format!(
-            "{number},p{},\"{age}세 환자 {word}가 있어 내원 {extra} BT{}.{}C\",{label}\n",
+            "{number},p{},\"{number}번 {age}세 환자 {word}가 있어 내원 {extra} BT{}.{}C\",{label}\n",
             number / 2,
             36 + number % 3,
             number % 10
@@ -51,7 +51,7 @@ impl World {
         ] {
             let text: String = (0..200)
                 .map(|i| {
-                    format!("{i} 세 환자 chest pain seizure dyspnea cough 있어 내원 sore throat {}\n", i * 31 % 17)
+                    format!("{i} 세 환자 chest pain seizure dyspnea cough 있어 내원 가 sore throat cough가 {}\n", i * 31 % 17)
                 })
                 .collect();
             std::fs::write(world.path("text.txt"), text).unwrap();
