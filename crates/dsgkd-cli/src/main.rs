@@ -13,14 +13,20 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     exit::say_panics_without_their_text();
-    interrupt::listen();
+    exit::guarded(command)
+}
+
+fn command() -> ExitCode {
     let Arguments { command, global } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
+    if works_on_when_interrupted(&command) {
+        interrupt::listen();
+    }
     let result = match command {
-        Command::Init(args) => commands::init::run(&args),
-        Command::Config(args) => commands::config::run(&args),
+        Command::Init(args) => commands::init::run(&args, &global),
+        Command::Config(args) => commands::config::run(&args, &global),
         Command::Check(args) => commands::check::run(&args, &global),
         Command::Align(args) => commands::align::run(&args),
         Command::Pretrain(args) => commands::pretrain::run(&args, &global),
@@ -32,4 +38,9 @@ fn main() -> ExitCode {
         Command::Completions { shell } => commands::completions::run(shell),
     };
     exit::of(result)
+}
+
+/// Whether the command looks for the first Ctrl-C itself, to save what it has; all others end at once.
+fn works_on_when_interrupted(command: &Command) -> bool {
+    matches!(command, Command::Pretrain(_) | Command::Train(_) | Command::Predict(_) | Command::Demo(_))
 }

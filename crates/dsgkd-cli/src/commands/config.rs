@@ -1,11 +1,17 @@
 //! `dsgkd config`
 
 use super::experiment;
-use crate::args::ExperimentArgs;
+use crate::args::{ExperimentArgs, Global};
 use crate::exit::{CommandResult, Outcome};
-use crate::output::print;
+use crate::output::{print, print_json};
 
-pub(crate) fn run(args: &ExperimentArgs) -> CommandResult {
-    print(&dsgkd::config::to_toml(&experiment(args)?)?)?;
+pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
+    // Absolute, so that the output means the same in whatever folder it is saved.
+    let config = experiment(args)?.with_absolute_paths()?;
+    if global.json {
+        print_json(&config)?;
+    } else {
+        print(&dsgkd::config::to_toml(&config)?)?;
+    }
     Ok(Outcome::Done)
 }

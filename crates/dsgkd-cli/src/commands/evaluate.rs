@@ -64,7 +64,7 @@ impl RunPredictions {
             let message = format!("{}: holds no run with test predictions", folder.display());
             return Err(Error::Data(message));
         }
-        let predictions = files.iter().map(|file| read_predictions(file)).collect::<Result<_>>()?;
+        let predictions = files.iter().map(read_predictions).collect::<Result<_>>()?;
         Ok(RunPredictions { name: name(folder), predictions })
     }
 }

@@ -79,6 +79,10 @@ impl RunFolder {
             return Err(Error::Config(format!("{}: the run was begun with another `{keys}`", self.root.display())));
         }
         let path = self.environment();
+        if self.steps().is_empty() && !path.exists() {
+            // Stopped before anything was computed.
+            return Ok(());
+        }
         let text = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
         let environment: Json = serde_json::from_slice(&text).unwrap_or_default();
         let Some(known) = environment["sha256"].as_object() else {
