@@ -339,10 +339,8 @@ impl Model {
 
 /// The heads that a classifier's folder was written with: its class names and whether the published head is on it.
 pub fn heads_of(folder: &Path) -> Result<Heads> {
+    weights::require_folder(folder)?;
     let path = folder.join("config.json");
-    if !path.exists() && !folder.is_dir() {
-        return WeightFiles::open(folder).map(|_| Heads::default());
-    }
     let config = read_json(&path)?;
     let names = config.get("id2label").and_then(Value::as_object);
     let names = names.ok_or_else(|| Error::folder(&path, "has no `id2label`: it is not a trained classifier"))?;

@@ -83,14 +83,25 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
+/// A model is a local folder; a hub id is not fetched.
+///
+/// # Errors
+/// There is no such folder; says how to get one.
+pub fn require_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    Err(Error::folder(
+        folder,
+        "is not a folder; give a local Hugging Face model folder (for a model of the hub: download it on a machine with \
+         network access, `hf download NAME --local-dir FOLDER`, and copy the folder here)",
+    ))
+}
+
 /// The error for a folder without safetensors: what is there instead decides what to do.
 fn no_weights(folder: &Path) -> Error {
-    if !folder.is_dir() {
-        return Error::folder(
-            folder,
-            "is not a folder; give a local Hugging Face model folder (for a model of the hub: download it on a machine with \
-             network access, `hf download NAME --local-dir FOLDER`, and copy the folder here)",
-        );
+    if let Err(error) = require_folder(folder) {
+        return error;
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let pickle = entries.map(|entry| entry.path()).find(|path| {

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
 use crate::infer::Scorer;
 use crate::run::atomic::{write_file, write_folder};
+use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::{Aligner, DropCounts, Tokenizer};
 use crate::train::learner::{Learner, StepSettings};
@@ -19,6 +20,7 @@ use dsgkd_encoder::{Architecture, Heads, LoadReport, Model};
 use dsgkd_ops::loss::softmax;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Told of a run's stages, beside the training's own.
@@ -125,9 +127,14 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let folder = RunFolder::open(&config.output_dir, resume)?;
     let mut resolved = config.with_absolute_paths()?;
     resolved.data.labels = notes.labels.clone();
+    let hashes = notes.files.iter().map(|path| Ok((path.display().to_string(), file_sha256(path)?)));
+    let hashes: BTreeMap<String, String> = hashes.collect::<Result<_>>()?;
+    if resume {
+        folder.check_same(&resolved, &hashes)?;
+    }
     let text = to_toml(&resolved)?;
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
-    folder.write_json(&folder.environment(), &environment(&notes, &summary)?)?;
+    folder.write_json(&folder.environment(), &environment(&hashes, &summary))?;
 
     let caches = teachers
         .iter()
@@ -339,18 +346,16 @@ fn predict_examples(
     }
 }
 
-fn environment(notes: &Notes, summary: &DataSummary) -> Result<serde_json::Value> {
-    let mut files = serde_json::Map::new();
-    for path in &notes.files {
-        files.insert(path.display().to_string(), file_sha256(path)?.into());
-    }
-    Ok(serde_json::json!({
+/// What the numbers depend on beside the configuration.
+fn environment(hashes: &BTreeMap<String, String>, summary: &DataSummary) -> serde_json::Value {
+    serde_json::json!({
         "dsgkd": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "cpu_features": cpu_features(),
         "threads": rayon::current_num_threads(),
-        "sha256": files,
+        "sha256": hashes,
         "notes": summary,
-    }))
+    })
 }
 
 /// Writes the Hugging Face folder that `predict` and `transformers` open.

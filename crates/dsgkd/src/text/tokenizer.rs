@@ -51,6 +51,7 @@ impl Tokenizer {
     /// # Errors
     /// Names the file that is missing or cannot be understood.
     pub fn open(folder: &Path) -> Result<Tokenizer> {
+        dsgkd_encoder::weights::require_folder(folder)?;
         let path = folder.join("tokenizer.json");
         let mut hash = Sha256::new();
         let mut inner = if path.exists() {

@@ -128,6 +128,9 @@ pub fn train(
     let mut progress = if resume { load_latest(learner, folder)? } else { Progress::default() };
     let mut history = History::open(&folder.history(), progress.step)?;
     let mut events = EventWriter::create(&folder.tensorboard())?;
+    if progress.step > 0 {
+        events.restart(progress.step)?;
+    }
     let mut scorer = Scorer::default();
     let (mut order_of, mut order) = (u64::MAX, vec![]);
     while progress.step < steps && !progress.stopped_early {
