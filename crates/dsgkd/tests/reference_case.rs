@@ -4,10 +4,11 @@
 //! reference_case`. A folder holds `student/`, `teacher/`, `classifier.safetensors`, `notes.jsonl` and `expected.json`.
 #![allow(clippy::unwrap_used)]
 
-use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, TeacherConfig};
+use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, TeacherConfig, TermRule, TextConfig};
 use dsgkd::distill::teacher::{Teacher, TeacherCache};
 use dsgkd::distill::{Example, SpanPair, TeacherView};
 use dsgkd::infer::Scorer;
+use dsgkd::text::{Aligner, Tokenizer};
 use dsgkd::train::learner::{Learner, StepLosses, StepSettings};
 use dsgkd::train::schedule::Schedule;
 use dsgkd_encoder::{Heads, Model};
@@ -137,5 +138,32 @@ fn reference_case_all_training_steps() {
     let probabilities = dsgkd_ops::loss::softmax(&logits, 2);
     for (note, expected) in training["final_probability_of_class_1"].as_array().unwrap().iter().enumerate() {
         close(&format!("note {note}, probability"), probabilities[note * 2 + 1], expected, 1e-3);
+    }
+}
+
+#[test]
+fn reference_case_token_ids_and_spans() {
+    let folder = folder();
+    let training: Value = serde_json::from_str::<Value>(
+        &std::fs::read_to_string(folder.join("expected.json")).unwrap(),
+    )
+    .unwrap()["training"]
+        .clone();
+    let config = TextConfig {
+        terms: TermRule::Reference,
+        max_length: training["max_length"].as_u64().unwrap() as usize,
+        max_terms: training["max_terms"].as_u64().unwrap() as usize,
+        ..TextConfig::default()
+    };
+    let [student, teacher] = ["student", "teacher"].map(|role| Tokenizer::open(&folder.join(role)).unwrap());
+    let aligner = Aligner::new(&config, &student, vec![&teacher], &[usize::MAX; 2]).unwrap();
+    let notes = std::fs::read_to_string(folder.join("notes.jsonl")).unwrap();
+    for (number, line) in notes.lines().enumerate() {
+        let note: Value = serde_json::from_str(line).unwrap();
+        let expected = example(&note);
+        let aligned = aligner.align(note["text"].as_str().unwrap()).unwrap();
+        assert_eq!(aligned.input_ids, expected.input_ids, "note {number}, student");
+        assert_eq!(aligned.views[0].input_ids, expected.views[0].input_ids, "note {number}, teacher");
+        assert_eq!(aligned.views[0].terms, expected.views[0].terms, "note {number}, spans");
     }
 }
