@@ -1,0 +1,84 @@
+//! Alignment of two tokenizers: hand-made notes, and random ones.
+#![allow(clippy::unwrap_used)]
+
+mod properties;
+mod tokenizers_made;
+
+use dsgkd::config::{TextConfig, Truncation};
+use dsgkd::text::{AlignedNote, Aligner, Tokenizer, normalise};
+use tokenizers_made::{byte_level, cased, uncased, unigram};
+
+fn align(text: &str, student: &Tokenizer, teacher: &Tokenizer, config: &TextConfig) -> AlignedNote {
+    Aligner::new(config, student, vec![teacher], &[usize::MAX; 2]).unwrap().align(text).unwrap()
+}
+
+/// The student's tokens of each term.
+fn terms(note: &AlignedNote, tokenizer: &Tokenizer) -> Vec<String> {
+    let token = |id: &u32| tokenizer.token(*id).unwrap();
+    let spelled = |(start, end): (u32, u32)| note.input_ids[start as usize..end as usize].iter().map(token).collect();
+    note.views[0].terms.iter().map(|term| spelled(term.student)).collect()
+}
+
+#[test]
+fn code_switched_reality_is_aligned() {
+    let text = "fever가 abd. pain(+) vomit/diarrhea BT38.5C\r\n👍🏽 fever, cafe\u{301}";
+    let (student, teacher) = (byte_level(), uncased());
+    let note = align(&normalise(text), &student, &teacher, &TextConfig::default());
+    let found = terms(&note, &student);
+    assert_eq!(
+        found.iter().map(|term| term.replace('\u{120}', "")).collect::<Vec<_>>()[..6],
+        ["fever", "abd", "pain", "vomit", "diarrhea", "BT"]
+    );
+    assert_eq!(note.terms, note.views[0].terms.len() + note.views[0].dropped.total());
+}
+
+#[test]
+fn a_particle_that_no_vocabulary_splits_off_costs_the_term() {
+    // The cased vocabulary has no piece for 갊 after fever: the whole word is one [UNK].
+    let note = align("fever갊 pain", &byte_level(), &cased(), &TextConfig::default());
+    assert_eq!((note.views[0].terms.len(), note.views[0].dropped.part_of_token), (1, 1));
+    let alone = align("\u{ff21}\u{ff22} pain", &byte_level(), &cased(), &TextConfig::default());
+    assert_eq!((alone.views[0].terms.len(), alone.views[0].dropped.unknown), (1, 1));
+}
+
+#[test]
+fn the_space_before_a_word_is_no_part_of_it() {
+    let note = align("diarrhea", &unigram(), &byte_level(), &TextConfig::default());
+    assert_eq!(note.views[0].terms[0].student.0, 2, "<s> and the marker come first");
+}
+
+#[test]
+fn terms_lost_to_truncation_are_counted() {
+    let text = "fever 환자 pain 환자 fever 환자 pain";
+    for truncation in [Truncation::Head, Truncation::Tail, Truncation::Both] {
+        let config = TextConfig { max_length: 6, truncation, ..TextConfig::default() };
+        let note = align(text, &cased(), &unigram(), &config);
+        assert_eq!((note.views[0].terms.len(), note.views[0].dropped.truncated), (2, 2), "{truncation:?}");
+        assert_eq!(note.truncated, 3);
+    }
+}
+
+#[test]
+fn hostile_tokenizer_files_are_named_and_never_a_panic() {
+    let cases: [&[(&str, &[u8])]; 8] = [
+        &[],
+        &[("tokenizer.json", b"")],
+        &[("tokenizer.json", b"{}")],
+        &[("tokenizer.json", b"\xff\xfe\x00")],
+        &[("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\nfever\n")],
+        &[("vocab.txt", b"\xff\xfe")],
+        &[("tokenizer.json", b"{\"model\": {\"type\": \"WordPiece\", \"vocab\": {}}}")],
+        &[("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n"), ("tokenizer_config.json", b"[")],
+    ];
+    for (number, files) in cases.into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
+        let error = Tokenizer::open(folder.path()).err().unwrap_or_else(|| panic!("case {number} was taken"));
+        assert!(error.to_string().contains(&*folder.path().to_string_lossy()), "case {number}: {error}");
+    }
+    let nested = tempfile::tempdir().unwrap();
+    std::fs::write(nested.path().join("tokenizer.json"), "[".repeat(1 << 20)).unwrap();
+    assert!(Tokenizer::open(nested.path()).is_err());
+}
