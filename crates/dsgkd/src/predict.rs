@@ -75,7 +75,7 @@ impl Predictor {
         let encode = |note: &&str| {
             let mut encoding = self.tokenizer.encode(note)?;
             let cut = truncate(&mut encoding, max_length, self.settings.truncation);
-            Ok((encoding.ids, cut > 0))
+            Ok((encoding.ids, !cut.is_empty()))
         };
         let encoded: Vec<(Vec<u32>, bool)> = notes.par_iter().map(encode).collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = encoded.iter().map(|(ids, _)| &ids[..]).collect();

@@ -57,8 +57,8 @@ fn table(report: &CheckReport) -> String {
             line(
                 "",
                 format!(
-                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown",
-                    model.aligned_terms, dropped.part_of_token, dropped.truncated, dropped.unknown
+                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown, {} over max_terms",
+                    model.aligned_terms, dropped.part_of_token, dropped.truncated, dropped.unknown, dropped.over_limit
                 ),
             );
         }

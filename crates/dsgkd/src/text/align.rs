@@ -5,9 +5,10 @@
 
 use super::truncate::truncate;
 use super::{Encoding, TermSelector, TextSpan, Tokenizer, reference, terms};
-use crate::config::{TextConfig, Truncation};
-use crate::error::Result;
+use crate::config::{TermRule, TextConfig, Truncation};
+use crate::error::{Error, Result};
 use serde::Serialize;
+use std::ops::Range;
 
 /// Positions of one term or word in both models' inputs, half-open; position 0 is the first special token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +39,10 @@ pub struct DropCounts {
     pub part_of_token: usize,
     /// The term lies in what truncation cut off.
     pub truncated: usize,
-    /// One model has only its unknown token for it.
+    /// One model has its unknown token for it.
     pub unknown: usize,
+    /// `max_terms` were kept before it.
+    pub over_limit: usize,
 }
 
 impl DropCounts {
@@ -48,11 +51,12 @@ impl DropCounts {
         self.part_of_token += other.part_of_token;
         self.truncated += other.truncated;
         self.unknown += other.unknown;
+        self.over_limit += other.over_limit;
     }
 
     /// All of them.
     pub fn total(&self) -> usize {
-        self.part_of_token + self.truncated + self.unknown
+        self.part_of_token + self.truncated + self.unknown + self.over_limit
     }
 }
 
@@ -92,6 +96,10 @@ impl<'a> Aligner<'a> {
         teachers: Vec<&'a Tokenizer>,
         longest: &[usize],
     ) -> Result<Aligner<'a>> {
+        if config.terms == TermRule::Reference && config.truncation != Truncation::Head {
+            // The published rule counts tokens from the beginning.
+            return Err(Error::Config("text.truncation: `terms = \"reference\"` needs \"head\"".to_string()));
+        }
         let max_lengths = longest.iter().map(|longest| config.max_length.min(*longest)).collect();
         let selector = TermSelector::new(config)?;
         Ok(Aligner { student, teachers, selector, max_lengths, truncation: config.truncation })
@@ -101,7 +109,7 @@ impl<'a> Aligner<'a> {
     pub fn encode(&self, text: &str) -> Result<(Encoding, usize)> {
         let mut encoding = self.student.encode(text)?;
         let cut = truncate(&mut encoding, self.max_lengths[0], self.truncation);
-        Ok((encoding, cut))
+        Ok((encoding, cut.len()))
     }
 
     /// A note in all models.
@@ -109,30 +117,66 @@ impl<'a> Aligner<'a> {
     /// # Errors
     /// A tokenizer refuses the text; the text is not quoted.
     pub fn align(&self, text: &str) -> Result<AlignedNote> {
-        let (student, truncated) = self.encode(text)?;
+        let student = Side::new(text, self.student, self.max_lengths[0], self.truncation)?;
         let (found, words) = (self.selector.terms(text), terms::words(text));
         let mut views = vec![];
-        for (teacher, max_length) in self.teachers.iter().zip(&self.max_lengths[1..]) {
-            let mut encoding = teacher.encode(text)?;
-            truncate(&mut encoding, *max_length, self.truncation);
+        for (tokenizer, max_length) in self.teachers.iter().zip(&self.max_lengths[1..]) {
+            let teacher = Side::new(text, tokenizer, *max_length, self.truncation)?;
             let mut view = if self.selector.is_reference() {
-                self.reference_view(text, teacher, *max_length, found.len())?
+                self.reference_view(text, &student, &teacher, found.len())?
             } else {
-                pair_terms(&found, (&student, self.student.unknown()), (&encoding, teacher.unknown()))
+                pair_terms(&found, &student, &teacher, self.selector.max_terms())
             };
-            let pair = |word: &TextSpan| pair(*word, (&student, None), (&encoding, None)).ok();
-            view.words = words.iter().filter_map(pair).collect();
-            view.input_ids = encoding.ids;
+            view.words = words.iter().filter_map(|word| pair(*word, &student, &teacher, false).ok()).collect();
+            view.input_ids = teacher.input_ids;
             views.push(view);
         }
-        Ok(AlignedNote { input_ids: student.ids, truncated, terms: found.len(), views })
+        let truncated = student.cut.len();
+        Ok(AlignedNote { input_ids: student.input_ids, truncated, terms: found.len(), views })
     }
 
-    fn reference_view(&self, text: &str, teacher: &Tokenizer, max_length: usize, found: usize) -> Result<TeacherView> {
-        let max_length = max_length.min(self.max_lengths[0]);
-        let spans = reference::spans(text, self.student, teacher, max_length, self.selector.max_terms())?;
+    fn reference_view(&self, text: &str, student: &Side, teacher: &Side, found: usize) -> Result<TeacherView> {
+        let spans = reference::spans(
+            text,
+            (student.tokenizer, student.input_ids.len()),
+            (teacher.tokenizer, teacher.input_ids.len()),
+            self.selector.max_terms(),
+        )?;
         let dropped = DropCounts { truncated: found.saturating_sub(spans.len()), ..DropCounts::default() };
-        Ok(TeacherView { terms: spans.into_iter().map(|(_, pair)| pair).collect(), dropped, ..TeacherView::default() })
+        Ok(TeacherView { terms: spans, dropped, ..TeacherView::default() })
+    }
+}
+
+/// A note in one model: all its tokens, and which of them truncation cut.
+struct Side<'a> {
+    tokenizer: &'a Tokenizer,
+    whole: Encoding,
+    cut: Range<usize>,
+    /// The truncated ids.
+    input_ids: Vec<u32>,
+}
+
+impl<'a> Side<'a> {
+    fn new(text: &str, tokenizer: &'a Tokenizer, max_length: usize, truncation: Truncation) -> Result<Side<'a>> {
+        let whole = tokenizer.encode(text)?;
+        let mut truncated = whole.clone();
+        let cut = truncate(&mut truncated, max_length, truncation);
+        Ok(Side { tokenizer, whole, cut, input_ids: truncated.ids })
+    }
+
+    /// The positions of a span in the truncated input. Searched in the whole note, so that a character that truncation cut
+    /// in the middle does not pass for whole.
+    fn locate(&self, span: TextSpan, refuse_unknown: bool) -> Result<(u32, u32), Drop> {
+        let unknown = self.tokenizer.unknown().filter(|_| refuse_unknown);
+        let (start, end) = token_span(&self.whole, span, unknown)?;
+        match (start as usize, end as usize) {
+            (_, end_at) if end_at <= self.cut.start => Ok((start, end)),
+            (start_at, _) if start_at >= self.cut.end => {
+                let shift = self.cut.len() as u32;
+                Ok((start - shift, end - shift))
+            }
+            _ => Err(Drop::Truncated),
+        }
     }
 }
 
@@ -171,17 +215,18 @@ pub fn token_span(encoding: &Encoding, span: TextSpan, unknown: Option<u32>) -> 
     Ok((first as u32, last as u32 + 1))
 }
 
-/// One model's tokens and its unknown id, where that matters.
-type Side<'e> = (&'e Encoding, Option<u32>);
-
-fn pair(span: TextSpan, student: Side, teacher: Side) -> Result<SpanPair, Drop> {
-    Ok(SpanPair { student: token_span(student.0, span, student.1)?, teacher: token_span(teacher.0, span, teacher.1)? })
+fn pair(span: TextSpan, student: &Side, teacher: &Side, refuse_unknown: bool) -> Result<SpanPair, Drop> {
+    Ok(SpanPair { student: student.locate(span, refuse_unknown)?, teacher: teacher.locate(span, refuse_unknown)? })
 }
 
-fn pair_terms(found: &[TextSpan], student: Side, teacher: Side) -> TeacherView {
+fn pair_terms(found: &[TextSpan], student: &Side, teacher: &Side, max_terms: usize) -> TeacherView {
     let mut view = TeacherView::default();
     for term in found {
-        match pair(*term, student, teacher) {
+        if view.terms.len() == max_terms {
+            view.dropped.over_limit += 1;
+            continue;
+        }
+        match pair(*term, student, teacher, true) {
             Ok(pair) => view.terms.push(pair),
             Err(Drop::PartOfToken) => view.dropped.part_of_token += 1,
             Err(Drop::Truncated) => view.dropped.truncated += 1,

@@ -5,7 +5,7 @@
 
 pub mod align;
 mod dictionary;
-pub mod reference;
+mod reference;
 pub mod terms;
 mod tokenizer;
 pub mod truncate;

@@ -23,33 +23,33 @@ fn is_term(word: &str) -> bool {
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// Spans of at most `max_terms` terms in both models' inputs of at most `max_length` tokens, and the words' places in the
-/// text. A word that begins at or past `max_length - 1` in either model ends the list; one that runs over is cut there.
-pub fn spans(
+/// Spans of at most `max_terms` terms in both models' inputs, each given by its tokenizer and the length of the truncated
+/// input. A word that begins at or past the last position (`[SEP]`'s) in either model ends the list; one that runs over is
+/// cut there.
+pub(super) fn spans(
     text: &str,
-    student: &Tokenizer,
-    teacher: &Tokenizer,
-    max_length: usize,
+    student: (&Tokenizer, usize),
+    teacher: (&Tokenizer, usize),
     max_terms: usize,
-) -> Result<Vec<(TextSpan, SpanPair)>> {
-    let limit = max_length.saturating_sub(1) as u32;
+) -> Result<Vec<SpanPair>> {
+    // The original's limit is `max_length - 1`; where a note is shorter, tokens counted word by word may still run past its
+    // end when words alone are tokenized otherwise than in the text.
+    let limits = [student, teacher].map(|(_, length)| length.saturating_sub(1) as u32);
     // Position 0 is [CLS].
-    let (mut of_student, mut of_teacher) = (1u32, 1u32);
-    let (mut spans, mut start) = (vec![], 0);
+    let mut at = [1u32; 2];
+    let mut spans = vec![];
     for word in text.split(' ') {
-        let (next_student, next_teacher) =
-            (of_student + student.token_count(word)? as u32, of_teacher + teacher.token_count(word)? as u32);
-        if of_student >= limit || of_teacher >= limit || spans.len() == max_terms {
+        let next = [at[0] + student.0.token_count(word)? as u32, at[1] + teacher.0.token_count(word)? as u32];
+        if at[0] >= limits[0] || at[1] >= limits[1] || spans.len() == max_terms {
             break;
         }
-        let pair =
-            SpanPair { student: (of_student, next_student.min(limit)), teacher: (of_teacher, next_teacher.min(limit)) };
-        let empty = pair.student.0 == pair.student.1 || pair.teacher.0 == pair.teacher.1;
-        if is_term(word) && !empty {
-            spans.push((TextSpan { start, end: start + word.len() }, pair));
+        let span = |model: usize| (at[model], next[model].min(limits[model]));
+        let pair = SpanPair { student: span(0), teacher: span(1) };
+        let is_empty = pair.student.0 == pair.student.1 || pair.teacher.0 == pair.teacher.1;
+        if is_term(word) && !is_empty {
+            spans.push(pair);
         }
-        (of_student, of_teacher) = (next_student, next_teacher);
-        start += word.len() + 1;
+        at = next;
     }
     Ok(spans)
 }

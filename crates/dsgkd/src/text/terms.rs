@@ -9,6 +9,7 @@ use super::{TextSpan, reference};
 use crate::config::{TermRule, TextConfig};
 use crate::error::{Error, Result};
 use regex::Regex;
+use unicode_normalization::char::is_combining_mark;
 use unicode_script::{Script, UnicodeScript};
 
 /// A term rule, ready for use.
@@ -52,7 +53,7 @@ impl TermSelector {
         self.max_terms
     }
 
-    /// The terms of a note in order, without overlap, at most `max_terms`.
+    /// The terms of a note in order, without overlap; how many are kept is decided when they are aligned.
     pub fn terms(&self, text: &str) -> Vec<TextSpan> {
         let mut terms = match &self.rule {
             Rule::Script { scripts, min_length } => by_script(text, scripts, *min_length),
@@ -64,7 +65,6 @@ impl TermSelector {
             }
         };
         terms.retain(|term| term.start < term.end);
-        terms.truncate(self.max_terms);
         terms
     }
 }
@@ -82,7 +82,9 @@ const JOINERS: [&str; 4] = ["-", "'", "\u{2019}", "\u{2010}"];
 
 fn by_script(text: &str, scripts: &[Script], min_length: usize) -> Vec<TextSpan> {
     let mut terms: Vec<TextSpan> = vec![];
-    for run in runs(text, |letter| letter.is_alphabetic() && scripts.contains(&letter.script())) {
+    for run in runs(text, |letter| {
+        letter.is_alphabetic() && scripts.iter().any(|script| letter.script_extension().contains_script(*script))
+    }) {
         if let Some(last) = terms.last_mut() {
             let between = &text[last.end..run.start];
             let short =
@@ -104,7 +106,7 @@ fn runs(text: &str, belongs: impl Fn(char) -> bool) -> Vec<TextSpan> {
     let mut runs: Vec<TextSpan> = vec![];
     let mut open = false;
     for (at, letter) in text.char_indices() {
-        let mark = open && letter.script() == Script::Inherited && !letter.is_whitespace();
+        let mark = open && is_combining_mark(letter);
         if belongs(letter) || mark {
             let end = at + letter.len_utf8();
             match runs.last_mut().filter(|_| open) {
@@ -117,6 +119,11 @@ fn runs(text: &str, belongs: impl Fn(char) -> bool) -> Vec<TextSpan> {
         }
     }
     runs
+}
+
+/// A letter of no script of its own, such as `ー`.
+fn is_lengthener(letter: char) -> bool {
+    letter.is_alphabetic() && letter.script() == Script::Common
 }
 
 /// All words of a note: runs of letters of one script, and of digits. They are the common columns of aligned attention rows.
@@ -132,11 +139,11 @@ pub fn words(text: &str) -> Vec<TextSpan> {
         let touches = words.last().is_some_and(|(_, word)| word.end == at);
         let kind = match letter {
             _ if letter.is_numeric() => Kind::Digits,
-            _ if letter.is_alphabetic() => Kind::Letters(letter.script()),
             // A combining mark, or the sign that lengthens a Japanese vowel, belongs to what it follows.
-            _ if touches && letter.script() == Script::Inherited => {
+            _ if touches && (is_combining_mark(letter) || is_lengthener(letter)) => {
                 words.last().map_or(Kind::Digits, |(kind, _)| *kind)
             }
+            _ if letter.is_alphabetic() => Kind::Letters(letter.script()),
             _ => continue,
         };
         match words.last_mut().filter(|(last, _)| touches && *last == kind) {
@@ -171,7 +178,9 @@ mod tests {
         );
         check(&config, "e\u{301}tat fébrile😀fever👨‍👩‍👧\r\ncough", &["e\u{301}tat", "fébrile", "fever", "cough"]);
         check(&config, "열이 나요. 38.5", &[]);
-        check(&TextConfig { max_terms: 2, ..config.clone() }, "aa bb cc", &["aa", "bb"]);
+        check(&config, "fever\u{200d} cough", &["fever", "cough"]);
+        let katakana = TextConfig { term_scripts: vec!["Katakana".into()], ..config.clone() };
+        check(&katakana, "コーヒーを飲む", &["コーヒー"]);
         check(&TextConfig { term_scripts: vec!["Han".into()], ..config }, "患者は嘔吐と fever", &["患者", "嘔吐"]);
     }
 
@@ -203,8 +212,8 @@ mod tests {
 
     #[test]
     fn words_are_runs_of_one_script_or_of_digits() {
-        let text = "fever가 38.5C, N/V ー";
+        let text = "fever가 38.5C, N/V コーヒー";
         let found: Vec<&str> = words(text).iter().map(|word| word.of(text)).collect();
-        assert_eq!(found, ["fever", "가", "38", "5", "C", "N", "V", "ー"]);
+        assert_eq!(found, ["fever", "가", "38", "5", "C", "N", "V", "コーヒー"]);
     }
 }

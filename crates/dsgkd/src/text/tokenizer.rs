@@ -25,6 +25,21 @@ const FILES: [&str; 9] = [
     "spiece.model",
 ];
 
+/// What SentencePiece and byte-level BPE write for a space.
+const SPACE_MARKS: [char; 2] = ['\u{2581}', '\u{120}'];
+
+/// Values of `tokenizer_class` whose `vocab.txt` is split as BERT's.
+const BERT_CLASSES: [&str; 8] = [
+    "BertTokenizer",
+    "BertTokenizerFast",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
+    "ElectraTokenizer",
+    "ElectraTokenizerFast",
+    "PreTrainedTokenizerFast",
+    "TokenizersBackend",
+];
+
 /// A note as one model reads it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Encoding {
@@ -66,8 +81,9 @@ impl Tokenizer {
         let unknown = ["[UNK]", "<unk>"].into_iter().find_map(|token| inner.token_to_id(token));
         let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let tokenizer = Tokenizer { inner, folder: folder.to_path_buf(), unknown, hash };
-        // A tokenizer that cannot read anything should say so now and not at the first note.
-        tokenizer.encode("a")?;
+        // A tokenizer that cannot read anything, or has no token for what it does not know, should say so now and not at the
+        // first note.
+        tokenizer.encode("a \u{e000}\u{20bb7}")?;
         Ok(tokenizer)
     }
 
@@ -78,8 +94,11 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Encoding> {
         let encoding = guarded(&self.folder, || self.inner.encode(text, true))?;
         let special: Vec<bool> = encoding.get_special_tokens_mask().iter().map(|mask| *mask == 1).collect();
-        let offsets = encoding.get_offsets().iter().zip(&special);
-        let offsets = offsets.map(|((start, end), special)| trimmed(text, *start, *end, *special)).collect();
+        let tokens = encoding.get_tokens().iter().zip(&special);
+        // A space marker that stands alone reports the place of the letter after it.
+        let empty = tokens.map(|(token, special)| *special || token.chars().all(|mark| SPACE_MARKS.contains(&mark)));
+        let offsets = encoding.get_offsets().iter().zip(empty);
+        let offsets = offsets.map(|((start, end), empty)| trimmed(text, *start, *end, empty)).collect();
         Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets, special })
     }
 
@@ -144,8 +163,8 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Resu
 }
 
 /// Byte-level and Unigram tokenizers count the space before a word as part of its first token.
-fn trimmed(text: &str, start: usize, end: usize, special: bool) -> TextSpan {
-    let Some(under) = text.get(start..end).filter(|_| !special) else { return TextSpan { start, end: start } };
+fn trimmed(text: &str, start: usize, end: usize, empty: bool) -> TextSpan {
+    let Some(under) = text.get(start..end).filter(|_| !empty) else { return TextSpan { start, end: start } };
     let start = start + (under.len() - under.trim_start().len());
     TextSpan { start, end: start + under.trim().len() }
 }
@@ -162,6 +181,14 @@ fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<Inner> {
             .map_err(|error| Error::Model(format!("{}: is not JSON: {error}", config_path.display())))?,
         Err(_) => Value::Null,
     };
+    if let Some(class) = config.get("tokenizer_class").and_then(Value::as_str)
+        && !BERT_CLASSES.contains(&class)
+    {
+        return Err(Error::Model(format!(
+            "{}: a {class} needs its tokenizer.json; vocab.txt alone does not say how it splits words",
+            folder.display()
+        )));
+    }
     hash.update(std::fs::read(&path).map_err(Error::io(&path, "read"))?);
     hash.update(config.to_string());
     let flag = |key: &str| config.get(key).and_then(Value::as_bool);

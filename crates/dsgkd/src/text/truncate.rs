@@ -2,12 +2,14 @@
 
 use super::Encoding;
 use crate::config::Truncation;
+use std::ops::Range;
 
-/// Cuts an encoding to at most `max_length` tokens; the special tokens at both ends stay. Returns how many tokens were cut.
-pub fn truncate(encoding: &mut Encoding, max_length: usize, truncation: Truncation) -> usize {
+/// Cuts an encoding to at most `max_length` tokens; the special tokens at both ends stay. Returns the positions that were
+/// cut, as they were before.
+pub fn truncate(encoding: &mut Encoding, max_length: usize, truncation: Truncation) -> Range<usize> {
     let length = encoding.ids.len();
     if length <= max_length {
-        return 0;
+        return length..length;
     }
     let front = encoding.special.iter().take_while(|special| **special).count();
     let back = encoding.special[front..].iter().rev().take_while(|special| **special).count();
@@ -22,7 +24,7 @@ pub fn truncate(encoding: &mut Encoding, max_length: usize, truncation: Truncati
     encoding.ids.drain(cut.clone());
     encoding.offsets.drain(cut.clone());
     encoding.special.drain(cut.clone());
-    cut.len()
+    cut
 }
 
 #[cfg(test)]
@@ -38,7 +40,7 @@ mod tests {
         };
         let dropped = truncate(&mut encoding, max_length, truncation);
         assert!(encoding.ids.len() == encoding.offsets.len() && encoding.ids.len() == encoding.special.len());
-        (encoding.ids, dropped)
+        (encoding.ids, dropped.len())
     }
 
     #[test]
