@@ -2,7 +2,7 @@
 //! what they should be. `fixtures/make_fixtures.py` makes the fixtures.
 //!
 //! `DSGKD_PYTHON=python cargo test --release transformers` also opens what we write in `transformers` itself.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
