@@ -47,7 +47,8 @@ fn is_broken_pipe(error: &Error) -> bool {
 }
 
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// Clap's own words: help and version go to standard output with 0, mistakes to standard error with 2.
@@ -107,6 +108,6 @@ mod tests {
         ] {
             assert_eq!(of(result), ExitCode::from(code));
         }
-        assert_eq!(one_line("a\n  b\tc\r\n"), "a b c");
+        assert_eq!(one_line("a\n  b\tc\r\n"), "a; b c");
     }
 }

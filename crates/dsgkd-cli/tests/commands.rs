@@ -48,6 +48,11 @@ fn from_notes_to_predictions() {
     let table = std::fs::read_to_string(&output).unwrap();
     assert!(table.starts_with("id,patient,note,urgent,predicted_label,probability_no,probability_yes\n"), "{table}");
     assert_eq!(table.lines().count(), 121);
+    // Columns that make no notes: nothing is written before that is known.
+    let refused =
+        dsgkd().arg("predict").arg(world.path("distill/model")).write_stdin("other,columns\n1,2\n").output().unwrap();
+    assert!(refused.status.code() == Some(2) || refused.status.code() == Some(3));
+    assert!(refused.stdout.is_empty() && String::from_utf8(refused.stderr).unwrap().contains("note"));
     // From a pipe, the same.
     let piped =
         stdout(dsgkd().arg("predict").arg(world.path("distill/model")).pipe_stdin(world.path("notes.csv")).unwrap());

@@ -102,23 +102,25 @@ impl Predictor {
     }
 
     /// The columns that predictions add to a table.
-    pub fn columns(&self) -> Vec<NewColumn> {
+    fn columns(&self) -> Vec<NewColumn> {
         let probability = |class: &String| NewColumn::number(&format!("probability_{class}"));
         let mut columns = vec![NewColumn::text("predicted_label")];
         columns.extend(self.model.classes.iter().map(probability));
         columns
     }
 
-    /// Reads records, writes them back with the predictions beside them, window by window; `progress` is told how many
-    /// notes are done, and says whether to stop.
+    /// Reads records, writes them back with the predictions beside them, window by window, to what `open_writer` makes of
+    /// their columns (not before it is known that these make notes); `progress` is told how many notes are done, and says
+    /// whether to stop.
     pub fn stream(
         &mut self,
         records: Records,
-        mut writer: TableWriter,
+        open_writer: impl FnOnce(&[String], &[NewColumn]) -> Result<TableWriter>,
         skip_bad_rows: bool,
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<PredictSummary> {
         let mapper = NoteMapper::new(&self.settings.data, records.file(), records.columns(), false)?;
+        let mut writer = open_writer(records.columns(), &self.columns())?;
         let mut summary = PredictSummary::default();
         let mut window: Vec<(Record, String)> = vec![];
         for record in records {

@@ -4,7 +4,7 @@ use crate::args::{Global, PredictArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::interrupt::interrupted;
 use crate::progress::Progress;
-use dsgkd::data::{Format, ReadOptions, Records, TableWriter};
+use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter};
 use dsgkd::error::Result;
 use dsgkd::predict::Predictor;
 use std::path::Path;
@@ -26,7 +26,6 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     } else {
         Records::open(&args.notes, &options)?
     };
-    let writer = writer(args, &predictor, records.columns())?;
     let progress = Progress::new(global.quiet, "predict");
     let mut last = std::time::Instant::now();
     let mut tell = |notes: u64| {
@@ -36,7 +35,8 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         }
         interrupted()
     };
-    let summary = predictor.stream(records, writer, args.skip_bad_rows, &mut tell)?;
+    let summary =
+        predictor.stream(records, |columns, added| writer(args, columns, added), args.skip_bad_rows, &mut tell)?;
     let cut = if summary.truncated > 0 { format!(", {} of them truncated", summary.truncated) } else { String::new() };
     progress.say(&format!("predict: {} notes{cut}", summary.notes));
     if summary.bad_rows.total() > 0 {
@@ -45,10 +45,9 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     Ok(Outcome::Done)
 }
 
-fn writer(args: &PredictArgs, predictor: &Predictor, columns: &[String]) -> Result<TableWriter> {
-    let added = predictor.columns();
+fn writer(args: &PredictArgs, columns: &[String], added: &[NewColumn]) -> Result<TableWriter> {
     match &args.output {
-        Some(path) => TableWriter::create(path, columns, &added),
+        Some(path) => TableWriter::create(path, columns, added),
         None => {
             let format = match &args.format {
                 Some(name) => Format::by_name(name)?,
@@ -56,7 +55,7 @@ fn writer(args: &PredictArgs, predictor: &Predictor, columns: &[String]) -> Resu
             };
             // What cannot be written to a pipe comes out as CSV.
             let format = if matches!(format, Format::Xlsx | Format::Parquet) { Format::Csv } else { format };
-            TableWriter::to_writer(Box::new(std::io::stdout()), Path::new("standard output"), format, columns, &added)
+            TableWriter::to_writer(Box::new(std::io::stdout()), Path::new("standard output"), format, columns, added)
         }
     }
 }
