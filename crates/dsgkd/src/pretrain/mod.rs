@@ -7,7 +7,7 @@ mod vocabulary;
 use crate::config::{CorpusConfig, PretrainConfig};
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;
-use crate::run::atomic::write_folder;
+use crate::run::atomic::{sweep, write_folder};
 use crate::run::history::History;
 use crate::train::checkpoint::{self, Arenas, ArenasMut};
 use crate::train::schedule::Schedule;
@@ -102,6 +102,7 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn PretrainObserver) -> Result<PretrainSummary> {
     let folder = &config.output_dir;
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
+    sweep(folder)?; // what a killed process left unfinished
     let tokenizer_folder = tokenizer_folder(config, resume, observer)?;
     let tokenizer = open_tokenizer(&tokenizer_folder)?;
     let heads = Heads {
