@@ -65,12 +65,13 @@ fn show(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<Strin
         let dropped = view.dropped;
         let _ = writeln!(
             out,
-            "{} terms, {} aligned; dropped: {} part of a token, {} truncated, {} unknown, {} over max_terms",
+            "{} terms, {} aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} over max_terms",
             aligned.terms,
             view.terms.len(),
             dropped.part_of_token,
             dropped.truncated,
             dropped.unknown,
+            dropped.no_tokens,
             dropped.over_limit
         );
     }

@@ -57,8 +57,13 @@ fn table(report: &CheckReport) -> String {
             line(
                 "",
                 format!(
-                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown, {} over max_terms",
-                    model.aligned_terms, dropped.part_of_token, dropped.truncated, dropped.unknown, dropped.over_limit
+                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} over max_terms",
+                    model.aligned_terms,
+                    dropped.part_of_token,
+                    dropped.truncated,
+                    dropped.unknown,
+                    dropped.no_tokens,
+                    dropped.over_limit
                 ),
             );
         }

@@ -41,6 +41,8 @@ pub struct DropCounts {
     pub truncated: usize,
     /// One model has its unknown token for it.
     pub unknown: usize,
+    /// One model's tokenizer removes a part of it, such as a lone accent.
+    pub no_tokens: usize,
     /// `max_terms` were kept before it.
     pub over_limit: usize,
 }
@@ -51,12 +53,13 @@ impl DropCounts {
         self.part_of_token += other.part_of_token;
         self.truncated += other.truncated;
         self.unknown += other.unknown;
+        self.no_tokens += other.no_tokens;
         self.over_limit += other.over_limit;
     }
 
     /// All of them.
     pub fn total(&self) -> usize {
-        self.part_of_token + self.truncated + self.unknown + self.over_limit
+        self.part_of_token + self.truncated + self.unknown + self.no_tokens + self.over_limit
     }
 }
 
@@ -142,7 +145,13 @@ impl<'a> Aligner<'a> {
             (teacher.tokenizer, teacher.input_ids.len()),
             self.selector.max_terms(),
         )?;
-        let dropped = DropCounts { truncated: found.saturating_sub(spans.len()), ..DropCounts::default() };
+        // The published rule ends its list at the limit of terms or of tokens, whichever comes first.
+        let lost = found.saturating_sub(spans.len());
+        let dropped = if spans.len() == self.selector.max_terms() {
+            DropCounts { over_limit: lost, ..DropCounts::default() }
+        } else {
+            DropCounts { truncated: lost, ..DropCounts::default() }
+        };
         Ok(TeacherView { terms: spans, dropped, ..TeacherView::default() })
     }
 }
@@ -185,8 +194,10 @@ impl<'a> Side<'a> {
 pub enum Drop {
     /// A token holds more than the span.
     PartOfToken,
-    /// No token lies under it: truncation cut it off.
+    /// Truncation cut off some or all of it.
     Truncated,
+    /// The tokenizer removes some or all of it.
+    NoTokens,
     /// The unknown token stands for it.
     Unknown,
 }
@@ -196,8 +207,8 @@ pub enum Drop {
 /// Several tokens may share one character (the jamo of a Hangul syllable); a token without text (a lone `▁`) is passed over.
 pub fn token_span(encoding: &Encoding, span: TextSpan, unknown: Option<u32>) -> Result<(u32, u32), Drop> {
     let touches = |offset: &TextSpan| offset.start < span.end && offset.end > span.start;
-    let first = encoding.offsets.iter().position(touches).ok_or(Drop::Truncated)?;
-    let last = encoding.offsets.iter().rposition(touches).ok_or(Drop::Truncated)?;
+    let first = encoding.offsets.iter().position(touches).ok_or(Drop::NoTokens)?;
+    let last = encoding.offsets.iter().rposition(touches).ok_or(Drop::NoTokens)?;
     let under = first..=last;
     let start =
         encoding.offsets[under.clone()].iter().filter(|offset| touches(offset)).map(|offset| offset.start).min();
@@ -206,7 +217,7 @@ pub fn token_span(encoding: &Encoding, span: TextSpan, unknown: Option<u32>) -> 
     let whole = encoding.offsets[under.clone()].iter().all(|offset| touches(offset) || offset.start == offset.end);
     match (start, end) {
         (Some(start), Some(end)) if start == span.start && end == span.end && whole => {}
-        (Some(start), Some(end)) if start >= span.start && end <= span.end => return Err(Drop::Truncated),
+        (Some(start), Some(end)) if start >= span.start && end <= span.end => return Err(Drop::NoTokens),
         _ => return Err(Drop::PartOfToken),
     }
     if unknown.is_some_and(|unknown| encoding.ids[under].contains(&unknown)) {
@@ -231,6 +242,7 @@ fn pair_terms(found: &[TextSpan], student: &Side, teacher: &Side, max_terms: usi
             Err(Drop::PartOfToken) => view.dropped.part_of_token += 1,
             Err(Drop::Truncated) => view.dropped.truncated += 1,
             Err(Drop::Unknown) => view.dropped.unknown += 1,
+            Err(Drop::NoTokens) => view.dropped.no_tokens += 1,
         }
     }
     view
@@ -256,8 +268,8 @@ mod tests {
         assert_eq!(at(0, 5), Ok((1, 3)));
         assert_eq!(at(0, 3), Err(Drop::PartOfToken));
         assert_eq!(at(5, 8), Ok((3, 4)));
-        assert_eq!(at(5, 9), Err(Drop::Truncated));
-        assert_eq!(at(8, 12), Err(Drop::Truncated));
+        assert_eq!(at(5, 9), Err(Drop::NoTokens));
+        assert_eq!(at(8, 12), Err(Drop::NoTokens));
         assert_eq!(token_span(&tokens, TextSpan { start: 0, end: 5 }, Some(2)), Err(Drop::Unknown));
     }
 

@@ -69,16 +69,17 @@ impl Tokenizer {
         dsgkd_encoder::weights::require_folder(folder)?;
         let path = folder.join("tokenizer.json");
         let mut hash = Sha256::new();
-        let mut inner = if path.exists() {
+        let (mut inner, unknown) = if path.exists() {
             let bytes = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
             hash.update(&bytes);
-            guarded(&path, || Inner::from_bytes(&bytes))?
+            let inner = guarded(&path, || Inner::from_bytes(&bytes))?;
+            let unknown = unknown_of(&bytes, &inner);
+            (inner, unknown)
         } else {
             from_vocabulary(folder, &mut hash)?
         };
         guarded(&path, || inner.with_truncation(None).map(|_| ()))?;
         inner.with_padding(None);
-        let unknown = ["[UNK]", "<unk>"].into_iter().find_map(|token| inner.token_to_id(token));
         let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let tokenizer = Tokenizer { inner, folder: folder.to_path_buf(), unknown, hash };
         // A tokenizer that cannot read anything, or has no token for what it does not know, should say so now and not at the
@@ -170,7 +171,7 @@ fn trimmed(text: &str, start: usize, end: usize, empty: bool) -> TextSpan {
 }
 
 /// `BertTokenizer` as `transformers` makes it from `vocab.txt`.
-fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<Inner> {
+fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<(Inner, Option<u32>)> {
     let path = folder.join("vocab.txt");
     if !path.exists() {
         return Err(Error::Model(format!("{}: holds neither tokenizer.json nor vocab.txt", folder.display())));
@@ -179,7 +180,9 @@ fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<Inner> {
     let config: Value = match std::fs::read_to_string(&config_path) {
         Ok(text) => serde_json::from_str(&text)
             .map_err(|error| Error::Model(format!("{}: is not JSON: {error}", config_path.display())))?,
-        Err(_) => Value::Null,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
+        // Taken for absent, a file that cannot be read would turn a cased model into an uncased one.
+        Err(error) => return Err(Error::io(&config_path, "read")(error)),
     };
     if let Some(class) = config.get("tokenizer_class").and_then(Value::as_str)
         && !BERT_CLASSES.contains(&class)
@@ -200,7 +203,7 @@ fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<Inner> {
     let [unk, cls, sep] = [("unk_token", "[UNK]"), ("cls_token", "[CLS]"), ("sep_token", "[SEP]")]
         .map(|(key, default)| token(key, default));
     let specials = [unk.clone(), cls.clone(), sep.clone(), token("pad_token", "[PAD]"), token("mask_token", "[MASK]")];
-    let model = guarded(&path, || WordPiece::from_file(&path.to_string_lossy()).unk_token(unk).build())?;
+    let model = guarded(&path, || WordPiece::from_file(&path.to_string_lossy()).unk_token(unk.clone()).build())?;
     let mut inner = Inner::new(model);
     let lowercase = flag("do_lower_case").unwrap_or(true);
     let chinese = flag("tokenize_chinese_chars").unwrap_or(true);
@@ -216,5 +219,13 @@ fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<Inner> {
     let added: Vec<AddedToken> = known.map(|token| AddedToken::from(token, true)).collect();
     inner.with_post_processor(Some(frame));
     guarded(&path, || inner.add_special_tokens(added).map(|_| ()))?;
-    Ok(inner)
+    let unknown = inner.token_to_id(&unk);
+    Ok((inner, unknown))
+}
+
+/// The model's own unknown token, by the name or id that its file gives.
+fn unknown_of(bytes: &[u8], inner: &Inner) -> Option<u32> {
+    let json: Value = serde_json::from_slice(bytes).ok()?;
+    let by_name = json["model"]["unk_token"].as_str().and_then(|token| inner.token_to_id(token));
+    by_name.or_else(|| json["model"]["unk_id"].as_u64().map(|id| id as u32))
 }

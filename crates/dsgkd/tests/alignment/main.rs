@@ -4,7 +4,7 @@
 mod properties;
 mod tokenizers_made;
 
-use dsgkd::config::{TextConfig, Truncation};
+use dsgkd::config::{TermRule, TextConfig, Truncation};
 use dsgkd::text::{AlignedNote, Aligner, Tokenizer, normalise};
 use tokenizers_made::{byte_level, cased, uncased, unigram};
 
@@ -81,4 +81,27 @@ fn hostile_tokenizer_files_are_named_and_never_a_panic() {
     let nested = tempfile::tempdir().unwrap();
     std::fs::write(nested.path().join("tokenizer.json"), "[".repeat(1 << 20)).unwrap();
     assert!(Tokenizer::open(nested.path()).is_err());
+}
+
+#[test]
+fn the_unknown_token_is_the_model_s_own_and_an_unreadable_config_is_an_error() {
+    let vocabulary = "[PAD]\n<what>\n[CLS]\n[SEP]\n[MASK]\npain\n".to_string();
+    let config = r#"{"unk_token": "<what>", "tokenizer_class": "BertTokenizer"}"#.to_string();
+    let files = [("vocab.txt", vocabulary.clone()), ("tokenizer_config.json", config)];
+    let (_folder, student) = tokenizers_made::open_files(&files).unwrap();
+    let note = align("fever pain", &student, &byte_level(), &TextConfig::default());
+    assert_eq!((note.views[0].terms.len(), note.views[0].dropped.unknown), (1, 1));
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("vocab.txt"), vocabulary).unwrap();
+    std::fs::write(folder.path().join("tokenizer_config.json"), b"\xff\xfe").unwrap();
+    assert!(Tokenizer::open(folder.path()).err().unwrap().to_string().contains("tokenizer_config.json"));
+}
+
+#[test]
+fn terms_past_the_published_limit_are_counted_as_such() {
+    let config = TextConfig { terms: TermRule::Reference, max_terms: 2, ..TextConfig::default() };
+    let note = align("pain fever pain fever", &cased(), &uncased(), &config);
+    assert_eq!((note.views[0].terms.len(), note.views[0].dropped.over_limit), (2, 2));
+    assert_eq!(note.views[0].dropped.truncated, 0);
 }

@@ -130,6 +130,10 @@ fn check(text: &str, config: &TextConfig, student: usize, teacher: usize) {
     };
     view.words.iter().for_each(|pair| same(pair, &columns));
     assert!(view.terms.len() <= config.max_terms);
+    let whole = [student, teacher].map(|tokenizer| tokenizer.encode(text).unwrap().ids.len());
+    if whole.iter().all(|length| *length <= config.max_length) && config.terms != TermRule::Reference {
+        assert_eq!(view.dropped.truncated, 0, "nothing was cut of {text:?}");
+    }
     if config.terms != TermRule::Reference {
         view.terms.iter().for_each(|pair| same(pair, &found));
         assert_eq!(view.terms.len() + view.dropped.total(), found.len());
