@@ -167,3 +167,19 @@ fn init_writes_once_and_completions_are_there() {
     }
     assert!(!help.contains('\u{1b}'));
 }
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused_by_every_command() {
+    let world = World::new();
+    let experiment = world.experiment("foreign", false, "");
+    let path = world.path("student-run/model/tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&common::bytes(&path)).unwrap();
+    let mut token = tokenizer["added_tokens"][0].clone();
+    (token["id"], token["content"]) = (120.into(), "[MORE]".into());
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(token);
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let config = "output_dir = \"more\"\nmodel = \"student-run/model\"\n[[corpus]]\nfiles = [\"text.txt\"]\n";
+    std::fs::write(world.path("more.toml"), config).unwrap();
+    assert!(stderr_of(dsgkd().arg("pretrain").arg(world.path("more.toml")), 3).contains("embeddings"));
+    assert!(stderr_of(dsgkd().arg("train").arg(&experiment), 3).contains("embeddings"));
+}

@@ -85,6 +85,15 @@ impl Attention<'_> {
         self.dropout.part(task.note * self.heads + task.head)
     }
 
+    /// Query, key and value of one head with their biases, `[length, head_dim]` each, in `heads`.
+    fn copy_heads<'s>(&self, task: &Task, heads: &'s mut [f32]) -> [&'s [f32]; 3] {
+        let area = heads.len() / 3;
+        for (part, output) in heads.chunks_exact_mut(area).enumerate() {
+            self.copy_head(task, part, output);
+        }
+        [&heads[..area], &heads[area..2 * area], &heads[2 * area..]]
+    }
+
     /// Copies query, key or value (`part` 0, 1, 2) of one head with its bias to `output [length, head_dim]`.
     fn copy_head(&self, task: &Task, part: usize, output: &mut [f32]) {
         let hidden = self.hidden();
@@ -119,13 +128,9 @@ pub fn forward(attention: Attention, context: &mut [f32], mut probabilities: Opt
     attention.tasks().par_iter().for_each(|task| {
         let (length, area) = (task.length, task.length * head_dim);
         with_scratch(3 * area + 2 * length * length, |scratch| {
-            let (query, rest) = scratch.split_at_mut(area);
-            let (key, rest) = rest.split_at_mut(area);
-            let (value, rest) = rest.split_at_mut(area);
+            let (heads, rest) = scratch.split_at_mut(3 * area);
             let (scores, dropped) = rest.split_at_mut(length * length);
-            for (part, output) in [&mut *query, &mut *key, &mut *value].into_iter().enumerate() {
-                attention.copy_head(task, part, output);
-            }
+            let [query, key, value] = attention.copy_heads(task, heads);
             let query = Matrix::new(query, length, head_dim, head_dim);
             let key = Matrix::new(key, length, head_dim, head_dim);
             // SAFETY: `scores` is this task's own.
@@ -186,13 +191,9 @@ pub fn backward(
     attention.tasks().par_iter().for_each(|task| {
         let (length, area) = (task.length, task.length * head_dim);
         with_scratch(3 * area + 2 * length * length, |scratch| {
-            let (query, rest) = scratch.split_at_mut(area);
-            let (key, rest) = rest.split_at_mut(area);
-            let (value, rest) = rest.split_at_mut(area);
+            let (heads, rest) = scratch.split_at_mut(3 * area);
             let (gradient, dropped) = rest.split_at_mut(length * length);
-            for (part, output) in [&mut *query, &mut *key, &mut *value].into_iter().enumerate() {
-                attention.copy_head(task, part, output);
-            }
+            let [query, key, value] = attention.copy_heads(task, heads);
             let probabilities = &probabilities[task.probabilities..task.probabilities + length * length];
             let mask = attention.mask(task);
             let weights: &[f32] = if mask.is_active() {

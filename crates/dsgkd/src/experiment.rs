@@ -229,24 +229,13 @@ fn open_models(
     }
     observer.loaded("student", &report);
     for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
-        check_vocabulary(model, tokenizer)?;
+        tokenizer.check_fits(model.architecture.vocab_size)?;
     }
     let teachers = teachers.into_iter().zip(&config.teachers).enumerate();
     let teachers = teachers
         .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, config.distill.attention, &student))
         .collect::<Result<_>>()?;
     Ok((student, teachers, tokenizers))
-}
-
-/// A tokenizer that knows more ids than the model has embeddings would index past their end.
-pub(crate) fn check_vocabulary(model: &Model, tokenizer: &Tokenizer) -> Result<()> {
-    let (tokens, rows) = (tokenizer.vocabulary_size(), model.architecture.vocab_size);
-    if tokens > rows {
-        return Err(Error::Model(format!(
-            "the tokenizer has {tokens} tokens but the model only {rows} embeddings; they do not belong together"
-        )));
-    }
-    Ok(())
 }
 
 fn prepare(

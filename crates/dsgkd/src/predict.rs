@@ -2,7 +2,7 @@
 
 use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
 use crate::error::{Error, Result};
-use crate::experiment::{PredictionSettings, SETTINGS_FILE, check_vocabulary};
+use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::infer::Scorer;
 use crate::text::Tokenizer;
 use crate::text::truncate::truncate;
@@ -60,7 +60,7 @@ impl Predictor {
             )));
         }
         let tokenizer = Tokenizer::open(folder)?;
-        check_vocabulary(&model, &tokenizer)?;
+        tokenizer.check_fits(model.architecture.vocab_size)?;
         let path = folder.join(SETTINGS_FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
         let settings: PredictionSettings = serde_json::from_str(&text).map_err(|error| {

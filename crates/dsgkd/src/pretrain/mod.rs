@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::random::SplitMix64;
 use crate::run::atomic::{sweep, write_folder};
 use crate::run::history::History;
+use crate::text::Tokenizer;
 use crate::train::checkpoint::{self, Arenas, ArenasMut};
 use crate::train::schedule::Schedule;
 use dsgkd_encoder::mlm::MlmActivations;
@@ -17,10 +18,9 @@ use dsgkd_encoder::{Activations, Batch, ForwardOptions, Heads, LoadReport, Model
 use dsgkd_ops::adamw::{self, AdamW};
 use dsgkd_ops::loss::{cross_entropy, softmax};
 use masking::{MaskIds, Masked};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::path::Path;
-use tokenizers::Tokenizer;
 
 /// One line of `history.jsonl`.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -104,19 +104,20 @@ pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn Pretra
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     sweep(folder)?; // what a killed process left unfinished
     let tokenizer_folder = tokenizer_folder(config, resume, observer)?;
-    let tokenizer = open_tokenizer(&tokenizer_folder)?;
+    let tokenizer = Tokenizer::open(&tokenizer_folder)?;
     let heads = Heads {
         mlm: true,
         dropout: [Some(config.train.dropout as f32), Some(config.train.dropout as f32), None],
         ..Heads::default()
     };
     let mut model = if config.model.as_os_str().is_empty() {
-        Model::fresh(fresh_config(config, tokenizer.get_vocab_size(true)), &heads, config.seed)?
+        Model::fresh(fresh_config(config, tokenizer.vocabulary_size()), &heads, config.seed)?
     } else {
         let (model, report) = Model::open(&config.model, &heads, config.seed)?;
         observer.loaded(&report);
         model
     };
+    tokenizer.check_fits(model.architecture.vocab_size)?;
     observer.stage("tokenizing the corpus");
     let max_length = config.train.max_length.min(model.architecture.max_tokens());
     let texts = tokenize(config, &tokenizer, max_length)?;
@@ -124,7 +125,7 @@ pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn Pretra
     let summary = run(config, &mut model, &texts, ids, resume, observer)?;
     write_folder(&folder.join("model"), |to| {
         model.save(to, WeightFormat::F16)?;
-        copy_tokenizer(&tokenizer_folder, to)?;
+        tokenizer.copy_files(to)?;
         let path = to.join("README.md");
         std::fs::write(&path, model_card(config, &summary)).map_err(Error::io(&path, "write"))
     })?;
@@ -156,27 +157,6 @@ fn tokenizer_folder(
     Ok(folder)
 }
 
-fn open_tokenizer(folder: &Path) -> Result<Tokenizer> {
-    let path = folder.join("tokenizer.json");
-    let mut tokenizer =
-        Tokenizer::from_file(&path).map_err(|error| Error::Model(format!("{}: {error}", path.display())))?;
-    let failed = |error| Error::Model(format!("{}: {error}", path.display()));
-    tokenizer.with_truncation(None).map_err(failed)?;
-    tokenizer.with_padding(None);
-    Ok(tokenizer)
-}
-
-/// Copies the files of a tokenizer that are there.
-fn copy_tokenizer(from: &Path, to: &Path) -> Result<()> {
-    for name in ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"] {
-        let source = from.join(name);
-        if source.exists() {
-            std::fs::copy(&source, to.join(name)).map_err(Error::io(&source, "read"))?;
-        }
-    }
-    Ok(())
-}
-
 fn fresh_config(config: &PretrainConfig, vocab_size: usize) -> serde_json::Value {
     let a = &config.architecture;
     json!({
@@ -197,11 +177,9 @@ fn fresh_config(config: &PretrainConfig, vocab_size: usize) -> serde_json::Value
 }
 
 fn mask_ids(tokenizer: &Tokenizer, vocab_size: usize) -> Result<MaskIds> {
-    let mask = ["[MASK]", "<mask>"].into_iter().find_map(|token| tokenizer.token_to_id(token));
-    let mask = mask.ok_or_else(|| Error::Model("the tokenizer has neither [MASK] nor <mask>".to_string()))?;
-    let special = tokenizer.get_added_tokens_decoder();
-    let first_word = (0..).find(|id| !special.contains_key(id)).unwrap_or(0);
-    Ok(MaskIds { mask, vocabulary: vocab_size as u32, first_word })
+    let missing = || Error::Model("the tokenizer has neither [MASK] nor <mask>".to_string());
+    let mask = tokenizer.mask().ok_or_else(missing)?;
+    Ok(MaskIds { mask, vocabulary: vocab_size as u32, first_word: tokenizer.first_word() })
 }
 
 /// All documents as token ids, long ones cut into several texts; every `held_out_every`-th document is held out.
@@ -210,13 +188,14 @@ fn tokenize(config: &PretrainConfig, tokenizer: &Tokenizer, max_length: usize) -
     let mut waiting: Vec<String> = vec![];
     let (cls, sep) = frame(tokenizer)?;
     let flush = |waiting: &mut Vec<String>, texts: &mut Texts| -> Result<()> {
-        let failed = |_| Error::Data("a document of the corpus cannot be tokenized".to_string());
-        let encodings = tokenizer.encode_batch_fast(std::mem::take(waiting), false).map_err(failed)?;
-        for encoding in encodings {
+        let documents: Vec<Vec<u32>> =
+            waiting.par_iter().map(|text| tokenizer.content_ids(text)).collect::<Result<_>>()?;
+        waiting.clear();
+        for document in documents {
             texts.documents += 1;
             let held_out = texts.documents.is_multiple_of(config.train.held_out_every.max(2));
             let target = if held_out { &mut texts.held_out } else { &mut texts.training };
-            for piece in encoding.get_ids().chunks(max_length.saturating_sub(2).max(1)) {
+            for piece in document.chunks(max_length.saturating_sub(2).max(1)) {
                 target.push([&[cls], piece, &[sep]].concat());
             }
         }
@@ -241,8 +220,7 @@ fn tokenize(config: &PretrainConfig, tokenizer: &Tokenizer, max_length: usize) -
 
 /// The special tokens that begin and end a note.
 fn frame(tokenizer: &Tokenizer) -> Result<(u32, u32)> {
-    let encoding = tokenizer.encode("", true).map_err(|error| Error::Model(error.to_string()))?;
-    match encoding.get_ids() {
+    match &tokenizer.encode("")?.ids[..] {
         [first, .., last] => Ok((*first, *last)),
         _ => Err(Error::Model("the tokenizer adds no special tokens; its post_processor is missing".to_string())),
     }

@@ -103,9 +103,41 @@ impl Tokenizer {
         Ok(Encoding { ids: encoding.get_ids().to_vec(), offsets, special })
     }
 
+    /// Token ids of a text without special tokens.
+    pub fn content_ids(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(guarded(&self.folder, || self.inner.encode_fast(text, false))?.get_ids().to_vec())
+    }
+
     /// Number of tokens of a word that stands alone, without special tokens.
     pub fn token_count(&self, word: &str) -> Result<usize> {
-        Ok(guarded(&self.folder, || self.inner.encode_fast(word, false))?.get_ids().len())
+        Ok(self.content_ids(word)?.len())
+    }
+
+    /// A tokenizer that knows more ids than a model has embeddings would index past their end.
+    ///
+    /// # Errors
+    /// There are more than `embeddings` tokens.
+    pub fn check_fits(&self, embeddings: usize) -> Result<()> {
+        let tokens = self.vocabulary_size();
+        if tokens > embeddings {
+            return Err(Error::Model(format!(
+                "{}: the tokenizer has {tokens} tokens but the model only {embeddings} embeddings; they do not belong \
+                 together",
+                self.folder.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Id of the token that hides another from a masked language model.
+    pub fn mask(&self) -> Option<u32> {
+        ["[MASK]", "<mask>"].into_iter().find_map(|token| self.inner.token_to_id(token))
+    }
+
+    /// The smallest id that is no added token.
+    pub fn first_word(&self) -> u32 {
+        let added = self.inner.get_added_tokens_decoder();
+        (0..).find(|id| !added.contains_key(id)).unwrap_or(0)
     }
 
     /// A token as the vocabulary spells it.
