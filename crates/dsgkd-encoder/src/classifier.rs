@@ -5,7 +5,8 @@ use crate::encoder::{DropoutSeed, FIRST_HEAD_SITE};
 use crate::family::ClassifierDesign;
 use crate::layout::{DenseSlots, Group, Layout, site_dropout};
 use dsgkd_ops::activation::{self, Activation};
-use dsgkd_ops::{Dropout, linear};
+use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::{Dropout, Precision};
 
 /// A head's places in the arena.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,14 +70,24 @@ impl ClassifierSlots {
             }
             let mut preactivation = vec![0f32; state.len()];
             let mut output = vec![0f32; state.len()];
-            linear::forward(&state, &values[slots.weight.clone()], &mut preactivation, notes);
+            linear::forward(
+                &state,
+                Weight::Plain(&values[slots.weight.clone()], Precision::Float32),
+                &mut preactivation,
+                notes,
+            );
             activation::bias_forward(*function, &mut preactivation, &values[slots.bias.clone()], &mut output);
             act.inputs.push(std::mem::replace(&mut state, output));
             act.preactivations.push(preactivation);
         }
         dropout(self.dense.len()).apply(&mut state, h);
         act.logits.resize(notes * self.classes, 0.0);
-        linear::forward(&state, &values[self.output.weight.clone()], &mut act.logits, notes);
+        linear::forward(
+            &state,
+            Weight::Plain(&values[self.output.weight.clone()], Precision::Float32),
+            &mut act.logits,
+            notes,
+        );
         linear::add_bias(&mut act.logits, &values[self.output.bias.clone()]);
         act.inputs.push(state);
     }
@@ -97,17 +108,43 @@ impl ClassifierSlots {
         };
         let last = &act.inputs[self.dense.len()];
         let h = last.len() / notes;
-        linear::backward_weight(&act.logits, last, &mut gradients[self.output.weight.clone()], notes);
+        linear::backward_weight(
+            &act.logits,
+            last,
+            Precision::Float32,
+            &mut gradients[self.output.weight.clone()],
+            notes,
+        );
         linear::backward_bias(&act.logits, &mut gradients[self.output.bias.clone()]);
         let mut gradient = vec![0f32; last.len()]; // [B, h]
-        linear::backward_input(&act.logits, &values[self.output.weight.clone()], &mut gradient, notes, false);
+        linear::backward_input(
+            &act.logits,
+            &values[self.output.weight.clone()],
+            Precision::Float32,
+            &mut gradient,
+            notes,
+            false,
+        );
         dropout(self.dense.len(), true).apply(&mut gradient, h);
         for (layer, (slots, function, drops)) in self.dense.iter().enumerate().rev() {
             let preactivation = &mut act.preactivations[layer];
             activation::bias_backward(*function, preactivation, &mut gradient, &mut gradients[slots.bias.clone()]);
-            linear::backward_weight(&gradient, &act.inputs[layer], &mut gradients[slots.weight.clone()], notes);
+            linear::backward_weight(
+                &gradient,
+                &act.inputs[layer],
+                Precision::Float32,
+                &mut gradients[slots.weight.clone()],
+                notes,
+            );
             let mut d_input = vec![0f32; gradient.len()];
-            linear::backward_input(&gradient, &values[slots.weight.clone()], &mut d_input, notes, false);
+            linear::backward_input(
+                &gradient,
+                &values[slots.weight.clone()],
+                Precision::Float32,
+                &mut d_input,
+                notes,
+                false,
+            );
             dropout(layer, *drops).apply(&mut d_input, h);
             gradient = d_input;
         }

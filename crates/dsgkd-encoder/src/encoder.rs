@@ -7,8 +7,11 @@ use crate::architecture::Architecture;
 use crate::family::{Family, LayerPart};
 use crate::layout::{DenseSlots, Group, Initial, Layout, NormSlots, site_dropout};
 use dsgkd_ops::layer_norm::{Addends, LayerNorm, LayerNormGradients};
+use dsgkd_ops::linear::Weight;
 use dsgkd_ops::spans::{Span, mean_backward, mean_forward, row_offsets};
-use dsgkd_ops::{Dropout, activation, attention, embedding, layer_norm, linear};
+use dsgkd_ops::{
+    Dropout, PackedWeight, Precision, WeightPrecision, activation, attention, embedding, layer_norm, linear,
+};
 use std::ops::Range;
 
 /// Notes packed end to end.
@@ -204,11 +207,51 @@ pub(crate) struct Encoder<'a> {
     pub(crate) architecture: &'a Architecture,
     pub(crate) slots: &'a EncoderSlots,
     pub(crate) values: &'a [f32],
+    pub(crate) precision: Precision,
+    /// The layers' weights packed beforehand, for a model that only answers.
+    pub(crate) packed: Option<&'a PackedLayers>,
+}
+
+/// The dense weights of all layers, packed: four a layer, in the order of the forward pass.
+#[derive(Clone)]
+pub(crate) struct PackedLayers(Vec<[PackedWeight; 4]>);
+
+impl PackedLayers {
+    pub(crate) fn new(
+        slots: &EncoderSlots,
+        values: &[f32],
+        a: &Architecture,
+        precision: WeightPrecision,
+    ) -> PackedLayers {
+        let (h, f) = (a.hidden_size, a.intermediate_size);
+        let pack = |slots: &DenseSlots, inputs| PackedWeight::new(&values[slots.weight.clone()], inputs, precision);
+        let layers = slots.layers.iter().map(|layer| {
+            let dense = [(&layer.qkv, h), (&layer.attention_output, h), (&layer.intermediate, h), (&layer.output, f)];
+            dense.map(|(slots, inputs)| pack(slots, inputs))
+        });
+        PackedLayers(layers.collect())
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().flatten().map(PackedWeight::bytes).sum()
+    }
 }
 
 impl Encoder<'_> {
     fn weight(&self, slots: &DenseSlots) -> &[f32] {
         &self.values[slots.weight.clone()]
+    }
+
+    /// Dense weight `which` of a layer, as the forward pass takes it.
+    fn layer_weight(&self, layer: usize, which: usize) -> Weight<'_> {
+        let slots = &self.slots.layers[layer];
+        match self.packed {
+            Some(packed) => Weight::Packed(&packed.0[layer][which]),
+            None => {
+                let dense = [&slots.qkv, &slots.attention_output, &slots.intermediate, &slots.output];
+                Weight::Plain(self.weight(dense[which]), self.precision)
+            }
+        }
     }
 
     fn bias(&self, slots: &DenseSlots) -> &[f32] {
@@ -251,11 +294,11 @@ impl Encoder<'_> {
             let Activations { layers: stored, hidden_states, attention_output, dense, activated, pooled_rows, .. } =
                 act;
             let at = &mut stored[if options.for_backward { layer } else { 0 }];
-            linear::forward(hidden_states, self.weight(&slots.qkv), &mut at.qkv, tokens); // [T, 3h]
+            linear::forward(hidden_states, self.layer_weight(layer, 0), &mut at.qkv, tokens); // [T, 3h]
             let operation = self.attention(layer, &at.qkv, batch, options);
             let probabilities = options.for_backward.then_some(&mut at.probabilities[..]);
             attention::forward(operation, &mut at.context, probabilities, &mut pooled_rows[layer]); // [T, h]
-            linear::forward(&at.context, self.weight(&slots.attention_output), dense, tokens); // [T, h]
+            linear::forward(&at.context, self.layer_weight(layer, 1), dense, tokens); // [T, h]
             layer_norm::forward(
                 norm(self.values, &slots.attention_norm, a),
                 dense,
@@ -268,9 +311,9 @@ impl Encoder<'_> {
                 &mut at.attention_inverse_deviation,
                 attention_output, // [T, h]
             );
-            linear::forward(attention_output, self.weight(&slots.intermediate), &mut at.intermediate, tokens); // [T, f]
+            linear::forward(attention_output, self.layer_weight(layer, 2), &mut at.intermediate, tokens); // [T, f]
             activation::bias_forward(a.hidden_act, &mut at.intermediate, self.bias(&slots.intermediate), activated);
-            linear::forward(activated, self.weight(&slots.output), dense, tokens); // [T, h]
+            linear::forward(activated, self.layer_weight(layer, 3), dense, tokens); // [T, h]
             layer_norm::forward(
                 norm(self.values, &slots.output_norm, a),
                 dense,
@@ -317,7 +360,8 @@ impl Encoder<'_> {
     /// `hidden_states = projection_input * projection^T + bias`, for a family whose embeddings are narrower than its layers.
     fn project(&self, tokens: usize, act: &mut Activations) {
         if let Some(projection) = &self.slots.projection {
-            linear::forward(&act.projection_input, self.weight(projection), &mut act.hidden_states, tokens); // [T, h]
+            let weight = Weight::Plain(self.weight(projection), self.precision);
+            linear::forward(&act.projection_input, weight, &mut act.hidden_states, tokens); // [T, h]
             linear::add_bias(&mut act.hidden_states, self.bias(projection));
         }
     }
@@ -369,15 +413,28 @@ impl Encoder<'_> {
                 d_dense,            // [T, h]
                 LayerNormGradients { weight, bias, input_bias: Some(input_bias) },
             );
-            linear::backward_input(d_dense, self.weight(&slots.output), d_intermediate, tokens, false); // [T, f]
+            linear::backward_input(d_dense, self.weight(&slots.output), self.precision, d_intermediate, tokens, false); // [T, f]
             let d_bias = &mut gradients[slots.intermediate.bias.clone()];
             activation::bias_backward(a.hidden_act, &mut at.intermediate, d_intermediate, d_bias); // intermediate: activated again
-            linear::backward_weight(d_dense, &at.intermediate, &mut gradients[slots.output.weight.clone()], tokens);
+            linear::backward_weight(
+                d_dense,
+                &at.intermediate,
+                self.precision,
+                &mut gradients[slots.output.weight.clone()],
+                tokens,
+            );
             let attention_norm = norm(self.values, &slots.attention_norm, a);
             layer_norm::output_again(attention_norm, &at.attention_normalised, attention_output);
             let d_weight = &mut gradients[slots.intermediate.weight.clone()];
-            linear::backward_weight(d_intermediate, attention_output, d_weight, tokens);
-            linear::backward_input(d_intermediate, self.weight(&slots.intermediate), d_attention_output, tokens, true);
+            linear::backward_weight(d_intermediate, attention_output, self.precision, d_weight, tokens);
+            linear::backward_input(
+                d_intermediate,
+                self.weight(&slots.intermediate),
+                self.precision,
+                d_attention_output,
+                tokens,
+                true,
+            );
 
             let [weight, bias, input_bias] = parts(
                 gradients,
@@ -394,17 +451,24 @@ impl Encoder<'_> {
                 LayerNormGradients { weight, bias, input_bias: Some(input_bias) },
             );
             let d_weight = &mut gradients[slots.attention_output.weight.clone()];
-            linear::backward_weight(d_dense, &at.context, d_weight, tokens);
+            linear::backward_weight(d_dense, &at.context, self.precision, d_weight, tokens);
             let d_context = &mut *d_attention_output; // no longer needed
-            linear::backward_input(d_dense, self.weight(&slots.attention_output), d_context, tokens, false);
+            linear::backward_input(
+                d_dense,
+                self.weight(&slots.attention_output),
+                self.precision,
+                d_context,
+                tokens,
+                false,
+            );
             let d_rows = pooled.rows.get(layer).map_or(&[][..], |rows| rows);
             let operation = self.attention(layer, &at.qkv, batch, options);
             let d_bias = &mut gradients[slots.qkv.bias.clone()];
             attention::backward(operation, &at.probabilities, d_context, d_rows, d_qkv, d_bias); // [T, 3h]
-            linear::backward_input(d_qkv, self.weight(&slots.qkv), d, tokens, true);
+            linear::backward_input(d_qkv, self.weight(&slots.qkv), self.precision, d, tokens, true);
             self.layer_input_again(layer, tokens, options, act);
             let d_weight = &mut gradients[slots.qkv.weight.clone()];
-            linear::backward_weight(&act.d_qkv, &act.hidden_states, d_weight, tokens);
+            linear::backward_weight(&act.d_qkv, &act.hidden_states, self.precision, d_weight, tokens);
             self.add_pooled(layer, batch, options, pooled, act);
         }
         self.embed_backward(batch, options, act, gradients);
@@ -447,9 +511,22 @@ impl Encoder<'_> {
         if let Some(projection) = &self.slots.projection {
             // `layer_input_again` of layer 0 made `projection_input` again.
             let input = &act.projection_input;
-            linear::backward_weight(&act.d_hidden_states, input, &mut gradients[projection.weight.clone()], tokens);
+            linear::backward_weight(
+                &act.d_hidden_states,
+                input,
+                self.precision,
+                &mut gradients[projection.weight.clone()],
+                tokens,
+            );
             linear::backward_bias(&act.d_hidden_states, &mut gradients[projection.bias.clone()]);
-            linear::backward_input(&act.d_hidden_states, self.weight(projection), &mut d_embedding, tokens, false);
+            linear::backward_input(
+                &act.d_hidden_states,
+                self.weight(projection),
+                self.precision,
+                &mut d_embedding,
+                tokens,
+                false,
+            );
         } else {
             d_embedding.copy_from_slice(&act.d_hidden_states);
         }

@@ -5,7 +5,8 @@ use crate::family::MlmDesign;
 use crate::layout::{DenseSlots, Group, Initial, Layout, NormSlots};
 use dsgkd_ops::activation::{self, Activation};
 use dsgkd_ops::layer_norm::{self, Addends, LayerNorm, LayerNormGradients};
-use dsgkd_ops::{Dropout, linear};
+use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::{Dropout, Precision};
 use std::ops::Range;
 
 /// A head's places in the arena.
@@ -60,14 +61,19 @@ impl MlmSlots {
         }
         act.inverse_deviation.resize(rows, 0.0);
         act.logits.resize(rows * a.vocab_size, 0.0);
-        linear::forward(&masked, &values[self.dense.weight.clone()], &mut act.preactivation, rows);
+        linear::forward(
+            &masked,
+            Weight::Plain(&values[self.dense.weight.clone()], Precision::Float32),
+            &mut act.preactivation,
+            rows,
+        );
         let bias = &values[self.dense.bias.clone()];
         activation::bias_forward(self.activation, &mut act.preactivation, bias, &mut act.activated);
         let add = Addends { bias: &[], residual: &[], dropout: Dropout::NONE };
         let norm = self.norm(values, a.layer_norm_eps);
         let (normalised, deviation) = (&mut act.normalised, &mut act.inverse_deviation);
         layer_norm::forward(norm, &act.activated, add, normalised, deviation, &mut act.output);
-        linear::forward(&act.output, &values[word.clone()], &mut act.logits, rows); // [M, vocab]
+        linear::forward(&act.output, Weight::Plain(&values[word.clone()], Precision::Float32), &mut act.logits, rows); // [M, vocab]
         linear::add_bias(&mut act.logits, &values[self.bias.clone()]);
         act.input = masked;
     }
@@ -83,10 +89,10 @@ impl MlmSlots {
         gradients: &mut [f32],
     ) -> Vec<f32> {
         let (rows, e) = (act.input.len() / a.hidden_size, a.embedding_size);
-        linear::backward_weight(&act.logits, &act.output, &mut gradients[word.clone()], rows);
+        linear::backward_weight(&act.logits, &act.output, Precision::Float32, &mut gradients[word.clone()], rows);
         linear::backward_bias(&act.logits, &mut gradients[self.bias.clone()]);
         let mut d_output = vec![0f32; rows * e];
-        linear::backward_input(&act.logits, &values[word.clone()], &mut d_output, rows, false);
+        linear::backward_input(&act.logits, &values[word.clone()], Precision::Float32, &mut d_output, rows, false);
         let (mut d_activated, mut unused) = (vec![0f32; rows * e], vec![0f32; rows * e]);
         let [weight, bias] = gradients
             .get_disjoint_mut([self.norm.weight.clone(), self.norm.bias.clone()])
@@ -103,9 +109,22 @@ impl MlmSlots {
         );
         let d_bias = &mut gradients[self.dense.bias.clone()];
         activation::bias_backward(self.activation, &mut act.preactivation, &mut d_activated, d_bias);
-        linear::backward_weight(&d_activated, &act.input, &mut gradients[self.dense.weight.clone()], rows);
+        linear::backward_weight(
+            &d_activated,
+            &act.input,
+            Precision::Float32,
+            &mut gradients[self.dense.weight.clone()],
+            rows,
+        );
         let mut d_masked = vec![0f32; act.input.len()];
-        linear::backward_input(&d_activated, &values[self.dense.weight.clone()], &mut d_masked, rows, false);
+        linear::backward_input(
+            &d_activated,
+            &values[self.dense.weight.clone()],
+            Precision::Float32,
+            &mut d_masked,
+            rows,
+            false,
+        );
         d_masked
     }
 }

@@ -2,12 +2,15 @@
 
 use crate::architecture::{Architecture, ConfigReader};
 use crate::classifier::{ClassifierActivations, ClassifierSlots};
-use crate::encoder::{Activations, Batch, DropoutSeed, Encoder, EncoderSlots, ForwardOptions, PooledGradients};
+use crate::encoder::{
+    Activations, Batch, DropoutSeed, Encoder, EncoderSlots, ForwardOptions, PackedLayers, PooledGradients,
+};
 use crate::error::{Error, Result};
 use crate::family::{self, Family};
 use crate::layout::{Group, Initial, Layout, initialise};
 use crate::mlm::{MlmActivations, MlmSlots};
 use crate::weights::{self, WeightFiles, WeightFormat, Weights};
+use dsgkd_ops::{Precision, WeightPrecision};
 use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::Path;
@@ -53,6 +56,8 @@ pub struct Model {
     mlm: Option<MlmSlots>,
     projections: Vec<(String, Range<usize>)>,
     reference: bool,
+    precision: Precision,
+    packed: Option<PackedLayers>,
 }
 
 impl Model {
@@ -96,7 +101,24 @@ impl Model {
             mlm,
             projections,
             reference: heads.reference,
+            precision: Precision::Float32,
+            packed: None,
         })
+    }
+
+    /// Computes the encoder's products in `precision` from now on, as far as the processor can; parameters and sums stay `f32`.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision.available();
+    }
+
+    /// Packs the layers' weights once, for a model that only answers: its parameters must not change any more.
+    pub fn pack(&mut self, precision: WeightPrecision) {
+        self.packed = Some(PackedLayers::new(&self.encoder, &self.values, &self.architecture, precision));
+    }
+
+    /// Bytes of the packed weights.
+    pub fn packed_bytes(&self) -> usize {
+        self.packed.as_ref().map_or(0, PackedLayers::bytes)
     }
 
     /// A model with fresh weights, from the content of a `config.json`.
@@ -185,7 +207,8 @@ impl Model {
     }
 
     fn run(&self) -> Encoder<'_> {
-        Encoder { architecture: &self.architecture, slots: &self.encoder, values: &self.values }
+        let Model { architecture, encoder: slots, values, precision, packed, .. } = self;
+        Encoder { architecture, slots, values, precision: *precision, packed: packed.as_ref() }
     }
 
     /// Runs the encoder; see [`Activations`] for what comes out.

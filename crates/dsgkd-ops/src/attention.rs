@@ -4,7 +4,7 @@
 //! nothing is padded. For DSG-KD (arXiv 2409.14904, step 3) the rows of the probability matrix are averaged over the
 //! tokens of chosen spans on the way, so that the matrices themselves need not leave this module.
 
-use crate::linear::{Matrix, product_in_task};
+use crate::gemm::{Cores, Matrix, Precision, Product, Right};
 use crate::math;
 use crate::parallel::SharedMut;
 use crate::spans::{Span, row_offsets};
@@ -48,6 +48,16 @@ struct Task {
 thread_local! {
     /// Scratch of one task: query, key, value, and two `[length, length]` matrices.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A small product on the current thread, into memory that other tasks do not touch; always in `f32`.
+///
+/// # Safety
+/// `out` must be valid for the result with rows `stride` apart, and nothing else may touch it meanwhile.
+unsafe fn product_in_task(left: Matrix, right: Matrix, out: *mut f32, stride: usize, scale: f32) {
+    let right = Right::Matrix(right, Precision::Float32);
+    // SAFETY: the caller's promise.
+    unsafe { Product { left, right, scale, accumulate: false }.run(out, stride, Cores::One) }
 }
 
 /// Number of stored probabilities of a batch: `heads * sum of length^2`.
@@ -134,7 +144,7 @@ pub fn forward(attention: Attention, context: &mut [f32], mut probabilities: Opt
             let query = Matrix::new(query, length, head_dim, head_dim);
             let key = Matrix::new(key, length, head_dim, head_dim);
             // SAFETY: `scores` is this task's own.
-            unsafe { product_in_task(query, key.transposed(), scores.as_mut_ptr(), length, false, scale) };
+            unsafe { product_in_task(query, key.transposed(), scores.as_mut_ptr(), length, scale) };
             scores.chunks_exact_mut(length).for_each(softmax_row);
             if let Some(stored) = stored {
                 // SAFETY: every task stores to its own range of the probabilities, whose length was checked.
@@ -162,7 +172,7 @@ pub fn forward(attention: Attention, context: &mut [f32], mut probabilities: Opt
             // SAFETY: the note's rows and the head's columns of `context` are this task's alone.
             unsafe {
                 let at = context.pointer().add(task.first * hidden + task.head * head_dim);
-                product_in_task(weights, value, at, hidden, false, 1.0);
+                product_in_task(weights, value, at, hidden, 1.0);
             }
         });
     });
@@ -211,9 +221,9 @@ pub fn backward(
             let part = |part: usize| unsafe { output.pointer().add(task.first * 3 * hidden + part * hidden + columns) };
             // SAFETY: those rows and columns are this task's alone, and so is `gradient`.
             unsafe {
-                product_in_task(weights.transposed(), d_context, part(2), 3 * hidden, false, 1.0);
+                product_in_task(weights.transposed(), d_context, part(2), 3 * hidden, 1.0);
                 let value = Matrix::new(value, length, head_dim, head_dim);
-                product_in_task(d_context, value.transposed(), gradient.as_mut_ptr(), length, false, 1.0);
+                product_in_task(d_context, value.transposed(), gradient.as_mut_ptr(), length, 1.0);
             }
             let add_rows = |gradient: &mut [f32]| {
                 for span in task.spans.clone() {
@@ -239,8 +249,8 @@ pub fn backward(
             let key = Matrix::new(key, length, head_dim, head_dim);
             // SAFETY: as above.
             unsafe {
-                product_in_task(d_scores, key, part(0), 3 * hidden, false, scale);
-                product_in_task(d_scores.transposed(), query, part(1), 3 * hidden, false, scale);
+                product_in_task(d_scores, key, part(0), 3 * hidden, scale);
+                product_in_task(d_scores.transposed(), query, part(1), 3 * hidden, scale);
             }
         });
     });

@@ -17,6 +17,7 @@ pub mod adamw;
 pub mod attention;
 pub mod dropout;
 pub mod embedding;
+mod gemm;
 pub mod layer_norm;
 pub mod linear;
 pub mod loss;
@@ -25,3 +26,4 @@ mod parallel;
 pub mod spans;
 
 pub use dropout::Dropout;
+pub use gemm::{PackedWeight, Precision, WeightPrecision};

@@ -10,7 +10,8 @@ use super::teacher::{Teacher, TeacherFeatures};
 use super::{BatchSpans, Example};
 use crate::config::AttentionRows;
 use dsgkd_encoder::{Activations, Batch, Model, PooledGradients};
-use dsgkd_ops::linear;
+use dsgkd_ops::Precision;
+use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::spans::row_offsets;
 use std::sync::Arc;
 
@@ -107,7 +108,7 @@ fn hidden_loss(
         let mut difference = match projection {
             Some(projection) => {
                 let mut projected = vec![0f32; terms * ht];
-                linear::forward(&said, projection, &mut projected, terms);
+                linear::forward(&said, Weight::Plain(projection, Precision::Float32), &mut projected, terms);
                 projected
             }
             None => said.clone(),
@@ -119,9 +120,9 @@ fn hidden_loss(
         }
         let d_said = match (projection, &teacher.projection) {
             (Some(projection), Some(range)) => {
-                linear::backward_weight(&difference, &said, &mut gradients[range.clone()], terms);
+                linear::backward_weight(&difference, &said, Precision::Float32, &mut gradients[range.clone()], terms);
                 let mut d_said = vec![0f32; terms * hs];
-                linear::backward_input(&difference, projection, &mut d_said, terms, false);
+                linear::backward_input(&difference, projection, Precision::Float32, &mut d_said, terms, false);
                 d_said
             }
             _ => difference,

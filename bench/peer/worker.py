@@ -1,0 +1,84 @@
+"""PyTorch's side of a measurement; `bench/src/worker.rs` is the same in dsgkd.
+
+worker.py train|infer base|small float32|bfloat16
+
+Prints `ready`, then for every line it reads the milliseconds of one step, and at the end the most memory that was ever
+resident, in MiB. Settings are the fastest known on a CPU: the fused attention kernel, fused AdamW, no gradient kept
+between steps, and (set by the caller) an allocator that keeps its pages.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+VOCABULARY = 30522
+CASES = {"base": (768, 12, 12, 8, 128), "small": (256, 4, 4, 32, 64)}
+
+
+def build(model: str) -> tuple[BertForSequenceClassification, torch.Tensor, torch.Tensor]:
+    hidden, layers, heads, notes, length = CASES[model]
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden,
+        attn_implementation="sdpa",
+    )
+    note, at = torch.arange(notes)[:, None], torch.arange(length)[None, :]
+    input_ids = (note * 7919 + at * 104729 + 1000) % VOCABULARY
+    return BertForSequenceClassification(config), input_ids, torch.arange(notes) % 2
+
+
+def trainer(model: str, autocast: torch.autocast) -> Callable[[], float]:
+    network, input_ids, labels = build(model)
+    network.train()
+    head = list(network.classifier.parameters())
+    groups = [{"params": list(network.bert.parameters()), "lr": 1e-5}, {"params": head, "lr": 1e-3}]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
+
+    def step() -> float:
+        with autocast:
+            loss = network(input_ids=input_ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+    return step
+
+
+def scorer(model: str, autocast: torch.autocast, dtype: torch.dtype) -> Callable[[], float]:
+    network, input_ids, _ = build(model)
+    network.eval()
+    network.to(dtype)  # weights converted once, not at every call
+
+    def step() -> float:
+        with torch.inference_mode():
+            return network(input_ids=input_ids).logits[0, 0].item()
+
+    return step
+
+
+def main(mode: str, model: str, dtype_name: str) -> None:
+    torch.set_num_threads(2)
+    dtype = getattr(torch, dtype_name)
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+    step = trainer(model, autocast) if mode == "train" else scorer(model, autocast, dtype)
+    for _ in range(2):
+        step()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        step()
+        print(f"{(time.perf_counter() - start) * 1e3:.3f}", flush=True)
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

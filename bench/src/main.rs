@@ -1,0 +1,15 @@
+//! Speed and memory of dsgkd beside PyTorch on the same machine, threads and arithmetic; `bench/README.md` says how to run it.
+#![allow(clippy::print_stdout)] // Figures are data.
+
+mod worker;
+
+use std::error::Error;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["worker", mode, model, dtype] => worker::work(mode, model, dtype),
+        _ => Err("not yet".into()),
+    }
+}

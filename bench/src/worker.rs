@@ -1,0 +1,117 @@
+//! Our side of a measurement: a process that holds one model and runs a step whenever it is told to.
+//!
+//! `bench/peer/worker.py` is the same in PyTorch: the same sizes, the same notes, the same arithmetic.
+
+use dsgkd::distill::Example;
+use dsgkd::infer::Scorer;
+use dsgkd::train::learner::{Learner, StepSettings};
+use dsgkd_encoder::{Heads, Model};
+use dsgkd_ops::{Precision, WeightPrecision};
+use serde_json::json;
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::time::Instant;
+
+/// Sizes of a model and of its batch.
+struct Case {
+    hidden: usize,
+    layers: usize,
+    heads: usize,
+    notes: usize,
+    length: usize,
+}
+
+const VOCABULARY: usize = 30522;
+
+fn case(name: &str) -> Option<Case> {
+    match name {
+        "base" => Some(Case { hidden: 768, layers: 12, heads: 12, notes: 8, length: 128 }),
+        "small" => Some(Case { hidden: 256, layers: 4, heads: 4, notes: 32, length: 64 }),
+        _ => None,
+    }
+}
+
+/// Runs `train` or `infer` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
+/// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
+pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
+    let case = case(model).ok_or("the model is base or small")?;
+    let config = json!({
+        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": case.hidden, "num_hidden_layers": case.layers,
+        "num_attention_heads": case.heads, "intermediate_size": 4 * case.hidden, "max_position_embeddings": 512,
+        "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1, "initializer_range": 0.02,
+    });
+    let heads = Heads { classes: vec!["no".into(), "yes".into()], ..Heads::default() };
+    let mut model = Model::fresh(config, &heads, 1)?;
+    match (mode, dtype) {
+        ("train", "float32") => {}
+        ("train", "bfloat16") => model.set_precision(Precision::Bfloat16),
+        ("infer", "float32") => model.pack(WeightPrecision::Float32),
+        ("infer", "bfloat16") => model.pack(WeightPrecision::Bfloat16),
+        ("infer", "int8") => model.pack(WeightPrecision::Int8),
+        _ => return Err("train knows float32 and bfloat16, infer also int8".into()),
+    }
+    let notes: Vec<Example> = (0..case.notes)
+        .map(|note| Example {
+            input_ids: (0..case.length).map(|at| ((note * 7919 + at * 104_729 + 1000) % VOCABULARY) as u32).collect(),
+            label: Some(note as u32 % 2),
+            views: vec![],
+        })
+        .collect();
+    match mode {
+        "train" => {
+            let settings = StepSettings {
+                alpha: 0.0,
+                beta: 0.0,
+                attention_after_dropout: false,
+                max_length: 128,
+                class_weights: vec![],
+                betas: (0.9, 0.999),
+                epsilon: 1e-8,
+                weight_decay: 0.01,
+                max_grad_norm: 1.0,
+            };
+            let mut learner = Learner::new(model, vec![], vec![], settings);
+            let (examples, indices): (Vec<&Example>, Vec<usize>) = (notes.iter().collect(), (0..notes.len()).collect());
+            let mut seed = 0;
+            serve(|| {
+                seed += 1;
+                let losses = learner.accumulate(&examples, &indices, Some(seed));
+                learner.update((1e-5, 1e-3), 1);
+                losses.total
+            })
+        }
+        "infer" => {
+            let mut scorer = Scorer::default();
+            let ids: Vec<&[u32]> = notes.iter().map(|note| &note.input_ids[..]).collect();
+            serve(|| f64::from(scorer.logits(&model, &ids)[0]))
+        }
+        _ => Err("the mode is train or infer".into()),
+    }
+}
+
+/// Answers every line of stdin with the milliseconds of one `step`.
+fn serve(mut step: impl FnMut() -> f64) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    for _ in 0..2 {
+        step(); // buffers grow and pages are touched
+    }
+    writeln!(out, "ready")?;
+    out.flush()?;
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let start = Instant::now();
+        let result = step();
+        let milliseconds = start.elapsed().as_secs_f64() * 1e3;
+        if !result.is_finite() {
+            return Err("the step's result is no number".into());
+        }
+        writeln!(out, "{milliseconds:.3}")?;
+        out.flush()?;
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc/self/status")?;
+    let kibibytes: f64 = peak.trim().trim_end_matches("kB").trim().parse()?;
+    writeln!(out, "{:.1}", kibibytes / 1024.0)?;
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Products by the `gemm` crate: AVX2 and aarch64, in `f32`.
+
+use super::{Cores, Product, Right};
+use gemm::Parallelism;
+
+/// See [`Product::run`].
+///
+/// # Safety
+/// As for [`Product::run`].
+pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: Cores) {
+    let left = product.left;
+    let right = match product.right {
+        Right::Matrix(matrix, _) => matrix,
+        Right::Packed(weight) => weight.plain(),
+    };
+    let parallelism = match cores {
+        Cores::One => Parallelism::None,
+        Cores::All => Parallelism::Rayon(0),
+    };
+    // SAFETY: `Matrix::new` checked that both factors lie inside their slices; the caller vouches for `out`.
+    unsafe {
+        gemm::gemm(
+            left.rows,
+            right.columns,
+            left.columns,
+            out,
+            1,
+            stride as isize,
+            product.accumulate,
+            left.data.as_ptr(),
+            left.column_stride as isize,
+            left.row_stride as isize,
+            right.data.as_ptr(),
+            right.column_stride as isize,
+            right.row_stride as isize,
+            1.0,
+            product.scale,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! Products in `int8`: weights quantised once per output, activations per token as they come.
+//!
+//! A weight row is `scale * q` with `q` in -127..127, and so is a token's row; VNNI multiplies unsigned by signed, so that 128 is added to
+//! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
+
+use super::super::{Cores, Matrix, Product};
+use super::kernel::{Left, MR, Multiply, NR, Store, tile};
+use super::pack::transposed;
+use super::{room, task_size, with_scratch};
+use crate::parallel::SharedMut;
+use rayon::prelude::*;
+use std::arch::x86_64::*;
+use std::ops::Range;
+
+/// Steps of K in a lane.
+const STEPS: usize = 4;
+
+/// A weight `[outputs, inputs]` in `int8`, packed: `[panels][lanes][NR]`.
+#[derive(Clone)]
+pub(crate) struct Int8Weight {
+    lanes: Vec<__m512>,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Of each output, padded to whole panels.
+    scales: Vec<f32>,
+    /// 128 times the sum of each output's quantised weights, padded likewise.
+    offsets: Vec<i32>,
+}
+
+/// Whether this processor multiplies `int8`.
+pub(crate) fn is_available() -> bool {
+    super::is_available() && is_x86_feature_detected!("avx512vnni")
+}
+
+impl Int8Weight {
+    /// Quantises `weight [outputs, inputs]`.
+    pub(crate) fn new(weight: &[f32], inputs: usize) -> Int8Weight {
+        assert!(is_available());
+        let outputs = weight.len() / inputs;
+        let (panels, all_lanes) = (outputs.div_ceil(NR), inputs.div_ceil(STEPS));
+        let mut quads = vec![[0i8; STEPS]; panels * all_lanes * NR];
+        let (mut scales, mut offsets) = (vec![0f32; panels * NR], vec![0i32; panels * NR]);
+        for (output, row) in weight.chunks_exact(inputs).enumerate() {
+            let scale = scale_of(row.iter().fold(0f32, |max, value| max.max(value.abs())));
+            let (panel, column) = (output / NR, output % NR);
+            for (step, value) in row.iter().enumerate() {
+                let quantised = (value / scale).round_ties_even() as i8;
+                quads[(panel * all_lanes + step / STEPS) * NR + column][step % STEPS] = quantised;
+                offsets[output] += 128 * i32::from(quantised);
+            }
+            scales[output] = scale;
+        }
+        let mut lanes = vec![];
+        let target = room(&mut lanes, quads.len());
+        // SAFETY: `room` made room for that many lanes, and a quad has the size of a lane.
+        unsafe { std::ptr::copy_nonoverlapping(quads.as_ptr().cast::<f32>(), target, quads.len()) };
+        Int8Weight { lanes, inputs, outputs, scales, offsets }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.lanes[..]) + size_of_val(&self.scales[..]) + size_of_val(&self.offsets[..])
+    }
+}
+
+/// The factor of quantised values whose greatest is 127.
+fn scale_of(greatest: f32) -> f32 {
+    if greatest > 0.0 { greatest / 127.0 } else { 1.0 }
+}
+
+/// `out = left * weight^T`; see [`Product::run`]. There is no scale and nothing is accumulated: scoring needs neither.
+///
+/// # Safety
+/// As for [`Product::run`].
+pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, stride: usize, cores: Cores) {
+    assert!(!product.accumulate && product.scale == 1.0, "int8 products are for scoring");
+    assert_eq!(product.left.column_stride, 1);
+    let rows = product.left.rows;
+    let out = SharedMut(out);
+    let all_lanes = weight.inputs.div_ceil(STEPS);
+    let columns = |from: usize, to: usize| from * NR..(to * NR).min(weight.outputs);
+    let panels = weight.outputs.div_ceil(NR);
+    // SAFETY, to the end: tasks write disjoint parts of the result; the caller vouches for the whole.
+    let threads = rayon::current_num_threads();
+    if cores == Cores::One || threads == 1 {
+        return with_scratch(0, |buffer| unsafe {
+            let left = quantise(&product.left, 0..rows, buffer);
+            part(weight, left, 0..rows, columns(0, panels), out.pointer(), stride);
+        });
+    }
+    let size = task_size(rows, MR, threads);
+    if rows >= threads * MR {
+        (0..rows.div_ceil(size)).into_par_iter().for_each(|task| {
+            let rows = task * size..((task + 1) * size).min(rows);
+            with_scratch(0, |buffer| unsafe {
+                let left = quantise(&product.left, rows.clone(), buffer);
+                part(weight, left, rows, columns(0, panels), out.pointer(), stride);
+            });
+        });
+        return;
+    }
+    with_scratch(0, |buffer| {
+        let left = unsafe { quantise(&product.left, 0..rows, buffer) };
+        let size = panels.div_ceil(threads);
+        (0..panels.div_ceil(size)).into_par_iter().for_each(|task| unsafe {
+            let columns = columns(task * size, ((task + 1) * size).min(panels));
+            part(weight, left, 0..rows, columns, out.pointer(), stride);
+        });
+    });
+    debug_assert_eq!(all_lanes, weight.lanes.len() * 16 / (panels * NR).max(1));
+}
+
+/// Quantised rows, packed `[panels][lanes][MR]`, and the scale of each.
+#[derive(Clone, Copy)]
+struct Quantised {
+    lanes: *const f32,
+    scales: *const f32,
+}
+
+// SAFETY: it is only read while a product runs, and outlives it.
+unsafe impl Send for Quantised {}
+// SAFETY: as above.
+unsafe impl Sync for Quantised {}
+
+/// Quantises rows of a matrix into `buffer`.
+///
+/// # Safety
+/// The processor must have AVX-512.
+unsafe fn quantise(matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
+    let all_lanes = matrix.columns.div_ceil(STEPS);
+    let panels = rows.len().div_ceil(MR);
+    let lanes = room(buffer, panels * all_lanes * MR + 16 + panels * MR);
+    // SAFETY: `room` made room for both; panels and rows lie inside.
+    unsafe {
+        let scales = lanes.add((panels * all_lanes * MR).next_multiple_of(16));
+        for (panel, row) in rows.clone().step_by(MR).enumerate() {
+            let width = (rows.end - row).min(MR);
+            let data = matrix.data.as_ptr().add(row * matrix.row_stride);
+            let to = lanes.add(panel * all_lanes * MR);
+            quantise_panel(data, matrix.row_stride, matrix.columns, width, to, scales.add(panel * MR));
+        }
+        Quantised { lanes, scales }
+    }
+}
+
+/// Quantises `width <= MR` rows of `steps` values into `[lanes][MR]`.
+///
+/// # Safety
+/// The pointers must be valid for that.
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn quantise_panel(
+    data: *const f32,
+    stride: usize,
+    steps: usize,
+    width: usize,
+    panel: *mut f32,
+    scales: *mut f32,
+) {
+    let below = |end: usize, at: usize| -> __mmask16 {
+        match end.saturating_sub(at) {
+            rest @ 0..16 => (1 << rest) - 1,
+            _ => !0,
+        }
+    };
+    // SAFETY: masks leave out what lies beyond the rows.
+    unsafe {
+        let mut inverse = [_mm512_setzero_ps(); MR];
+        for row in 0..width {
+            let mut greatest = _mm512_setzero_ps();
+            for step in (0..steps).step_by(16) {
+                let values = _mm512_maskz_loadu_ps(below(steps, step), data.add(row * stride + step));
+                greatest = _mm512_max_ps(greatest, _mm512_abs_ps(values));
+            }
+            let scale = scale_of(_mm512_reduce_max_ps(greatest));
+            *scales.add(row) = scale;
+            inverse[row] = _mm512_set1_ps(1.0 / scale);
+        }
+        for first in (0..steps).step_by(16 * STEPS) {
+            let lanes = (steps - first).div_ceil(STEPS).min(16);
+            let mut block = [_mm512_setzero_ps(); 16]; // [row][lane]
+            for row in 0..width {
+                let mut quarters = [_mm_setzero_si128(); 4];
+                for (q, quarter) in quarters.iter_mut().enumerate() {
+                    let step = first + 16 * q;
+                    let values = _mm512_maskz_loadu_ps(below(steps, step), data.wrapping_add(row * stride + step));
+                    let quantised = _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse[row]));
+                    // Beyond the row's end 128 meets weights that are zero.
+                    *quarter = _mm512_cvtepi32_epi8(_mm512_add_epi32(quantised, _mm512_set1_epi32(128)));
+                }
+                let low = _mm512_castsi128_si512(quarters[0]);
+                let low = _mm512_inserti32x4::<1>(low, quarters[1]);
+                let low = _mm512_inserti32x4::<2>(low, quarters[2]);
+                block[row] = _mm512_castsi512_ps(_mm512_inserti32x4::<3>(low, quarters[3]));
+            }
+            for (lane, row) in transposed(block).into_iter().enumerate().take(lanes) {
+                let at = panel.add((first / STEPS + lane) * MR);
+                _mm512_mask_storeu_ps(at, below(MR, 0), row);
+            }
+        }
+    }
+}
+
+/// The part of the result in `rows` (those of `left`) and `columns`, on this thread.
+///
+/// # Safety
+/// Nobody else writes this part meanwhile.
+unsafe fn part(
+    weight: &Int8Weight,
+    left: Quantised,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: *mut f32,
+    stride: usize,
+) {
+    let lanes = weight.inputs.div_ceil(STEPS);
+    for column in columns.clone().step_by(NR) {
+        for (panel, row) in rows.clone().step_by(MR).enumerate() {
+            // SAFETY: panels lie inside both factors, tiles inside the part.
+            unsafe {
+                let store = Store {
+                    out: out.add(row * stride + column),
+                    stride,
+                    accumulate: false,
+                    scale: 1.0,
+                    row_scales: left.scales.add(panel * MR),
+                    column_scales: weight.scales.as_ptr().add(column),
+                    column_offsets: weight.offsets.as_ptr().add(column),
+                };
+                let left = Left { data: left.lanes.add(panel * lanes * MR), row_stride: 1, lane_stride: MR };
+                let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
+                let (rows, columns) = ((rows.end - row).min(MR), (columns.end - column).min(NR));
+                tile(Multiply::Int8Quads, lanes, left, right, rows, columns, store);
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The tiles: the sum over K of `MR x NR` products, kept in registers (24 of the 32) from first to last.
+//!
+//! Every factor comes in *lanes* of 32 bits: one `f32`, a pair of `bf16` or four `int8`, all neighbours along K. The right
+//! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, at any strides.
+
+use std::arch::x86_64::*;
+
+/// Rows of a tile.
+pub(super) const MR: usize = 6;
+/// Columns of a tile: four registers.
+pub(super) const NR: usize = 64;
+/// Lanes of a register.
+const LANES: usize = 16;
+
+/// How the lanes of a product are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Multiply {
+    /// One `f32` a lane.
+    Float32,
+    /// Two `bf16` a lane, by AVX-512 BF16.
+    Bfloat16Pairs,
+    /// Four `u8` times `i8` a lane, by AVX-512 VNNI.
+    Int8Quads,
+}
+
+/// The left factor of one tile: row `r`, lane `k` at `data[r * row_stride + k * lane_stride]`.
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    pub(super) data: *const f32,
+    pub(super) row_stride: usize,
+    pub(super) lane_stride: usize,
+}
+
+/// What becomes of a tile's sums.
+#[derive(Clone, Copy)]
+pub(super) struct Store {
+    pub(super) out: *mut f32,
+    pub(super) stride: usize,
+    pub(super) accumulate: bool,
+    /// Factor of every sum.
+    pub(super) scale: f32,
+    /// `int8` only: the factor of each row, and the factor and the offset of each column.
+    pub(super) row_scales: *const f32,
+    pub(super) column_scales: *const f32,
+    pub(super) column_offsets: *const i32,
+}
+
+/// One tile of `rows <= MR` by `columns <= NR`, over `lanes` lanes of K.
+///
+/// # Safety
+/// The processor must have what `multiply` needs; `left` and `right` must be valid for `lanes` lanes, `right` at a multiple
+/// of 64 bytes; `store` for `rows` and `columns`.
+pub(super) unsafe fn tile(
+    multiply: Multiply,
+    lanes: usize,
+    left: Left,
+    right: *const f32,
+    rows: usize,
+    columns: usize,
+    store: Store,
+) {
+    macro_rules! sized {
+        ($kernel:ident, $columns:literal) => {
+            match rows {
+                1 => $kernel::<1, $columns>(lanes, left, right, columns, store),
+                2 => $kernel::<2, $columns>(lanes, left, right, columns, store),
+                3 => $kernel::<3, $columns>(lanes, left, right, columns, store),
+                4 => $kernel::<4, $columns>(lanes, left, right, columns, store),
+                5 => $kernel::<5, $columns>(lanes, left, right, columns, store),
+                6 => $kernel::<6, $columns>(lanes, left, right, columns, store),
+                _ => unreachable!("a tile has 1 to {MR} rows"),
+            }
+        };
+    }
+    macro_rules! kernel {
+        ($kernel:ident) => {
+            match columns.div_ceil(LANES) {
+                1 => sized!($kernel, 1),
+                2 => sized!($kernel, 2),
+                3 => sized!($kernel, 3),
+                4 => sized!($kernel, 4),
+                _ => unreachable!("a tile has 1 to {NR} columns"),
+            }
+        };
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        match multiply {
+            Multiply::Float32 => kernel!(float32),
+            Multiply::Bfloat16Pairs => kernel!(bfloat16_pairs),
+            Multiply::Int8Quads => kernel!(int8_quads),
+        }
+    }
+}
+
+/// The loop over K, the same for every kind of lane: `R` rows by `J` registers of sums.
+macro_rules! sums {
+    ($R:ident, $J:ident, $lanes:ident, $left:ident, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
+        let mut sums = [[$zero; $J]; $R];
+        let (mut a, mut b) = ($left.data, $right);
+        for _ in 0..$lanes {
+            let mut columns = [_mm512_setzero_ps(); $J];
+            for j in 0..$J {
+                columns[j] = _mm512_load_ps(b.add(j * LANES));
+            }
+            for r in 0..$R {
+                let $a = _mm512_set1_ps(*a.add(r * $left.row_stride));
+                for j in 0..$J {
+                    let ($sum, $b) = (sums[r][j], columns[j]);
+                    sums[r][j] = $multiply;
+                }
+            }
+            a = a.add($left.lane_stride);
+            b = b.add(NR);
+        }
+        sums
+    }};
+}
+
+/// The columns of register `j` that exist.
+fn mask(columns: usize, j: usize) -> __mmask16 {
+    let rest = columns - j * LANES;
+    if rest >= LANES { !0 } else { (1 << rest) - 1 }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn store_sums<const R: usize, const J: usize>(sums: [[__m512; J]; R], columns: usize, store: Store) {
+    let scale = _mm512_set1_ps(store.scale);
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (j, sum) in sums.into_iter().enumerate() {
+            // SAFETY: the mask leaves out what lies beyond `columns`.
+            unsafe {
+                let (mask, at) = (mask(columns, j), store.out.add(r * store.stride + j * LANES));
+                let before = if store.accumulate { _mm512_maskz_loadu_ps(mask, at) } else { _mm512_setzero_ps() };
+                _mm512_mask_storeu_ps(at, mask, _mm512_fmadd_ps(sum, scale, before));
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn float32<const R: usize, const J: usize>(
+    lanes: usize,
+    left: Left,
+    right: *const f32,
+    columns: usize,
+    store: Store,
+) {
+    // SAFETY: the caller of `tile` vouches for the pointers.
+    unsafe {
+        let sums = sums!(R, J, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
+        store_sums(sums, columns, store);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
+    lanes: usize,
+    left: Left,
+    right: *const f32,
+    columns: usize,
+    store: Store,
+) {
+    // SAFETY: as above; a register of pairs is a register of lanes.
+    unsafe {
+        let pairs = |lanes: __m512| std::mem::transmute::<__m512, __m512bh>(lanes);
+        let sums =
+            sums!(R, J, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_dpbf16_ps(sum, pairs(a), pairs(b)));
+        store_sums(sums, columns, store);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn int8_quads<const R: usize, const J: usize>(
+    lanes: usize,
+    left: Left,
+    right: *const f32,
+    columns: usize,
+    store: Store,
+) {
+    // SAFETY: as above; scales and offsets are padded to whole registers.
+    unsafe {
+        let sums = sums!(R, J, lanes, left, right, _mm512_setzero_si512(), |sum, a, b| _mm512_dpbusd_epi32(
+            sum,
+            _mm512_castps_si512(a),
+            _mm512_castps_si512(b)
+        ));
+        for (r, sums) in sums.into_iter().enumerate() {
+            let row_scale = _mm512_set1_ps(*store.row_scales.add(r));
+            for (j, sum) in sums.into_iter().enumerate() {
+                let offset = _mm512_loadu_si512(store.column_offsets.add(j * LANES).cast());
+                let scale = _mm512_mul_ps(row_scale, _mm512_loadu_ps(store.column_scales.add(j * LANES)));
+                let value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset)), scale);
+                _mm512_mask_storeu_ps(store.out.add(r * store.stride + j * LANES), mask(columns, j), value);
+            }
+        }
+    }
+}

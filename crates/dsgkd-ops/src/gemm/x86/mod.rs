@@ -1,0 +1,311 @@
+//! Products on AVX-512: blocks of K, panels of the factors, tiles in registers.
+//!
+//! The work is split along the longer side of the result, so that the factor of that side is packed once and by whom it
+//! serves; the other factor is packed by all cores before, unless it can be read where it is. An element's sum runs over blocks of K
+//! in one order, whoever computes it: the result does not depend on the number of threads.
+
+mod int8;
+mod kernel;
+mod pack;
+
+use super::{Cores, Matrix, Precision, Product, Right};
+use crate::parallel::SharedMut;
+use kernel::{Left, MR, NR, Store, tile};
+use pack::{Format, Source, pack};
+use rayon::prelude::*;
+use std::arch::x86_64::__m512;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+pub(super) use int8::{Int8Weight, is_available as has_int8};
+
+/// Lanes of K that a tile runs over before it is stored: a panel of the right factor (`KC * NR * 4` bytes) and one of the left
+/// stay in the first two caches.
+const KC: usize = 768;
+/// Panels of the right factor that are packed, then used by all rows.
+const PANELS: usize = 3;
+/// Tasks of a thread, so that a thread that was held up does not keep the others waiting.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Whether this processor has what all products need.
+pub(super) fn is_available() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+}
+
+/// How `bf16` is multiplied here. Intel's processors multiply pairs of `bf16` at half the rate of `f32` or less outside AMX (measured on
+/// Sapphire Rapids: docs/performance.md); AMD's at twice that rate. The choice must not be measured at run time: it decides the last bits.
+static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let intel = vendor.ebx == u32::from_le_bytes(*b"Genu");
+    let pairs = is_x86_feature_detected!("avx512bf16") && !intel;
+    if pairs { Format::Bfloat16Pairs } else { Format::RoundedFloat32 }
+});
+
+fn format_of(precision: Precision) -> Format {
+    match precision {
+        Precision::Float32 => Format::Float32,
+        Precision::Bfloat16 => *BFLOAT16,
+    }
+}
+
+/// A right factor packed whole: `[panels][lanes][NR]`.
+#[derive(Clone)]
+pub(super) struct PackedMatrix {
+    lanes: Vec<__m512>,
+    format: Format,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+}
+
+impl PackedMatrix {
+    pub(super) fn new(matrix: Matrix, precision: Precision) -> PackedMatrix {
+        assert!(is_available());
+        let format = format_of(precision);
+        let mut lanes = vec![];
+        // SAFETY: the processor was asked; `Matrix::new` checked the slice.
+        unsafe { pack_all::<NR>(format, right_source(&matrix), matrix.rows, matrix.columns, &mut lanes, Cores::All) };
+        PackedMatrix { lanes, format, rows: matrix.rows, columns: matrix.columns }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&self.lanes[..])
+    }
+}
+
+fn left_source(matrix: &Matrix) -> Source {
+    Source { data: matrix.data.as_ptr(), k_stride: matrix.column_stride, w_stride: matrix.row_stride }
+}
+
+fn right_source(matrix: &Matrix) -> Source {
+    Source { data: matrix.data.as_ptr(), k_stride: matrix.row_stride, w_stride: matrix.column_stride }
+}
+
+/// Where the tiles find a factor.
+#[derive(Clone, Copy)]
+enum Factor {
+    /// Packed whole: panel after panel over all lanes.
+    Packed(*const f32),
+    /// Not packed yet: each task packs the part it needs.
+    Matrix(Source),
+    /// Left factors in `f32` whose steps are neighbours are read where they are.
+    Direct(Source),
+}
+
+// SAFETY: factors are only read while a product runs, and outlive it.
+unsafe impl Send for Factor {}
+// SAFETY: as above.
+unsafe impl Sync for Factor {}
+
+/// One product, ready to be computed part by part.
+#[derive(Clone, Copy)]
+struct Plan {
+    format: Format,
+    steps: usize,
+    left: Factor,
+    right: Factor,
+    out: SharedMut,
+    stride: usize,
+    scale: f32,
+    accumulate: bool,
+}
+
+thread_local! {
+    /// Packed panels: of the whole product (its caller's thread), and of one task's left and right factor.
+    static SCRATCH: RefCell<[Vec<__m512>; 3]> = const { RefCell::new([vec![], vec![], vec![]]) };
+}
+
+/// Lends one of this thread's buffers. Taken out while in use, so that a nested call gets a buffer of its own.
+fn with_scratch<T>(which: usize, work: impl FnOnce(&mut Vec<__m512>) -> T) -> T {
+    let mut buffer = SCRATCH.with(|scratch| std::mem::take(&mut scratch.borrow_mut()[which]));
+    let result = work(&mut buffer);
+    SCRATCH.with(|scratch| scratch.borrow_mut()[which] = buffer);
+    result
+}
+
+/// At least `lanes` lanes of a buffer, at a multiple of 64 bytes.
+fn room(buffer: &mut Vec<__m512>, lanes: usize) -> *mut f32 {
+    let registers = lanes.div_ceil(16);
+    if buffer.len() < registers {
+        // SAFETY: zero bits are a register of zeros.
+        buffer.resize(registers, unsafe { std::mem::zeroed() });
+    }
+    buffer.as_mut_ptr().cast()
+}
+
+/// See [`Product::run`].
+///
+/// # Safety
+/// As for [`Product::run`]; [`is_available`].
+pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: Cores) {
+    let (rows, columns, steps) = (product.left.rows, product.right.columns(), product.left.columns);
+    let (format, right) = match product.right {
+        Right::Matrix(matrix, precision) => (format_of(precision), Factor::Matrix(right_source(&matrix))),
+        Right::Packed(weight) => match weight.matrix() {
+            Ok(packed) => (packed.format, Factor::Packed(packed.lanes.as_ptr().cast())),
+            // SAFETY: the caller's promise.
+            Err(int8) => return unsafe { int8::run(&product, int8, out, stride, cores) },
+        },
+    };
+    let source = left_source(&product.left);
+    let direct = format == Format::Float32 && source.k_stride == 1;
+    let left = if direct { Factor::Direct(source) } else { Factor::Matrix(source) };
+    let (scale, accumulate) = (product.scale, product.accumulate);
+    let mut plan = Plan { format, steps, left, right, out: SharedMut(out), stride, scale, accumulate };
+    let threads = rayon::current_num_threads();
+    // SAFETY, to the end: the parts of the result are disjoint, and the caller vouches for the whole.
+    if cores == Cores::One || threads == 1 {
+        return unsafe { plan.part(0..rows, 0..columns) };
+    }
+    with_scratch(0, |shared| unsafe {
+        if columns > rows {
+            if let Factor::Matrix(source) = plan.left {
+                plan.left = Factor::Packed(pack_all::<MR>(format, source, steps, rows, shared, cores));
+            }
+            let size = task_size(columns, NR, threads);
+            (0..columns.div_ceil(size)).into_par_iter().for_each(|task| {
+                plan.part(0..rows, task * size..((task + 1) * size).min(columns));
+            });
+        } else {
+            if let Factor::Matrix(source) = plan.right {
+                plan.right = Factor::Packed(pack_all::<NR>(format, source, steps, columns, shared, cores));
+            }
+            let size = task_size(rows, MR, threads);
+            (0..rows.div_ceil(size)).into_par_iter().for_each(|task| {
+                plan.part(task * size..((task + 1) * size).min(rows), 0..columns);
+            });
+        }
+    });
+}
+
+/// Rows or columns of a task: whole tiles, a few tasks a thread.
+fn task_size(length: usize, tile: usize, threads: usize) -> usize {
+    length.div_ceil(tile).div_ceil(threads * TASKS_PER_THREAD) * tile
+}
+
+/// Packs a whole factor into `buffer`, all panels over all lanes, and says where it lies.
+///
+/// # Safety
+/// As for [`pack`].
+unsafe fn pack_all<const W: usize>(
+    format: Format,
+    source: Source,
+    steps: usize,
+    width: usize,
+    buffer: &mut Vec<__m512>,
+    cores: Cores,
+) -> *const f32 {
+    let lanes = steps.div_ceil(format.steps());
+    let target = SharedMut(room(buffer, width.div_ceil(W) * lanes * W));
+    let panel = |panel: usize| {
+        // SAFETY: every panel is packed by one task; the caller vouches for the source.
+        unsafe {
+            let to = target.pointer().add(panel * lanes * W);
+            pack::<W>(format, source.at(0, panel * W), steps, (width - panel * W).min(W), to);
+        }
+    };
+    match cores {
+        Cores::One => (0..width.div_ceil(W)).for_each(panel),
+        Cores::All => (0..width.div_ceil(W)).into_par_iter().with_min_len(4).for_each(panel),
+    }
+    target.pointer()
+}
+
+impl Plan {
+    /// The part of the result in `rows` and `columns`, on this thread. Both begin at a tile.
+    ///
+    /// # Safety
+    /// Nobody else writes this part meanwhile.
+    unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
+        let all_lanes = self.steps.div_ceil(self.format.steps());
+        // Blocks of K of equal size.
+        let block = all_lanes.div_ceil(all_lanes.div_ceil(KC).max(1)).max(1);
+        for first in (0..all_lanes.max(1)).step_by(block) {
+            let lanes = first..(first + block).min(all_lanes);
+            with_scratch(1, |left| {
+                with_scratch(2, |right| unsafe { self.block(&lanes, &rows, &columns, left, right) });
+            });
+        }
+    }
+
+    /// One block of K of a part.
+    ///
+    /// # Safety
+    /// As for [`Plan::part`].
+    unsafe fn block(
+        &self,
+        lanes: &Range<usize>,
+        rows: &Range<usize>,
+        columns: &Range<usize>,
+        left_buffer: &mut Vec<__m512>,
+        right_buffer: &mut Vec<__m512>,
+    ) {
+        let (format, k) = (self.format, lanes.start * self.format.steps());
+        let all_lanes = self.steps.div_ceil(format.steps());
+        let steps = (lanes.end * format.steps()).min(self.steps) - k;
+        // SAFETY: panels lie inside the factors and the buffers; tiles inside the part.
+        unsafe {
+            let left = match self.left {
+                Factor::Direct(source) => Panels {
+                    data: source.at(k, rows.start).data,
+                    panel_stride: MR * source.w_stride,
+                    left: (source.w_stride, 1),
+                },
+                Factor::Packed(data) => {
+                    let data = data.add(rows.start * all_lanes + lanes.start * MR);
+                    Panels { data, panel_stride: MR * all_lanes, left: (1, MR) }
+                }
+                Factor::Matrix(source) => {
+                    let panels = rows.len().div_ceil(MR);
+                    let data = room(left_buffer, panels * lanes.len() * MR);
+                    for panel in 0..panels {
+                        let (from, to) = (source.at(k, rows.start + panel * MR), data.add(panel * lanes.len() * MR));
+                        pack::<MR>(format, from, steps, (rows.len() - panel * MR).min(MR), to);
+                    }
+                    Panels { data, panel_stride: MR * lanes.len(), left: (1, MR) }
+                }
+            };
+            for first in (columns.start..columns.end).step_by(PANELS * NR) {
+                let group = first..(first + PANELS * NR).min(columns.end);
+                let (right, right_stride) = match self.right {
+                    Factor::Packed(data) => (data.add(first * all_lanes + lanes.start * NR), NR * all_lanes),
+                    Factor::Matrix(source) | Factor::Direct(source) => {
+                        let data = room(right_buffer, PANELS * NR * lanes.len());
+                        for (panel, column) in group.clone().step_by(NR).enumerate() {
+                            let to = data.add(panel * NR * lanes.len());
+                            pack::<NR>(format, source.at(k, column), steps, (group.end - column).min(NR), to);
+                        }
+                        (data.cast_const(), NR * lanes.len())
+                    }
+                };
+                for (panel, row) in rows.clone().step_by(MR).enumerate() {
+                    let (row_stride, lane_stride) = left.left;
+                    let left = Left { data: left.data.add(panel * left.panel_stride), row_stride, lane_stride };
+                    for (panel, column) in group.clone().step_by(NR).enumerate() {
+                        let store = Store {
+                            out: self.out.pointer().add(row * self.stride + column),
+                            stride: self.stride,
+                            accumulate: self.accumulate || lanes.start > 0,
+                            scale: self.scale,
+                            row_scales: std::ptr::null(),
+                            column_scales: std::ptr::null(),
+                            column_offsets: std::ptr::null(),
+                        };
+                        let right = right.add(panel * right_stride);
+                        let (rows, columns) = ((rows.end - row).min(MR), (group.end - column).min(NR));
+                        tile(format.multiply(), lanes.len(), left, right, rows, columns, store);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Panels of the left factor.
+struct Panels {
+    data: *const f32,
+    /// From one panel to the next.
+    panel_stride: usize,
+    /// From row to row and from lane to lane in a panel.
+    left: (usize, usize),
+}
