@@ -302,7 +302,6 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, common.rate_factor(total_steps))
     parameters = list(student.parameters())
 
-    run.prepared()
     for _ in range(arguments.epochs):
         student.train()
         order = torch.arange(notes) if arguments.no_shuffle else torch.randperm(notes)

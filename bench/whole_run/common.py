@@ -101,15 +101,12 @@ class Run:
         self.steps = 0
         self.best_loss = math.inf
         self.validations: list[dict[str, float]] = []
-        self.preparation_seconds = 0.0
         self.training_seconds = 0.0
-
-    def prepared(self) -> None:
-        self.preparation_seconds = time.perf_counter() - self.started
 
     def step(self, **losses: float) -> None:
         self.steps += 1
-        self.log.write(json.dumps({"step": self.steps, **losses}) + "\n")
+        line = {"step": self.steps, **losses, "seconds": time.perf_counter() - self.started}
+        self.log.write(json.dumps(line) + "\n")
 
     def validated(self, result: dict[str, float], model: torch.nn.Module) -> None:
         self.validations.append(result)
@@ -124,7 +121,6 @@ class Run:
     def report(self, program_started: float, test: dict[str, float] | None) -> None:
         line = {
             "seconds": self.training_seconds,
-            "seconds_preparation": self.preparation_seconds,
             "seconds_total": time.perf_counter() - program_started,
             "steps": self.steps,
             "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

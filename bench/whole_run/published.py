@@ -127,7 +127,6 @@ def main() -> None:
     total_steps = len(loader) * arguments.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, common.rate_factor(total_steps))
 
-    run.prepared()
     for _ in range(arguments.epochs):
         student.train()
         for student_inputs, teacher_inputs, spans, labels in loader:

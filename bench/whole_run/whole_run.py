@@ -52,7 +52,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dsgkd", type=Path, required=True, help="a release build")
     parser.add_argument("--work", type=Path, required=True, help="folder for notes, models and runs")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--published-steps", type=int, help="time so many steps of published.py and extrapolate")
+    parser.add_argument(
+        "--published-steps", type=int, help="time so many steps (4 or more) of published.py, and extrapolate"
+    )
     parser.add_argument("--ours-dtype", help="train.dtype of the timed runs of dsgkd")
     parser.add_argument("--only-check", action="store_true", help="compare losses, time nothing")
     return parser.parse_args()
@@ -108,11 +110,10 @@ def run_ours(arguments: argparse.Namespace, output: Path, settings: list[str]) -
     return Timing(seconds, training, peak)
 
 
-def run_peer(arguments: argparse.Namespace, name: str, options: list[str]) -> tuple[Timing, dict]:
+def run_peer(arguments: argparse.Namespace, name: str, options: list[str]) -> Timing:
     command = peer_command(arguments, name, options)
     seconds, peak, output = timed(command, PEER_ENVIRONMENT, arguments.work / f"{name}.err")
-    report = json.loads(output)
-    return Timing(seconds, report["seconds"], peak), report
+    return Timing(seconds, json.loads(output)["seconds"], peak)
 
 
 def check_losses(arguments: argparse.Namespace) -> bool:
@@ -132,10 +133,15 @@ def check_losses(arguments: argparse.Namespace) -> bool:
     return agreed
 
 
-def extrapolated(timing: Timing, report: dict, steps: int) -> Timing:
-    """A run that was cut short, as if it had had `steps` steps; the validations it lacks are not added."""
-    of_steps = report["seconds"] - report["seconds_preparation"]
-    more = of_steps * (steps / report["steps"] - 1)
+def extrapolated(timing: Timing, log: Path, steps: int) -> Timing:
+    """A run that was cut short, as if it had had `steps` steps at the pace of the latter half of its own.
+
+    The first steps are slower, while memory is taken. The validations it lacks are not added.
+    """
+    done = compare_losses.read_steps(log)
+    middle_step, last_step = done[len(done) // 2 - 1], done[-1]
+    pace = (last_step["seconds"] - middle_step["seconds"]) / (last_step["step"] - middle_step["step"])
+    more = pace * (steps - last_step["step"])
     return Timing(timing.whole + more, timing.training + more, timing.peak_rss_mib)
 
 
@@ -148,8 +154,9 @@ def time_all(arguments: argparse.Namespace) -> dict[str, list[Timing]]:
         steps = len(compare_losses.read_steps(output / "history.jsonl"))
         for name in PROGRAMS:
             cut = arguments.published_steps if name == "published" else None
-            timing, report = run_peer(arguments, name, ["--steps", str(cut)] if cut else [])
-            timings[name].append(extrapolated(timing, report, steps) if cut else timing)
+            timing = run_peer(arguments, name, ["--steps", str(cut)] if cut else [])
+            log = arguments.work / f"{name}.jsonl"
+            timings[name].append(extrapolated(timing, log, steps) if cut else timing)
     return timings
 
 
