@@ -1,0 +1,62 @@
+"""Benchmark (d): time and peak memory of `dsgkd train` against the number of notes.
+
+One epoch over the training notes taken 1, 2, 4 and 8 times, in the work folder that whole_run.py has prepared. What
+does not grow with the training notes (start-up, loading, validation, test) is measured on one batch and taken off.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from statistics import median
+
+from whole_run import timed
+
+TIMES = [1, 2, 4, 8]
+BAR = (7.6, 8.4)
+BATCH = 16
+
+
+def run(dsgkd: Path, work: Path, notes: list[str]) -> tuple[float, float]:
+    """Seconds and peak memory in MiB of one epoch over `notes`, lines of a JSONL file."""
+    train, output = work / "scaling.jsonl", work / "run-scaling"
+    train.write_text("".join(notes), encoding="utf-8")
+    shutil.rmtree(output, ignore_errors=True)
+    command = [str(dsgkd), "train", str(work / "reference.toml"), "--quiet"]
+    for key, value in {
+        "data.train": [str(train)],
+        "output_dir": str(output),
+        "train.num_train_epochs": 1,
+    }.items():
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    seconds, peak, _ = timed(command, {}, work / "scaling.err")
+    return seconds, peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dsgkd", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    work = arguments.work.resolve()
+    notes = (work / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    sizes = {0: notes[:BATCH]} | {times: notes * times for times in TIMES}
+    found: dict[int, list[tuple[float, float]]] = {times: [] for times in sizes}
+    for _ in range(arguments.rounds):
+        for times, lines in sizes.items():
+            found[times].append(run(arguments.dsgkd, work, lines))
+    seconds = {times: median(one for one, _ in runs) for times, runs in found.items()}
+    print("name\tnotes\tseconds\tnet_seconds\tpeak_mib")
+    for times, lines in sizes.items():
+        peak = median(peak for _, peak in found[times])
+        name = f"{times}x" if times else "one_batch"
+        print(f"{name}\t{len(lines)}\t{seconds[times]:.2f}\t{seconds[times] - seconds[0]:.2f}\t{peak:.0f}")
+    ratio = (seconds[8] - seconds[0]) / (seconds[1] - seconds[0])
+    print(f"time_8x_over_1x\t{ratio:.2f}\tbar {BAR[0]} to {BAR[1]}")
+    sys.exit(0 if BAR[0] <= ratio <= BAR[1] else 1)
+
+
+if __name__ == "__main__":
+    main()
