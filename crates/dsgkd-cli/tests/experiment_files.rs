@@ -1,6 +1,8 @@
 //! Experiment files as people get them wrong, and output that nobody takes: against the real binary.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -138,15 +140,14 @@ fn a_reader_who_leaves_is_no_error_and_a_full_disk_is() {
 }
 
 /// `config` does not wait for a checkpoint: the first Ctrl-C ends it.
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_ends_a_command_that_only_reads() {
     use std::os::unix::process::ExitStatusExt;
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe.toml");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let mut child =
-        std::process::Command::new(assert_cmd::cargo::cargo_bin("dsgkd")).arg("config").arg(&pipe).spawn().unwrap();
+    let mut child = common::dsgkd_that_heeds_ctrl_c().arg("config").arg(&pipe).spawn().unwrap();
     // Opening the pipe to write waits until the command has opened it to read.
     let writer = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
     assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());

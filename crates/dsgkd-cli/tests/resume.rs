@@ -60,11 +60,12 @@ fn the_same_seed_gives_the_same_bytes_and_another_does_not() {
     assert!(model("one") != model("three"));
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn ctrl_c_writes_a_checkpoint() {
     let world = World::new();
     let experiment = world.experiment("stopped", true, "");
-    let child = Command::new(assert_cmd::cargo::cargo_bin("dsgkd"))
+    let child = common::dsgkd_that_heeds_ctrl_c()
         .arg("train")
         .arg(&experiment)
         .args(["--set", "train.num_train_epochs=500", "--set", "train.early_stopping_patience=0"])

@@ -17,6 +17,7 @@ use crate::train::learner::{Learner, StepSettings};
 use crate::train::training::{TrainObserver, TrainSummary, TrainingSet, train};
 use dsgkd_encoder::weights::WeightFormat;
 use dsgkd_encoder::{Architecture, Heads, LoadReport, Model};
+use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -112,7 +113,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let class_counts = notes.class_counts(&labelled);
     let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / labelled.len().max(1) as f64);
 
-    let (student, teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
+    let (mut student, teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
     let longest: Vec<usize> = std::iter::once(&student)
         .chain(teachers.iter().map(|teacher| &teacher.model))
         .map(|model| model.architecture.max_tokens())
@@ -144,9 +145,12 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         })
         .collect();
     let settings = step_settings(config, &summary);
+    student.set_precision(config.train.dtype.precision());
     let mut learner = Learner::new(student, teachers, caches, settings);
     let trained = train(&mut learner, &set, &config.train, config.seed, &folder, resume, observer)?;
 
+    // The test measures what `predict` will give.
+    learner.student.set_precision(Precision::Float32);
     let test = if test.is_empty() {
         None
     } else {

@@ -16,6 +16,14 @@ pub fn dsgkd() -> Command {
     command
 }
 
+/// The same for a test that sends it SIGINT: whoever started the tests may have SIGINT ignored (`nohup`, a background job of
+/// a script), and a process inherits that.
+pub fn dsgkd_that_heeds_ctrl_c() -> std::process::Command {
+    let mut command = std::process::Command::new("env");
+    command.arg("--default-signal=INT").arg(assert_cmd::cargo::cargo_bin("dsgkd"));
+    command
+}
+
 /// The notes: whether a patient is an emergency follows from the complaint, mostly.
 pub fn notes_csv(extra: &str) -> String {
     let urgent = ["chest pain", "seizure", "dyspnea", "altered mental status", "syncope"];

@@ -106,7 +106,7 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
         for transposed in LAYOUTS {
             let case = Case::new(sizes, transposed);
             let run = |threads: usize, precision| {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a small pool");
                 pool.install(|| case.run(Right::Matrix(case.factor(1), precision), 0.0, 1.0, false, Cores::All))
             };
             for precision in [Precision::Float32, Precision::Bfloat16] {

@@ -186,6 +186,7 @@ pub(super) const KEYS: &[Key] = &[
     key("distill.attention_after_dropout", Kind::Flag, "Take the student's rows after attention dropout, as published."),
     key("distill.teacher_cache", Kind::Flag, "Keep what the frozen teacher says of a note, instead of running it again every epoch."),
     key("distill.teacher_cache_mib", Kind::Whole, "MiB that the teacher cache may take; notes beyond it are run again."),
+    key("train.dtype", Kind::Choice(&["float32", "bfloat16"]), "What the student's products are computed in; \"bfloat16\" needs AVX-512. Weights and sums stay float32."),
     key("train.num_train_epochs", Kind::Whole, "Passes over the training notes."),
     key("train.batch_size", Kind::Whole, "Notes per batch (`per_device_train_batch_size` is taken too)."),
     key("train.gradient_accumulation_steps", Kind::Whole, "Batches per optimiser step."),

@@ -1,5 +1,6 @@
 //! The keys of an experiment file, section by section.
 
+use dsgkd_ops::Precision;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -364,6 +365,8 @@ pub enum AttentionRows {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
+    /// What the student's products are computed in.
+    pub dtype: Dtype,
     /// Passes over the training notes.
     pub num_train_epochs: usize,
     /// Notes per batch.
@@ -404,6 +407,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
+            dtype: Dtype::Float32,
             num_train_epochs: 10,
             batch_size: 16,
             gradient_accumulation_steps: 1,
@@ -421,6 +425,27 @@ impl Default for TrainConfig {
             early_stopping_patience: 5,
             metric_for_best_model: Monitor::Loss,
             save_steps: 0,
+        }
+    }
+}
+
+/// What the products of a model in training are computed in. Weights, gradients, moments and sums are `float32` always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// As they are.
+    #[default]
+    Float32,
+    /// Factors rounded to 8 bits of mantissa, where the processor has AVX-512; `float32` elsewhere.
+    Bfloat16,
+}
+
+impl Dtype {
+    /// As the operations take it.
+    pub fn precision(self) -> Precision {
+        match self {
+            Dtype::Float32 => Precision::Float32,
+            Dtype::Bfloat16 => Precision::Bfloat16,
         }
     }
 }

@@ -82,6 +82,7 @@ pub(super) fn full() -> Config {
         teacher_cache = false
         teacher_cache_mib = 1
         [train]
+        dtype = "bfloat16"
         num_train_epochs = 2
         batch_size = 4
         gradient_accumulation_steps = 2

@@ -5,7 +5,7 @@
 
 use super::super::{Cores, Matrix, Product};
 use super::kernel::{Left, MR, Multiply, NR, Store, tile};
-use super::pack::transposed;
+use super::pack::{below, transposed};
 use super::{room, task_size, with_scratch};
 use crate::parallel::SharedMut;
 use rayon::prelude::*;
@@ -76,7 +76,6 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
     assert_eq!(product.left.column_stride, 1);
     let rows = product.left.rows;
     let out = SharedMut(out);
-    let all_lanes = weight.inputs.div_ceil(STEPS);
     let columns = |from: usize, to: usize| from * NR..(to * NR).min(weight.outputs);
     let panels = weight.outputs.div_ceil(NR);
     // SAFETY, to the end: tasks write disjoint parts of the result; the caller vouches for the whole.
@@ -106,7 +105,6 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
             part(weight, left, 0..rows, columns, out.pointer(), stride);
         });
     });
-    debug_assert_eq!(all_lanes, weight.lanes.len() * 16 / (panels * NR).max(1));
 }
 
 /// Quantised rows, packed `[panels][lanes][MR]`, and the scale of each.
@@ -155,12 +153,6 @@ unsafe fn quantise_panel(
     panel: *mut f32,
     scales: *mut f32,
 ) {
-    let below = |end: usize, at: usize| -> __mmask16 {
-        match end.saturating_sub(at) {
-            rest @ 0..16 => (1 << rest) - 1,
-            _ => !0,
-        }
-    };
     // SAFETY: masks leave out what lies beyond the rows.
     unsafe {
         let mut inverse = [_mm512_setzero_ps(); MR];

@@ -6,9 +6,9 @@
 use std::arch::x86_64::*;
 
 /// Rows of a tile.
-pub(super) const MR: usize = 6;
-/// Columns of a tile: four registers.
-pub(super) const NR: usize = 64;
+pub(super) const MR: usize = 12;
+/// Columns of a tile: two registers.
+pub(super) const NR: usize = 32;
 /// Lanes of a register.
 const LANES: usize = 16;
 
@@ -68,6 +68,12 @@ pub(super) unsafe fn tile(
                 4 => $kernel::<4, $columns>(lanes, left, right, columns, store),
                 5 => $kernel::<5, $columns>(lanes, left, right, columns, store),
                 6 => $kernel::<6, $columns>(lanes, left, right, columns, store),
+                7 => $kernel::<7, $columns>(lanes, left, right, columns, store),
+                8 => $kernel::<8, $columns>(lanes, left, right, columns, store),
+                9 => $kernel::<9, $columns>(lanes, left, right, columns, store),
+                10 => $kernel::<10, $columns>(lanes, left, right, columns, store),
+                11 => $kernel::<11, $columns>(lanes, left, right, columns, store),
+                12 => $kernel::<12, $columns>(lanes, left, right, columns, store),
                 _ => unreachable!("a tile has 1 to {MR} rows"),
             }
         };
@@ -77,8 +83,6 @@ pub(super) unsafe fn tile(
             match columns.div_ceil(LANES) {
                 1 => sized!($kernel, 1),
                 2 => sized!($kernel, 2),
-                3 => sized!($kernel, 3),
-                4 => sized!($kernel, 4),
                 _ => unreachable!("a tile has 1 to {NR} columns"),
             }
         };

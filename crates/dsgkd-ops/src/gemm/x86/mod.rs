@@ -22,9 +22,9 @@ pub(super) use int8::{Int8Weight, is_available as has_int8};
 
 /// Lanes of K that a tile runs over before it is stored: a panel of the right factor (`KC * NR * 4` bytes) and one of the left
 /// stay in the first two caches.
-const KC: usize = 768;
+const KC: usize = 384;
 /// Panels of the right factor that are packed, then used by all rows.
-const PANELS: usize = 3;
+const PANELS: usize = 6;
 /// Tasks of a thread, so that a thread that was held up does not keep the others waiting.
 const TASKS_PER_THREAD: usize = 4;
 

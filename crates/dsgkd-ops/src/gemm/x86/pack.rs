@@ -96,7 +96,7 @@ pub(super) unsafe fn pack<const W: usize>(format: Format, source: Source, steps:
 }
 
 /// The lanes from `at` on that lie below `end`, of sixteen.
-fn below(end: usize, at: usize) -> __mmask16 {
+pub(super) fn below(end: usize, at: usize) -> __mmask16 {
     match end.saturating_sub(at) {
         rest @ 0..16 => (1 << rest) - 1,
         _ => !0,
