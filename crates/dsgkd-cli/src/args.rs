@@ -1,6 +1,6 @@
 //! What is typed.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Teach a general language model your domain (DSG-KD).
@@ -171,9 +171,23 @@ pub(crate) struct PredictArgs {
     /// Separator of the notes
     #[arg(long)]
     pub(crate) separator: Option<String>,
+    /// What the model computes in; what a smaller type changes is measured on the first notes, and said
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) dtype: Dtype,
     /// Go on past bad rows and count them
     #[arg(long)]
     pub(crate) skip_bad_rows: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, ValueEnum)]
+pub(crate) enum Dtype {
+    /// As it was trained and tested
+    #[default]
+    Float32,
+    /// Weights and activations rounded to 8 bits of mantissa (AVX-512)
+    Bfloat16,
+    /// Weights and activations in 8 bits (AVX-512 VNNI)
+    Int8,
 }
 
 #[derive(Args)]

@@ -183,3 +183,52 @@ fn a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused_by_ever
     assert!(stderr_of(dsgkd().arg("pretrain").arg(world.path("more.toml")), 3).contains("embeddings"));
     assert!(stderr_of(dsgkd().arg("train").arg(&experiment), 3).contains("embeddings"));
 }
+
+#[test]
+fn smaller_types_change_little_and_say_how_much() {
+    let world = World::new();
+    let config = world.experiment("bf16", false, "dtype = \"bfloat16\"\n");
+    let trained = dsgkd().arg("train").arg(&config).output().unwrap();
+    assert!(trained.status.success());
+    let environment: Value = serde_json::from_slice(&common::bytes(&world.path("bf16/environment.json"))).unwrap();
+    let has_bf16 = environment["dtype"] == "bfloat16";
+    let talk = String::from_utf8(trained.stderr).unwrap();
+    assert_eq!(talk.contains("computing in float32"), !has_bf16, "{talk}");
+    let features = environment["cpu_features"].as_array().unwrap();
+    assert_eq!(features.iter().any(|feature| feature == "avx512bw"), has_bf16);
+    let has_int8 = features.iter().any(|feature| feature == "avx512vnni");
+
+    let predict = |dtype: &str| {
+        let output = dsgkd()
+            .args(["predict", "--dtype", dtype])
+            .arg(world.path("bf16/model"))
+            .arg(world.path("notes.csv"))
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let probabilities = |table: &str| -> Vec<f64> {
+        table.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse().unwrap()).collect()
+    };
+    let (exact, talk) = predict("float32");
+    assert!(!talk.contains("against float32"), "{talk}");
+    for (dtype, is_there) in [("bfloat16", has_bf16), ("int8", has_int8)] {
+        let (rounded, talk) = predict(dtype);
+        let differences: Vec<f64> =
+            probabilities(&exact).iter().zip(probabilities(&rounded)).map(|(a, b)| (a - b).abs()).collect();
+        let largest = differences.iter().copied().fold(0.0, f64::max);
+        assert_eq!(differences.len(), 120);
+        assert_eq!(largest > 0.0, is_there, "{dtype}: {largest}");
+        assert!(largest < 0.05, "{dtype}: {largest}");
+        if is_there {
+            let said = format!(
+                "on the first 120 notes: probabilities differ by {:.4} on average and {largest:.4} at most",
+                differences.iter().sum::<f64>() / 120.0
+            );
+            assert!(talk.contains(&said), "{talk} lacks: {said}");
+        } else {
+            assert!(talk.contains("computing in float32"), "{talk}");
+        }
+    }
+}

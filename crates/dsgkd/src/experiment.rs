@@ -1,7 +1,7 @@
 //! One experiment from its file to its run folder: notes, models, training, test, prediction folder.
 
 use crate::config::{
-    ClassWeights, ClassWeightsName, Config, DataConfig, HeadKind, Preset, TermRule, Truncation, to_toml,
+    ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, TermRule, Truncation, to_toml,
 };
 use crate::data::{Note, Notes, Splits, file_sha256, make_splits, read_notes};
 use crate::distill::Example;
@@ -135,7 +135,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     }
     let text = to_toml(&resolved)?;
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
-    folder.write_json(&folder.environment(), &environment(&hashes, &summary))?;
+    folder.write_json(&folder.environment(), &environment(&hashes, config.train.dtype.available(), &summary))?;
 
     let caches = teachers
         .iter()
@@ -340,12 +340,13 @@ fn predict_examples(
 }
 
 /// What the numbers depend on beside the configuration.
-fn environment(hashes: &BTreeMap<String, String>, summary: &DataSummary) -> serde_json::Value {
+fn environment(hashes: &BTreeMap<String, String>, dtype: Dtype, summary: &DataSummary) -> serde_json::Value {
     serde_json::json!({
         "dsgkd": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "cpu_features": cpu_features(),
         "threads": rayon::current_num_threads(),
+        "dtype": dtype,
         "sha256": hashes,
         "notes": summary,
     })

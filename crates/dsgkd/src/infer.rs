@@ -1,5 +1,7 @@
 //! Logits of many notes: batches by a token budget, sorted by length inside a window, answers in the order of the notes.
 
+pub use dsgkd_ops::WeightPrecision;
+
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
 

@@ -8,6 +8,7 @@ use crate::text::Tokenizer;
 use crate::text::truncate::truncate;
 use dsgkd_encoder::Model;
 use dsgkd_encoder::model::heads_of;
+use dsgkd_ops::WeightPrecision;
 use dsgkd_ops::loss::softmax;
 use rayon::prelude::*;
 use std::path::Path;
@@ -18,6 +19,8 @@ pub struct Predictor {
     pub model: Model,
     /// How records become notes.
     pub settings: PredictionSettings,
+    /// How [`stream`](Predictor::stream) keeps the weights; what this processor lacks is [`WeightPrecision::Float32`].
+    pub precision: WeightPrecision,
     tokenizer: Tokenizer,
     scorer: Scorer,
 }
@@ -42,6 +45,39 @@ pub struct PredictSummary {
     pub truncated: u64,
     /// Rows that were skipped.
     pub bad_rows: BadRows,
+    /// What rounded weights changed, where they are rounded.
+    pub rounding: Option<Rounding>,
+}
+
+/// Predictions with rounded weights against those in `f32`, on the first notes of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rounding {
+    /// Notes that were predicted both ways.
+    pub notes: usize,
+    /// The largest difference of a probability.
+    pub max_difference: f64,
+    /// The mean absolute difference of a probability.
+    pub mean_difference: f64,
+    /// Notes whose class differs.
+    pub labels_changed: usize,
+}
+
+impl Rounding {
+    /// Differences of `rounded` to `exact`, note by note.
+    pub fn between(exact: &[Prediction], rounded: &[Prediction]) -> Rounding {
+        let pairs = || exact.iter().zip(rounded);
+        let differences = || {
+            pairs()
+                .flat_map(|(exact, rounded)| exact.probabilities.iter().zip(&rounded.probabilities))
+                .map(|(a, b)| (a - b).abs())
+        };
+        Rounding {
+            notes: exact.len(),
+            max_difference: differences().fold(0.0, f64::max),
+            mean_difference: differences().sum::<f64>() / differences().count().max(1) as f64,
+            labels_changed: pairs().filter(|(exact, rounded)| exact.class != rounded.class).count(),
+        }
+    }
 }
 
 /// Records that are read, predicted and written together; sorted by length inside.
@@ -66,7 +102,7 @@ impl Predictor {
         let settings: PredictionSettings = serde_json::from_str(&text).map_err(|error| {
             Error::Model(format!("{}: line {}: is not what dsgkd wrote", path.display(), error.line()))
         })?;
-        Ok(Predictor { model, settings, tokenizer, scorer: Scorer::default() })
+        Ok(Predictor { model, settings, precision: WeightPrecision::Float32, tokenizer, scorer: Scorer::default() })
     }
 
     /// Predictions of notes, in their order.
@@ -153,7 +189,14 @@ impl Predictor {
         summary: &mut PredictSummary,
     ) -> Result<()> {
         let texts: Vec<&str> = window.iter().map(|(_, text)| text.as_str()).collect();
-        let predictions = self.predict(&texts)?;
+        let mut predictions = self.predict(&texts)?;
+        let rounds = self.precision.available() != WeightPrecision::Float32;
+        if rounds && summary.rounding.is_none() && !texts.is_empty() {
+            self.model.pack(self.precision);
+            let rounded = self.predict(&texts)?;
+            summary.rounding = Some(Rounding::between(&predictions, &rounded));
+            predictions = rounded;
+        }
         for ((record, _), prediction) in window.iter().zip(&predictions) {
             let mut values = vec![Value::Text(self.model.classes[prediction.class].clone())];
             values.extend(prediction.probabilities.iter().map(|probability| Value::Number(*probability)));

@@ -12,13 +12,22 @@ pub(crate) mod predict;
 pub(crate) mod pretrain;
 pub(crate) mod train;
 
-use crate::args::ExperimentArgs;
-use dsgkd::config::Config;
+use crate::args::{ExperimentArgs, Global};
+use crate::progress::Progress;
+use dsgkd::config::{Config, Dtype};
 use dsgkd::error::{Error, Result};
 
 /// The experiment that was named, resolved.
 fn experiment(args: &ExperimentArgs) -> Result<Config> {
     Ok(dsgkd::config::load(Some(&args.config), &args.set)?.resolved())
+}
+
+/// Says so when `train.dtype` asks for what this processor lacks.
+fn say_what_is_lacking(dtype: Dtype, global: &Global) {
+    if dtype.available() != dtype {
+        let talk = Progress::new(global.quiet, "");
+        talk.say("train.dtype: this processor has no AVX-512, which bfloat16 needs; computing in float32");
+    }
 }
 
 /// Computes with this many threads; 0: all cores.

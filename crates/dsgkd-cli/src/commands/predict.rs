@@ -1,12 +1,13 @@
 //! `dsgkd predict`
 
-use crate::args::{Global, PredictArgs};
+use crate::args::{Dtype, Global, PredictArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::interrupt::interrupted;
 use crate::progress::Progress;
 use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter};
 use dsgkd::error::Result;
-use dsgkd::predict::Predictor;
+use dsgkd::infer::WeightPrecision;
+use dsgkd::predict::{Predictor, Rounding};
 use std::path::Path;
 
 pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
@@ -27,6 +28,14 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         Records::open(&args.notes, &options)?
     };
     let progress = Progress::new(global.quiet, "predict");
+    predictor.precision = match args.dtype {
+        Dtype::Float32 => WeightPrecision::Float32,
+        Dtype::Bfloat16 => WeightPrecision::Bfloat16,
+        Dtype::Int8 => WeightPrecision::Int8,
+    };
+    if predictor.precision.available() != predictor.precision {
+        progress.say("predict: this processor has no fast arithmetic of that type; computing in float32");
+    }
     let mut last = std::time::Instant::now();
     let mut tell = |notes: u64| {
         if last.elapsed().as_secs() >= 10 {
@@ -39,10 +48,21 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         predictor.stream(records, |columns, added| writer(args, columns, added), args.skip_bad_rows, &mut tell)?;
     let cut = if summary.truncated > 0 { format!(", {} of them truncated", summary.truncated) } else { String::new() };
     progress.say(&format!("predict: {} notes{cut}", summary.notes));
+    if let Some(rounding) = &summary.rounding {
+        progress.say(&describe(rounding));
+    }
     if summary.bad_rows.total() > 0 {
         progress.say(&format!("predict: skipped {}", summary.bad_rows));
     }
     Ok(Outcome::Done)
+}
+
+fn describe(rounding: &Rounding) -> String {
+    let Rounding { notes, max_difference, mean_difference, labels_changed } = rounding;
+    format!(
+        "predict: against float32, on the first {notes} notes: probabilities differ by {mean_difference:.4} on average and \
+         {max_difference:.4} at most, {labels_changed} labels differ"
+    )
 }
 
 fn writer(args: &PredictArgs, columns: &[String], added: &[NewColumn]) -> Result<TableWriter> {

@@ -8,6 +8,7 @@ use crate::progress::Progress;
 pub(crate) fn run(args: &PretrainArgs, global: &Global) -> CommandResult {
     let config = dsgkd::config::load_pretrain(&args.config)?;
     super::use_threads(config.threads)?;
+    super::say_what_is_lacking(config.train.dtype, global);
     let mut progress = Progress::new(global.quiet, "pretrain");
     let summary = dsgkd::pretrain::pretrain(&config, args.resume, &mut progress);
     progress.finish();

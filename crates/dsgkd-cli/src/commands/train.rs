@@ -13,6 +13,7 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
     let config = super::experiment(&args.experiment)?;
     config.validate()?;
     super::use_threads(config.threads)?;
+    super::say_what_is_lacking(config.train.dtype, global);
     if args.all_folds {
         train_folds(&config, global)?;
         let runs = RunPredictions::read(&config.output_dir)?;

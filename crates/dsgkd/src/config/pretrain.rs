@@ -1,5 +1,6 @@
 //! The keys of a pretraining file (`dsgkd pretrain`).
 
+use super::schema::Dtype;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -110,6 +111,8 @@ impl Default for ArchitectureConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PretrainTrainConfig {
+    /// What the products are computed in.
+    pub dtype: Dtype,
     /// Tokens of one text at most; longer documents are cut into several texts.
     pub max_length: usize,
     /// Tokens of a batch at most.
@@ -141,6 +144,7 @@ pub struct PretrainTrainConfig {
 impl Default for PretrainTrainConfig {
     fn default() -> Self {
         PretrainTrainConfig {
+            dtype: Dtype::Float32,
             max_length: 128,
             batch_tokens: 4096,
             num_train_epochs: 1.0,

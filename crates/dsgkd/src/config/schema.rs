@@ -448,6 +448,14 @@ impl Dtype {
             Dtype::Bfloat16 => Precision::Bfloat16,
         }
     }
+
+    /// What this processor makes of it.
+    pub fn available(self) -> Dtype {
+        match self.precision().available() {
+            Precision::Float32 => Dtype::Float32,
+            Precision::Bfloat16 => Dtype::Bfloat16,
+        }
+    }
 }
 
 /// Weights of the classes in the cross-entropy.

@@ -122,6 +122,7 @@ pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn Pretra
     let max_length = config.train.max_length.min(model.architecture.max_tokens());
     let texts = tokenize(config, &tokenizer, max_length)?;
     let ids = mask_ids(&tokenizer, model.architecture.vocab_size)?;
+    model.set_precision(config.train.dtype.precision());
     let summary = run(config, &mut model, &texts, ids, resume, observer)?;
     write_folder(&folder.join("model"), |to| {
         model.save(to, WeightFormat::F16)?;
