@@ -1,6 +1,6 @@
 """PyTorch's side of a measurement; `bench/src/worker.rs` is the same in dsgkd.
 
-worker.py train|infer base|small float32|bfloat16
+worker.py train|infer|products base|small float32|bfloat16
 
 Prints `ready`, then for every line it reads the milliseconds of one step, and at the end the most memory that was ever
 resident, in MiB. Settings are the fastest known on a CPU: the fused attention kernel, fused AdamW, no gradient kept
@@ -65,11 +65,37 @@ def scorer(model: str, autocast: torch.autocast, dtype: torch.dtype) -> Callable
     return step
 
 
+def products(model: str) -> Callable[[], float]:
+    """The dense layers of a training step and nothing else: forward, and backward to the input and to the weight."""
+    hidden, layers, _, notes, length = CASES[model]
+    tokens = notes * length
+    sizes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)] * layers
+    buffers = [(torch.ones(tokens, i), torch.ones(o, i), torch.ones(o, i)) for i, o in sizes]
+    output = {o: torch.ones(tokens, o) for _, o in sizes}
+    d_input = {i: torch.ones(tokens, i) for i, _ in sizes}
+
+    def step() -> float:
+        for input, weight, _ in buffers:
+            torch.mm(input, weight.T, out=output[len(weight)])
+        for input, weight, d_weight in reversed(buffers):
+            d_output = output[len(weight)]
+            torch.mm(d_output, weight, out=d_input[input.shape[1]])
+            d_weight.addmm_(d_output.T, input)
+        return d_input[hidden][0, 0].item()
+
+    return step
+
+
 def main(mode: str, model: str, dtype_name: str) -> None:
     torch.set_num_threads(2)
     dtype = getattr(torch, dtype_name)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
-    step = trainer(model, autocast) if mode == "train" else scorer(model, autocast, dtype)
+    steps = {
+        "train": lambda: trainer(model, autocast),
+        "infer": lambda: scorer(model, autocast, dtype),
+        "products": lambda: products(model),
+    }
+    step = steps[mode]()
     for _ in range(2):
         step()
     print("ready", flush=True)

@@ -1,6 +1,7 @@
-//! Speed and memory of dsgkd beside PyTorch on the same machine, threads and arithmetic; `bench/README.md` says how to run it.
+//! Speed and memory of dsgkd beside PyTorch on the same machine, threads and arithmetic; `bench/run` starts it.
 #![allow(clippy::print_stdout)] // Figures are data.
 
+mod peak;
 mod worker;
 
 use std::error::Error;
@@ -10,6 +11,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
         ["worker", mode, model, dtype] => worker::work(mode, model, dtype),
-        _ => Err("not yet".into()),
+        _ => Err("dsgkd-bench worker MODE MODEL DTYPE; bench/run starts it".into()),
     }
 }

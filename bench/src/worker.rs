@@ -6,6 +6,7 @@ use dsgkd::distill::Example;
 use dsgkd::infer::Scorer;
 use dsgkd::train::learner::{Learner, StepSettings};
 use dsgkd_encoder::{Heads, Model};
+use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::{Precision, WeightPrecision};
 use serde_json::json;
 use std::error::Error;
@@ -31,10 +32,15 @@ fn case(name: &str) -> Option<Case> {
     }
 }
 
-/// Runs `train` or `infer` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
+/// Runs `train`, `infer`, `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
 /// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
 pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
     let case = case(model).ok_or("the model is base or small")?;
+    match mode {
+        "products" => return serve(products(&case)),
+        "peak" => return serve(move || crate::peak::multiply_add(products_operations(&case))),
+        _ => {}
+    }
     let config = json!({
         "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": case.hidden, "num_hidden_layers": case.layers,
         "num_attention_heads": case.heads, "intermediate_size": 4 * case.hidden, "max_position_embeddings": 512,
@@ -86,7 +92,42 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
             let ids: Vec<&[u32]> = notes.iter().map(|note| &note.input_ids[..]).collect();
             serve(|| f64::from(scorer.logits(&model, &ids)[0]))
         }
-        _ => Err("the mode is train or infer".into()),
+        _ => Err("the mode is train, infer, products or peak".into()),
+    }
+}
+
+/// Inputs and outputs of the dense layers of an encoder layer.
+fn dense_layers(case: &Case) -> [(usize, usize); 4] {
+    let Case { hidden, .. } = *case;
+    [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)]
+}
+
+/// Multiplications and additions of [`products`].
+fn products_operations(case: &Case) -> f64 {
+    let weights: usize = dense_layers(case).iter().map(|(inputs, outputs)| inputs * outputs).sum();
+    (case.layers * weights * case.notes * case.length * 3 * 2) as f64
+}
+
+/// The dense layers of a training step and nothing else: forward, and backward to the input and to the weight.
+fn products(case: &Case) -> impl FnMut() -> f64 {
+    let tokens = case.notes * case.length;
+    let ones = |len: usize| vec![1f32; len];
+    let mut buffers: Vec<_> = (0..case.layers)
+        .flat_map(|_| dense_layers(case))
+        .map(|(inputs, outputs)| (ones(tokens * inputs), ones(inputs * outputs), ones(inputs * outputs), outputs))
+        .collect();
+    let mut output = ones(tokens * 4 * case.hidden);
+    let mut d_input = output.clone();
+    move || {
+        for (input, weight, _, outputs) in &buffers {
+            linear::forward(input, Weight::Plain(weight, Precision::Float32), &mut output[..tokens * outputs], tokens);
+        }
+        for (input, weight, d_weight, outputs) in buffers.iter_mut().rev() {
+            let d_output = &output[..tokens * *outputs];
+            linear::backward_input(d_output, weight, Precision::Float32, &mut d_input[..input.len()], tokens, false);
+            linear::backward_weight(d_output, input, Precision::Float32, d_weight, tokens);
+        }
+        f64::from(d_input[0])
     }
 }
 

@@ -1,0 +1,197 @@
+"""All figures: dsgkd and PyTorch in turn, in one go, on the same machine and threads; see README.md.
+
+Prints `name<TAB>ours<TAB>peer<TAB>ratio<TAB>bar` a figure, what else was seen on standard error, and ends with 1 when a ratio misses
+its bar. Times are medians in milliseconds unless the name says otherwise.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BINARIES = ROOT / "target" / "release"
+WORK = ROOT / "target" / "bench" / "work"
+WHOLE_RUN = HERE / "whole_run"
+THREADS = {"RAYON_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+# PyTorch takes and returns its buffers at every step; glibc shall keep them.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
+# Whoever measures for longer than this a side meets less noise, but no other ratio.
+SECONDS_A_SIDE = 20
+LEAST_STEPS = 5
+
+
+class Bar(NamedTuple):
+    """What a ratio must lie between; none: the figure is for the reader."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def holds(self, ratio: float) -> bool:
+        return (self.low is None or ratio >= self.low) and (self.high is None or ratio <= self.high)
+
+    def __str__(self) -> str:
+        if self.low is not None and self.high is not None:
+            return f"{self.low:g} to {self.high:g}"
+        return f">= {self.low:g}" if self.low is not None else f"<= {self.high:g}" if self.high is not None else "-"
+
+
+class Worker:
+    """A process that computes one step for every line it is sent."""
+
+    def __init__(self, peer: bool, mode: str, model: str, dtype: str) -> None:
+        command = [sys.executable, str(HERE / "peer" / "worker.py")] if peer else [str(BINARIES / "dsgkd-bench"), "worker"]
+        self.process = subprocess.Popen(
+            [*command, mode, model, dtype],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | THREADS | (KEEP_MEMORY if peer else {}),
+        )
+        self.milliseconds: list[float] = []
+        if self.process.stdout.readline().strip() != "ready":
+            sys.exit(f"{' '.join(command)} did not begin")
+
+    def step(self) -> None:
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        self.milliseconds.append(float(self.process.stdout.readline()))
+
+    def peak_mib(self) -> float:
+        """Ends the process."""
+        self.process.stdin.close()
+        peak = float(self.process.stdout.readline())
+        self.process.wait()
+        return peak
+
+
+def side_by_side(*sides: tuple[bool, str, str, str]) -> list[tuple[float, float]]:
+    """Median milliseconds and peak MiB of workers that step in turn."""
+    workers = [Worker(*side) for side in sides]
+    rounds, started = 0, time.monotonic()
+    while rounds < LEAST_STEPS or time.monotonic() - started < SECONDS_A_SIDE * len(workers):
+        rounds += 1
+        for worker in workers:
+            worker.step()
+    for worker, side in zip(workers, sides):
+        low, high = min(worker.milliseconds), max(worker.milliseconds)
+        print(f"  {'peer' if side[0] else 'ours'} {' '.join(side[1:])}: {len(worker.milliseconds)} steps, {low:.1f} to {high:.1f} ms", file=sys.stderr)
+    return [(median(worker.milliseconds), worker.peak_mib()) for worker in workers]
+
+
+def show(name: str, ours: float, peer: float, ratio: float, bar: Bar = Bar()) -> bool:
+    """Whether the bar holds."""
+    digits = 4 if abs(ours) < 1 else 1
+    print(f"{name}\t{ours:.{digits}f}\t{peer:.{digits}f}\t{ratio:.{digits if digits == 4 else 2}f}\t{bar}", flush=True)
+    return bar.holds(ratio)
+
+
+def step(mode: str, model: str, dtype: str, bar: Bar = Bar(), peer_dtype: str | None = None) -> Callable[[str], bool]:
+    """Time of one step, as peer / ours."""
+
+    def measure(name: str) -> bool:
+        (ours, _), (peer, _) = side_by_side((False, mode, model, dtype), (True, mode, model, peer_dtype or dtype))
+        return show(name, ours, peer, peer / ours, bar)
+
+    return measure
+
+
+def train_base(dtype: str, bar: Bar, memory: Bar) -> Callable[[str], bool]:
+    """Time and memory of a training step of BERT-base."""
+
+    def measure(name: str) -> bool:
+        (ours, our_mib), (peer, peer_mib) = side_by_side((False, "train", "base", dtype), (True, "train", "base", dtype))
+        in_time = show(name, ours, peer, peer / ours, bar)
+        return show(f"{name}_peak_mib", our_mib, peer_mib, our_mib / peer_mib, memory) and in_time
+
+    return measure
+
+
+def floor(name: str) -> bool:
+    """The step's bare products, by whichever side computes them faster, against our whole step; and what the machine could do."""
+    sides = [(False, "train", "base", "float32"), (False, "products", "base", "float32"), (True, "products", "base", "float32")]
+    times = [milliseconds for milliseconds, _ in side_by_side(*sides, (False, "peak", "base", "float32"))]
+    whole, ours, theirs, peak = times
+    show("products_base_f32", ours, theirs, theirs / ours)
+    # `peak` multiplies and adds as often as the products do, in registers.
+    show("products_base_f32_share_of_peak", ours, peak, peak / ours)
+    return show(name, whole, min(ours, theirs), min(ours, theirs) / whole, Bar(low=0.72))
+
+
+def prepared() -> None:
+    """Notes and models of the whole run."""
+    for script in ("notes.py", "models.py"):
+        subprocess.run([sys.executable, WHOLE_RUN / script, ROOT / "demo", WORK], check=True)
+    (WORK / "reference.toml").write_bytes((WHOLE_RUN / "reference.toml").read_bytes())
+
+
+def rounding(name: str) -> bool:
+    """AUROC of a trained classifier on all demo notes, in int8 and as it is."""
+    prepared()
+    dsgkd, run, notes = BINARIES / "dsgkd", WORK / "run-rounding", WORK / "all.jsonl"
+    subprocess.run(["rm", "-rf", run], check=True)
+    train = [dsgkd, "train", WORK / "reference.toml", "--quiet", "--set", f"output_dir={json.dumps(str(run))}"]
+    subprocess.run(train, check=True, stdout=subprocess.DEVNULL)
+    parts = [(WORK / f"{part}.jsonl").read_text(encoding="utf-8") for part in ("train", "validation", "test")]
+    notes.write_text("".join(parts), encoding="utf-8")
+
+    def auroc(dtype: str) -> float:
+        table = WORK / f"{dtype}.csv"
+        subprocess.run([dsgkd, "predict", run / "model", notes, "-o", table, "--dtype", dtype], check=True)
+        columns = ["--label", "label", "--probability", "probability_emergency", "--classes", "non-emergency,emergency"]
+        evaluate = [dsgkd, "evaluate", "--predictions", table, *columns, "--json"]
+        found = subprocess.run(evaluate, check=True, stdout=subprocess.PIPE).stdout
+        return json.loads(found)["metrics"]["auroc"]
+
+    exact, bf16, int8 = (auroc(dtype) for dtype in ("float32", "bfloat16", "int8"))
+    show("bf16_auroc_change", bf16, exact, abs(bf16 - exact))
+    return show(name, int8, exact, abs(int8 - exact), Bar(high=0.002))
+
+
+def script(*arguments: str) -> Callable[[str], bool]:
+    """A program of `whole_run/` that prints its own lines."""
+
+    def measure(_: str) -> bool:
+        command = [sys.executable, WHOLE_RUN / arguments[0], "--dsgkd", BINARIES / "dsgkd", "--work", WORK, *arguments[1:]]
+        return subprocess.run(command).returncode == 0
+
+    return measure
+
+
+FIGURES: dict[str, Callable[[str], bool]] = {
+    "train_base_f32": train_base("float32", Bar(low=2.0), Bar(high=0.70)),
+    "train_base_bf16": train_base("bfloat16", Bar(low=1.25), Bar()),
+    "train_small_f32": step("train", "small", "float32", Bar(low=2.1)),
+    "train_small_bf16": step("train", "small", "bfloat16", Bar(low=1.5)),
+    "infer_base_f32": step("infer", "base", "float32", Bar(low=2.0)),
+    "infer_base_bf16": step("infer", "base", "bfloat16", Bar(low=1.25)),
+    "infer_small_f32": step("infer", "small", "float32"),
+    "infer_small_bf16": step("infer", "small", "bfloat16"),
+    "infer_base_int8_vs_bf16": step("infer", "base", "int8", Bar(low=1.8), peer_dtype="bfloat16"),
+    "int8_auroc_change": rounding,
+    "gemm_floor_f32": floor,
+    "whole_run": script("whole_run.py", "--python", sys.executable, "--rounds", "3", "--published-steps", "24"),
+    "scaling": script("scaling.py"),
+}
+
+
+def main(names: list[str]) -> None:
+    unknown = [name for name in names if name not in FIGURES]
+    if unknown:
+        sys.exit(f"no figure is named {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    WORK.mkdir(parents=True, exist_ok=True)
+    print("name\tours\tpeer\tratio\tbar", flush=True)
+    held = [(name, FIGURES[name](name)) for name in names or FIGURES]
+    missed = [name for name, holds in held if not holds]
+    if missed:
+        sys.exit(f"missed: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
