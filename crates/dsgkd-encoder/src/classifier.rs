@@ -70,25 +70,16 @@ impl ClassifierSlots {
             }
             let mut preactivation = vec![0f32; state.len()];
             let mut output = vec![0f32; state.len()];
-            linear::forward(
-                &state,
-                Weight::Plain(&values[slots.weight.clone()], Precision::Float32),
-                &mut preactivation,
-                notes,
-            );
-            activation::bias_forward(*function, &mut preactivation, &values[slots.bias.clone()], &mut output);
+            let weight = Weight::Plain(&values[slots.weight.clone()], Precision::Float32);
+            let bias = &values[slots.bias.clone()];
+            activation::dense_forward(*function, &state, weight, bias, Some(&mut preactivation), &mut output, notes);
             act.inputs.push(std::mem::replace(&mut state, output));
             act.preactivations.push(preactivation);
         }
         dropout(self.dense.len()).apply(&mut state, h);
         act.logits.resize(notes * self.classes, 0.0);
-        linear::forward(
-            &state,
-            Weight::Plain(&values[self.output.weight.clone()], Precision::Float32),
-            &mut act.logits,
-            notes,
-        );
-        linear::add_bias(&mut act.logits, &values[self.output.bias.clone()]);
+        let weight = Weight::Plain(&values[self.output.weight.clone()], Precision::Float32);
+        linear::forward_bias(&state, weight, &values[self.output.bias.clone()], &mut act.logits, notes);
         act.inputs.push(state);
     }
 
@@ -128,7 +119,7 @@ impl ClassifierSlots {
         dropout(self.dense.len(), true).apply(&mut gradient, h);
         for (layer, (slots, function, drops)) in self.dense.iter().enumerate().rev() {
             let preactivation = &mut act.preactivations[layer];
-            activation::bias_backward(*function, preactivation, &mut gradient, &mut gradients[slots.bias.clone()]);
+            activation::backward(*function, preactivation, &mut gradient, &mut gradients[slots.bias.clone()]);
             linear::backward_weight(
                 &gradient,
                 &act.inputs[layer],

@@ -103,18 +103,17 @@ pub struct Activations {
     pub d_hidden_states: Vec<f32>,
     positions: Vec<u32>,            // [T]
     token_types: Vec<u32>,          // [T]
-    embedded: Vec<f32>,             // [T, e]
     projection_input: Vec<f32>,     // [T, e], where embeddings are projected
     embedding_normalised: Vec<f32>, // [T, e]
     embedding_deviation: Vec<f32>,  // [T]
     layers: Vec<LayerActivations>,
     attention_output: Vec<f32>,   // [T, h]
-    dense: Vec<f32>,              // [T, h]
     activated: Vec<f32>,          // [T, f]
     d_dense: Vec<f32>,            // [T, h]
     d_attention_output: Vec<f32>, // [T, h]
     d_intermediate: Vec<f32>,     // [T, f]
     d_qkv: Vec<f32>,              // [T, 3h]
+    d_embedded: Vec<f32>,         // [T, e]
 }
 
 /// An encoder's places in the arena.
@@ -214,7 +213,11 @@ pub(crate) struct Encoder<'a> {
 
 /// The dense weights of all layers, packed: four a layer, in the order of the forward pass.
 #[derive(Clone)]
-pub(crate) struct PackedLayers(Vec<[PackedWeight; 4]>);
+pub(crate) struct PackedLayers {
+    layers: Vec<[PackedWeight; 4]>,
+    /// Of attention's own products.
+    precision: Precision,
+}
 
 impl PackedLayers {
     pub(crate) fn new(
@@ -229,11 +232,15 @@ impl PackedLayers {
             let dense = [(&layer.qkv, h), (&layer.attention_output, h), (&layer.intermediate, h), (&layer.output, f)];
             dense.map(|(slots, inputs)| pack(slots, inputs))
         });
-        PackedLayers(layers.collect())
+        let attention = match precision.available() {
+            WeightPrecision::Float32 => Precision::Float32,
+            WeightPrecision::Bfloat16 | WeightPrecision::Int8 => Precision::Bfloat16,
+        };
+        PackedLayers { layers: layers.collect(), precision: attention }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().flatten().map(PackedWeight::bytes).sum()
+        self.layers.iter().flatten().map(PackedWeight::bytes).sum()
     }
 }
 
@@ -246,7 +253,7 @@ impl Encoder<'_> {
     fn layer_weight(&self, layer: usize, which: usize) -> Weight<'_> {
         let slots = &self.slots.layers[layer];
         match self.packed {
-            Some(packed) => Weight::Packed(&packed.0[layer][which]),
+            Some(packed) => Weight::Packed(&packed.layers[layer][which]),
             None => {
                 let dense = [&slots.qkv, &slots.attention_output, &slots.intermediate, &slots.output];
                 Weight::Plain(self.weight(dense[which]), self.precision)
@@ -273,11 +280,11 @@ impl Encoder<'_> {
         attention::Attention {
             heads: self.architecture.num_attention_heads,
             qkv,
-            bias: self.bias(&self.slots.layers[layer].qkv),
             cu_seqlens: &batch.cu_seqlens,
             dropout: site_dropout(probability, options.dropout, layer_site(layer, 0)),
             spans: options.spans,
             rows_after_dropout: options.rows_after_dropout,
+            precision: self.packed.map_or(self.precision, |packed| packed.precision),
         }
     }
 
@@ -291,38 +298,45 @@ impl Encoder<'_> {
         self.pool(0, batch, options, act);
         for layer in 0..layers {
             let slots = &self.slots.layers[layer];
-            let Activations { layers: stored, hidden_states, attention_output, dense, activated, pooled_rows, .. } =
-                act;
+            let Activations { layers: stored, hidden_states, attention_output, activated, pooled_rows, .. } = act;
             let at = &mut stored[if options.for_backward { layer } else { 0 }];
-            linear::forward(hidden_states, self.layer_weight(layer, 0), &mut at.qkv, tokens); // [T, 3h]
+            let bias = self.bias(&slots.qkv);
+            linear::forward_bias(hidden_states, self.layer_weight(layer, 0), bias, &mut at.qkv, tokens); // [T, 3h]
             let operation = self.attention(layer, &at.qkv, batch, options);
             let probabilities = options.for_backward.then_some(&mut at.probabilities[..]);
             attention::forward(operation, &mut at.context, probabilities, &mut pooled_rows[layer]); // [T, h]
+            let dense = &mut at.attention_normalised; // the norm turns it into that
             linear::forward(&at.context, self.layer_weight(layer, 1), dense, tokens); // [T, h]
             layer_norm::forward(
                 norm(self.values, &slots.attention_norm, a),
                 dense,
-                Addends {
+                Some(Addends {
                     bias: self.bias(&slots.attention_output),
                     residual: hidden_states,
                     dropout: self.hidden_dropout(options, layer_site(layer, 1)),
-                },
-                &mut at.attention_normalised,
+                }),
                 &mut at.attention_inverse_deviation,
                 attention_output, // [T, h]
             );
-            linear::forward(attention_output, self.layer_weight(layer, 2), &mut at.intermediate, tokens); // [T, f]
-            activation::bias_forward(a.hidden_act, &mut at.intermediate, self.bias(&slots.intermediate), activated);
+            activation::dense_forward(
+                a.hidden_act,
+                attention_output,
+                self.layer_weight(layer, 2),
+                self.bias(&slots.intermediate),
+                options.for_backward.then_some(&mut at.intermediate[..]),
+                activated, // [T, f]
+                tokens,
+            );
+            let dense = &mut at.output_normalised;
             linear::forward(activated, self.layer_weight(layer, 3), dense, tokens); // [T, h]
             layer_norm::forward(
                 norm(self.values, &slots.output_norm, a),
                 dense,
-                Addends {
+                Some(Addends {
                     bias: self.bias(&slots.output),
                     residual: attention_output,
                     dropout: self.hidden_dropout(options, layer_site(layer, 2)),
-                },
-                &mut at.output_normalised,
+                }),
                 &mut at.output_inverse_deviation,
                 hidden_states, // [T, h]
             );
@@ -344,15 +358,10 @@ impl Encoder<'_> {
         }
         let projected = self.slots.projection.is_some();
         let output = if projected { &mut act.projection_input } else { &mut act.hidden_states };
-        embedding::forward(&lookups, &mut act.embedded, a.embedding_size); // [T, e]
-        layer_norm::forward(
-            norm(self.values, &self.slots.norm, a),
-            &act.embedded,
-            Addends { bias: &[], residual: &[], dropout: Dropout::NONE },
-            &mut act.embedding_normalised,
-            &mut act.embedding_deviation,
-            output, // [T, e]
-        );
+        let embedded = &mut act.embedding_normalised; // the norm turns it into that
+        embedding::forward(&lookups, embedded, a.embedding_size); // [T, e]
+        let norm = norm(self.values, &self.slots.norm, a);
+        layer_norm::forward(norm, embedded, None, &mut act.embedding_deviation, output); // [T, e]
         self.hidden_dropout(options, EMBEDDING_SITE).apply(output, a.embedding_size);
         self.project(batch.tokens(), act);
     }
@@ -361,8 +370,8 @@ impl Encoder<'_> {
     fn project(&self, tokens: usize, act: &mut Activations) {
         if let Some(projection) = &self.slots.projection {
             let weight = Weight::Plain(self.weight(projection), self.precision);
-            linear::forward(&act.projection_input, weight, &mut act.hidden_states, tokens); // [T, h]
-            linear::add_bias(&mut act.hidden_states, self.bias(projection));
+            let (input, bias) = (&act.projection_input, self.bias(projection));
+            linear::forward_bias(input, weight, bias, &mut act.hidden_states, tokens); // [T, h]
         }
     }
 
@@ -413,9 +422,16 @@ impl Encoder<'_> {
                 d_dense,            // [T, h]
                 LayerNormGradients { weight, bias, input_bias: Some(input_bias) },
             );
-            linear::backward_input(d_dense, self.weight(&slots.output), self.precision, d_intermediate, tokens, false); // [T, f]
-            let d_bias = &mut gradients[slots.intermediate.bias.clone()];
-            activation::bias_backward(a.hidden_act, &mut at.intermediate, d_intermediate, d_bias); // intermediate: activated again
+            activation::backward_through(
+                a.hidden_act,
+                d_dense,
+                self.weight(&slots.output),
+                self.precision,
+                &mut at.intermediate, // becomes its activation again
+                d_intermediate,       // [T, f]
+                &mut gradients[slots.intermediate.bias.clone()],
+                tokens,
+            );
             linear::backward_weight(
                 d_dense,
                 &at.intermediate,
@@ -533,17 +549,18 @@ impl Encoder<'_> {
         self.hidden_dropout(options, EMBEDDING_SITE).apply(&mut d_embedding, e);
         let [weight, bias] = parts(gradients, [&self.slots.norm.weight, &self.slots.norm.bias]);
         act.d_dense.resize(tokens * e, 0.0);
+        act.d_embedded.resize(tokens * e, 0.0);
         layer_norm::backward(
             norm(self.values, &self.slots.norm, a),
             &d_embedding,
             &act.embedding_normalised,
             &act.embedding_deviation,
             Dropout::NONE,
-            &mut act.embedded, // [T, e], of the sum of embeddings
+            &mut act.d_embedded, // [T, e], of the sum of embeddings
             &mut act.d_dense[..tokens * e],
             LayerNormGradients { weight, bias, input_bias: None },
         );
-        let d_sum = &act.embedded;
+        let d_sum = &act.d_embedded;
         embedding::backward(d_sum, &batch.input_ids, &mut gradients[self.slots.word.clone()], e);
         embedding::backward(d_sum, &act.positions, &mut gradients[self.slots.position.clone()], e);
         if let Some(token_type) = &self.slots.token_type {
@@ -564,12 +581,10 @@ impl Activations {
         self.token_types.resize(tokens, 0);
         for (buffer, length) in [
             (&mut self.hidden_states, tokens * h),
-            (&mut self.embedded, tokens * e),
             (&mut self.embedding_normalised, tokens * e),
             (&mut self.embedding_deviation, tokens),
             (&mut self.attention_output, tokens * h),
             (&mut self.projection_input, tokens * e),
-            (&mut self.dense, tokens * h),
             (&mut self.activated, tokens * f),
         ] {
             buffer.resize(length, 0.0);
@@ -586,7 +601,7 @@ impl Activations {
                 (&mut layer.context, tokens * h),
                 (&mut layer.attention_normalised, tokens * h),
                 (&mut layer.attention_inverse_deviation, tokens),
-                (&mut layer.intermediate, tokens * f),
+                (&mut layer.intermediate, if options.for_backward { tokens * f } else { 0 }),
                 (&mut layer.output_normalised, tokens * h),
                 (&mut layer.output_inverse_deviation, tokens),
             ] {

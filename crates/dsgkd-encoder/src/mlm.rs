@@ -4,7 +4,7 @@ use crate::architecture::Architecture;
 use crate::family::MlmDesign;
 use crate::layout::{DenseSlots, Group, Initial, Layout, NormSlots};
 use dsgkd_ops::activation::{self, Activation};
-use dsgkd_ops::layer_norm::{self, Addends, LayerNorm, LayerNormGradients};
+use dsgkd_ops::layer_norm::{self, LayerNorm, LayerNormGradients};
 use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::{Dropout, Precision};
 use std::ops::Range;
@@ -25,7 +25,6 @@ pub struct MlmActivations {
     pub logits: Vec<f32>,
     input: Vec<f32>,             // [M, h]
     preactivation: Vec<f32>,     // [M, e]
-    activated: Vec<f32>,         // [M, e]
     normalised: Vec<f32>,        // [M, e]
     inverse_deviation: Vec<f32>, // [M]
     output: Vec<f32>,            // [M, e]
@@ -56,25 +55,25 @@ impl MlmSlots {
         act: &mut MlmActivations,
     ) {
         let (rows, e) = (masked.len() / a.hidden_size, a.embedding_size);
-        for buffer in [&mut act.preactivation, &mut act.activated, &mut act.normalised, &mut act.output] {
+        for buffer in [&mut act.preactivation, &mut act.normalised, &mut act.output] {
             buffer.resize(rows * e, 0.0);
         }
         act.inverse_deviation.resize(rows, 0.0);
         act.logits.resize(rows * a.vocab_size, 0.0);
-        linear::forward(
+        let plain = |range: &Range<usize>| Weight::Plain(&values[range.clone()], Precision::Float32);
+        let activated = &mut act.normalised; // the norm turns it into that
+        activation::dense_forward(
+            self.activation,
             &masked,
-            Weight::Plain(&values[self.dense.weight.clone()], Precision::Float32),
-            &mut act.preactivation,
+            plain(&self.dense.weight),
+            &values[self.dense.bias.clone()],
+            Some(&mut act.preactivation),
+            activated, // [M, e]
             rows,
         );
-        let bias = &values[self.dense.bias.clone()];
-        activation::bias_forward(self.activation, &mut act.preactivation, bias, &mut act.activated);
-        let add = Addends { bias: &[], residual: &[], dropout: Dropout::NONE };
         let norm = self.norm(values, a.layer_norm_eps);
-        let (normalised, deviation) = (&mut act.normalised, &mut act.inverse_deviation);
-        layer_norm::forward(norm, &act.activated, add, normalised, deviation, &mut act.output);
-        linear::forward(&act.output, Weight::Plain(&values[word.clone()], Precision::Float32), &mut act.logits, rows); // [M, vocab]
-        linear::add_bias(&mut act.logits, &values[self.bias.clone()]);
+        layer_norm::forward(norm, activated, None, &mut act.inverse_deviation, &mut act.output); // [M, e]
+        linear::forward_bias(&act.output, plain(word), &values[self.bias.clone()], &mut act.logits, rows); // [M, vocab]
         act.input = masked;
     }
 
@@ -108,7 +107,7 @@ impl MlmSlots {
             LayerNormGradients { weight, bias, input_bias: None },
         );
         let d_bias = &mut gradients[self.dense.bias.clone()];
-        activation::bias_backward(self.activation, &mut act.preactivation, &mut d_activated, d_bias);
+        activation::backward(self.activation, &mut act.preactivation, &mut d_activated, d_bias);
         linear::backward_weight(
             &d_activated,
             &act.input,

@@ -1,7 +1,9 @@
 //! Activations fused with the bias before them.
 
+use crate::gemm::{Finish, PANEL_ROWS, Precision};
+use crate::linear::{self, Weight};
 use crate::math;
-use crate::parallel::{ELEMENTS_PER_TASK, ROWS_PER_TASK, add_partials};
+use crate::parallel::{ROWS_PER_TASK, SharedMut, add_partials};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -48,17 +50,31 @@ impl Activation {
     }
 }
 
-/// `input += bias` in place (kept for the backward) and `output = activation(input)`; both `[tokens, columns]`.
-pub fn bias_forward(activation: Activation, input: &mut [f32], bias: &[f32], output: &mut [f32]) {
-    assert_eq!(input.len(), output.len());
+/// A dense layer and its activation: `output = activation(input * weight^T + bias)`, `[tokens, out]`. `before` gets the
+/// activation's argument for the backward, where that is wanted.
+pub fn dense_forward(
+    activation: Activation,
+    input: &[f32],
+    weight: Weight,
+    bias: &[f32],
+    before: Option<&mut [f32]>,
+    output: &mut [f32],
+    tokens: usize,
+) {
     let columns = bias.len();
-    let rows_per_task = (ELEMENTS_PER_TASK / columns).max(1);
-    let chunk = rows_per_task * columns;
-    input.par_chunks_mut(chunk).zip(output.par_chunks_mut(chunk)).for_each(|(input, output)| {
-        for (input, output) in input.chunks_exact_mut(columns).zip(output.chunks_exact_mut(columns)) {
-            forward_row(activation, input, bias, output);
-        }
-    });
+    assert_eq!(output.len(), tokens * columns);
+    let Some(before) = before else {
+        let finish: Finish =
+            &|_, column, values| forward_row_in_place(activation, values, &bias[column..column + values.len()]);
+        return linear::forward_and(input, weight, output, tokens, Some(finish));
+    };
+    let output = SharedMut(output.as_mut_ptr());
+    let finish: Finish = &|row, column, values| {
+        // SAFETY: pieces are disjoint and lie inside the result, and `output` was found to be as large.
+        let output = unsafe { output.slice(row * columns + column, values.len()) };
+        forward_row(activation, values, &bias[column..column + values.len()], output);
+    };
+    linear::forward_and(input, weight, before, tokens, Some(finish));
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
@@ -80,23 +96,70 @@ fn forward_row(activation: Activation, input: &mut [f32], bias: &[f32], output: 
     }
 }
 
-/// The backward of [`bias_forward`]. `input` is what that left there; it becomes the activation's value again (so
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn forward_row_in_place(activation: Activation, values: &mut [f32], bias: &[f32]) {
+    macro_rules! run {
+        ($activation:expr) => {
+            for (value, bias) in values.iter_mut().zip(bias) {
+                *value = $activation.value_and_derivative(*value + bias).0;
+            }
+        };
+    }
+    match activation {
+        Activation::Gelu => run!(Activation::Gelu),
+        Activation::GeluTanh => run!(Activation::GeluTanh),
+        Activation::Relu => run!(Activation::Relu),
+        Activation::Tanh => run!(Activation::Tanh),
+    }
+}
+
+/// The backward of [`dense_forward`]'s activation. `before` is what that left there; it becomes the activation's value again (so
 /// that the value need not be stored for the next layer's weight gradient). `gradient` comes in as the gradient
-/// of the output, goes out as that of the input; its column sums are added to `d_bias`.
-pub fn bias_backward(activation: Activation, input: &mut [f32], gradient: &mut [f32], d_bias: &mut [f32]) {
-    assert_eq!(input.len(), gradient.len());
+/// of the output, goes out as that of the argument; its column sums are added to `d_bias`.
+pub fn backward(activation: Activation, before: &mut [f32], gradient: &mut [f32], d_bias: &mut [f32]) {
+    assert_eq!(before.len(), gradient.len());
     let columns = d_bias.len();
     let chunk = ROWS_PER_TASK * columns;
-    let mut partials = vec![0f32; input.len().div_ceil(chunk) * columns];
-    input
+    let mut partials = vec![0f32; before.len().div_ceil(chunk) * columns];
+    before
         .par_chunks_mut(chunk)
         .zip(gradient.par_chunks_mut(chunk))
         .zip(partials.par_chunks_exact_mut(columns))
-        .for_each(|((input, gradient), partial)| {
-            for (input, gradient) in input.chunks_exact_mut(columns).zip(gradient.chunks_exact_mut(columns)) {
-                backward_row(activation, input, gradient, partial);
+        .for_each(|((before, gradient), partial)| {
+            for (before, gradient) in before.chunks_exact_mut(columns).zip(gradient.chunks_exact_mut(columns)) {
+                backward_row(activation, before, gradient, partial);
             }
         });
+    add_partials(&partials, d_bias);
+}
+
+/// [`backward`] of a gradient that comes through the next dense layer: `gradient [tokens, columns]` is first
+/// `d_output [tokens, out] * weight [out, columns]`.
+pub fn backward_through(
+    activation: Activation,
+    d_output: &[f32],
+    weight: &[f32],
+    precision: Precision,
+    before: &mut [f32],
+    gradient: &mut [f32],
+    d_bias: &mut [f32],
+    tokens: usize,
+) {
+    let columns = d_bias.len();
+    assert!(before.len() == tokens * columns && gradient.len() == before.len());
+    // Sums of panels of fixed size, so that they do not depend on the number of threads.
+    let mut partials = vec![0f32; tokens.div_ceil(PANEL_ROWS) * columns];
+    let (before, shared) = (SharedMut(before.as_mut_ptr()), SharedMut(partials.as_mut_ptr()));
+    let finish: Finish = &|row, column, gradient| {
+        // SAFETY: pieces are disjoint and lie inside the result, `before` is as large, and the pieces that share a partial sum come
+        // one after the other.
+        let (before, partial) = unsafe {
+            let partial = shared.slice(row / PANEL_ROWS * columns + column, gradient.len());
+            (before.slice(row * columns + column, gradient.len()), partial)
+        };
+        backward_row(activation, before, gradient, partial);
+    };
+    linear::backward_input_and(d_output, weight, precision, gradient, tokens, false, Some(finish));
     add_partials(&partials, d_bias);
 }
 
@@ -143,21 +206,43 @@ mod tests {
         }
     }
 
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
     #[test]
     fn backward_restores_the_value_and_sums_the_bias() {
-        let (tokens, columns) = (40, 19);
-        let bias: Vec<f32> = (0..columns).map(|c| c as f32 / 10.0 - 1.0).collect();
+        let (tokens, inputs, columns) = (40, 30, 219);
+        let (input, weight, bias) = (numbers(tokens * inputs, 1), numbers(columns * inputs, 2), numbers(columns, 3));
+        let (d_output, next) = (numbers(tokens * 50, 4), numbers(50 * columns, 5));
         for activation in ALL {
-            let mut input: Vec<f32> = (0..tokens * columns).map(|i| (i % 31) as f32 / 8.0 - 2.0).collect();
-            let mut output = vec![0f32; input.len()];
-            bias_forward(activation, &mut input, &bias, &mut output);
-            let mut gradient = vec![1f32; input.len()];
-            let mut d_bias = vec![0f32; columns];
-            bias_backward(activation, &mut input, &mut gradient, &mut d_bias);
-            assert_eq!(input, output);
+            let (mut before, mut output) = (vec![0f32; tokens * columns], vec![0f32; tokens * columns]);
+            let dense = Weight::Plain(&weight, Precision::Float32);
+            dense_forward(activation, &input, dense, &bias, Some(&mut before), &mut output, tokens);
+            let mut alone = output.clone();
+            dense_forward(activation, &input, dense, &bias, None, &mut alone, tokens);
+            assert_eq!(alone, output);
+
+            let (mut gradient, mut d_bias) = (vec![0f32; tokens * columns], vec![0f32; columns]);
+            linear::backward_input(&d_output, &next, Precision::Float32, &mut gradient, tokens, false);
+            let mut restored = before.clone();
+            backward(activation, &mut restored, &mut gradient, &mut d_bias);
+            assert_eq!(restored, output);
+            let (mut through, mut d_bias_through) = (vec![0f32; tokens * columns], vec![0f32; columns]);
+            backward_through(
+                activation,
+                &d_output,
+                &next,
+                Precision::Float32,
+                &mut before,
+                &mut through,
+                &mut d_bias_through,
+                tokens,
+            );
+            assert_eq!((before, through), (output, gradient.clone()));
             for c in 0..columns {
                 let exact: f32 = (0..tokens).map(|t| gradient[t * columns + c]).sum();
-                assert!((d_bias[c] - exact).abs() < 1e-4);
+                assert!((d_bias[c] - exact).abs() < 1e-4 && (d_bias_through[c] - exact).abs() < 1e-4);
             }
         }
     }

@@ -37,8 +37,15 @@ struct Constants {
     epsilon: f32,
 }
 
-/// One pass over `parameters`, `gradients`, `exp_avg`, `exp_avg_sq`, all of one length.
-pub fn step(settings: AdamW, parameters: &mut [f32], gradients: &[f32], exp_avg: &mut [f32], exp_avg_sq: &mut [f32]) {
+/// One pass over `parameters`, `gradients`, `exp_avg`, `exp_avg_sq`, all of one length; leaves the gradients at zero for the next
+/// step's sums.
+pub fn step(
+    settings: AdamW,
+    parameters: &mut [f32],
+    gradients: &mut [f32],
+    exp_avg: &mut [f32],
+    exp_avg_sq: &mut [f32],
+) {
     assert!(parameters.len() == gradients.len() && parameters.len() == exp_avg.len());
     assert_eq!(parameters.len(), exp_avg_sq.len());
     let power = settings.step as f64;
@@ -55,7 +62,7 @@ pub fn step(settings: AdamW, parameters: &mut [f32], gradients: &[f32], exp_avg:
     };
     parameters
         .par_chunks_mut(ELEMENTS_PER_TASK)
-        .zip(gradients.par_chunks(ELEMENTS_PER_TASK))
+        .zip(gradients.par_chunks_mut(ELEMENTS_PER_TASK))
         .zip(exp_avg.par_chunks_mut(ELEMENTS_PER_TASK).zip(exp_avg_sq.par_chunks_mut(ELEMENTS_PER_TASK)))
         .for_each(|((parameters, gradients), (exp_avg, exp_avg_sq))| {
             step_chunk(constants, parameters, gradients, exp_avg, exp_avg_sq);
@@ -63,10 +70,16 @@ pub fn step(settings: AdamW, parameters: &mut [f32], gradients: &[f32], exp_avg:
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn step_chunk(c: Constants, parameters: &mut [f32], gradients: &[f32], exp_avg: &mut [f32], exp_avg_sq: &mut [f32]) {
+fn step_chunk(
+    c: Constants,
+    parameters: &mut [f32],
+    gradients: &mut [f32],
+    exp_avg: &mut [f32],
+    exp_avg_sq: &mut [f32],
+) {
     let values = parameters.iter_mut().zip(gradients).zip(exp_avg.iter_mut().zip(exp_avg_sq.iter_mut()));
     for ((parameter, gradient), (first, second)) in values {
-        let gradient = gradient * c.scale;
+        let gradient = std::mem::take(gradient) * c.scale;
         *first = c.beta1 * *first + c.one_minus_beta1 * gradient;
         *second = c.beta2 * *second + c.one_minus_beta2 * gradient * gradient;
         let root = second.sqrt() * c.root_scale + c.epsilon;
@@ -85,11 +98,6 @@ fn sum_of_squares_chunk(gradients: &[f32]) -> f64 {
     f64::from(crate::math::dot(gradients, gradients))
 }
 
-/// Sets every gradient to zero, on all cores.
-pub fn clear(gradients: &mut [f32]) {
-    gradients.par_chunks_mut(ELEMENTS_PER_TASK).for_each(|chunk| chunk.fill(0.0));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +108,7 @@ mod tests {
         let (mut exact, mut em, mut ev) = ([0.5f64, -2.0], [0f64; 2], [0f64; 2]);
         for number in 1..=3u64 {
             let gradient = [0.3f32 * number as f32, -0.1];
+            let mut sums = gradient;
             let settings = AdamW {
                 learning_rate: 0.01 * number as f64,
                 beta1: 0.9,
@@ -109,7 +118,8 @@ mod tests {
                 gradient_scale: 0.5,
                 step: number,
             };
-            step(settings, &mut parameter, &gradient, &mut m, &mut v);
+            step(settings, &mut parameter, &mut sums, &mut m, &mut v);
+            assert_eq!(sums, [0.0; 2]);
             for i in 0..2 {
                 let g = f64::from(gradient[i]) * 0.5;
                 exact[i] *= 1.0 - settings.learning_rate * 0.1;

@@ -18,10 +18,8 @@ use std::cell::RefCell;
 pub struct Attention<'a> {
     /// Number of heads; `hidden / heads` is the size of one.
     pub heads: usize,
-    /// Query, key and value of each token before the bias, `[tokens, 3 * hidden]`.
+    /// Query, key and value of each token, `[tokens, 3 * hidden]`.
     pub qkv: &'a [f32],
-    /// The bias of all three, `[3 * hidden]`.
-    pub bias: &'a [f32],
     /// Where each note begins, `[notes + 1]`.
     pub cu_seqlens: &'a [u32],
     /// Dropout of the probabilities.
@@ -30,6 +28,8 @@ pub struct Attention<'a> {
     pub spans: &'a [Span],
     /// Average the rows after dropout (what Hugging Face's eager attention returns in training) instead of before.
     pub rows_after_dropout: bool,
+    /// Of the products; the softmax is always `f32`.
+    pub precision: Precision,
 }
 
 /// The place of one note's head in the batch.
@@ -46,18 +46,17 @@ struct Task {
 }
 
 thread_local! {
-    /// Scratch of one task: query, key, value, and two `[length, length]` matrices.
+    /// Scratch of one task: two `[length, length]` matrices.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A small product on the current thread, into memory that other tasks do not touch; always in `f32`.
+/// A small product on the current thread, into memory that other tasks do not touch.
 ///
 /// # Safety
 /// `out` must be valid for the result with rows `stride` apart, and nothing else may touch it meanwhile.
-unsafe fn product_in_task(left: Matrix, right: Matrix, out: *mut f32, stride: usize, scale: f32) {
-    let right = Right::Matrix(right, Precision::Float32);
+unsafe fn product_in_task(left: Matrix, right: Right, out: *mut f32, stride: usize, scale: f32) {
     // SAFETY: the caller's promise.
-    unsafe { Product { left, right, scale, accumulate: false }.run(out, stride, Cores::One) }
+    unsafe { Product { left, right, scale, accumulate: false, finish: None }.run(out, stride, Cores::One) }
 }
 
 /// Number of stored probabilities of a batch: `heads * sum of length^2`.
@@ -66,8 +65,12 @@ pub fn probabilities_len(cu_seqlens: &[u32], heads: usize) -> usize {
 }
 
 impl Attention<'_> {
+    fn tokens(&self) -> usize {
+        self.cu_seqlens.last().map_or(0, |end| *end as usize)
+    }
+
     fn hidden(&self) -> usize {
-        self.bias.len() / 3
+        self.qkv.len() / 3 / self.tokens().max(1)
     }
 
     fn tasks(&self) -> Vec<Task> {
@@ -95,27 +98,16 @@ impl Attention<'_> {
         self.dropout.part(task.note * self.heads + task.head)
     }
 
-    /// Query, key and value of one head with their biases, `[length, head_dim]` each, in `heads`.
-    fn copy_heads<'s>(&self, task: &Task, heads: &'s mut [f32]) -> [&'s [f32]; 3] {
-        let area = heads.len() / 3;
-        for (part, output) in heads.chunks_exact_mut(area).enumerate() {
-            self.copy_head(task, part, output);
-        }
-        [&heads[..area], &heads[area..2 * area], &heads[2 * area..]]
-    }
-
-    /// Copies query, key or value (`part` 0, 1, 2) of one head with its bias to `output [length, head_dim]`.
-    fn copy_head(&self, task: &Task, part: usize, output: &mut [f32]) {
+    /// Query, key or value (`part` 0, 1, 2) of one head, `[length, head_dim]`, where it lies.
+    fn part(&self, task: &Task, part: usize) -> Matrix<'_> {
         let hidden = self.hidden();
         let head_dim = hidden / self.heads;
-        let column = part * hidden + task.head * head_dim;
-        let bias = &self.bias[column..column + head_dim];
-        for (token, output) in output.chunks_exact_mut(head_dim).enumerate() {
-            let at = (task.first + token) * 3 * hidden + column;
-            for ((output, value), bias) in output.iter_mut().zip(&self.qkv[at..at + head_dim]).zip(bias) {
-                *output = value + bias;
-            }
-        }
+        let first = task.first * 3 * hidden + part * hidden + task.head * head_dim;
+        Matrix::new(&self.qkv[first..], task.length, head_dim, 3 * hidden)
+    }
+
+    fn right<'m>(&self, matrix: Matrix<'m>) -> Right<'m> {
+        Right::Matrix(matrix, self.precision)
     }
 }
 
@@ -124,10 +116,9 @@ impl Attention<'_> {
 pub fn forward(attention: Attention, context: &mut [f32], mut probabilities: Option<&mut [f32]>, rows: &mut [f32]) {
     let hidden = attention.hidden();
     let head_dim = hidden / attention.heads;
-    let tokens = context.len() / hidden;
+    let tokens = attention.tokens();
     let offsets = row_offsets(attention.cu_seqlens, attention.spans, attention.heads);
-    assert_eq!(attention.qkv.len(), tokens * 3 * hidden);
-    assert_eq!(attention.cu_seqlens.last().map(|end| *end as usize), Some(tokens));
+    assert!(attention.qkv.len() == tokens * 3 * hidden && context.len() == tokens * hidden);
     assert_eq!(Some(&rows.len()), offsets.last());
     if let Some(stored) = &probabilities {
         assert_eq!(stored.len(), probabilities_len(attention.cu_seqlens, attention.heads));
@@ -136,15 +127,13 @@ pub fn forward(attention: Attention, context: &mut [f32], mut probabilities: Opt
     let (context, rows) = (SharedMut(context.as_mut_ptr()), SharedMut(rows.as_mut_ptr()));
     let scale = 1.0 / (head_dim as f32).sqrt();
     attention.tasks().par_iter().for_each(|task| {
-        let (length, area) = (task.length, task.length * head_dim);
-        with_scratch(3 * area + 2 * length * length, |scratch| {
-            let (heads, rest) = scratch.split_at_mut(3 * area);
-            let (scores, dropped) = rest.split_at_mut(length * length);
-            let [query, key, value] = attention.copy_heads(task, heads);
-            let query = Matrix::new(query, length, head_dim, head_dim);
-            let key = Matrix::new(key, length, head_dim, head_dim);
+        let length = task.length;
+        with_scratch(2 * length * length, |scratch| {
+            let (scores, dropped) = scratch.split_at_mut(length * length);
+            let [query, key, value] = [0, 1, 2].map(|part| attention.part(task, part));
+            let key = attention.right(key.transposed());
             // SAFETY: `scores` is this task's own.
-            unsafe { product_in_task(query, key.transposed(), scores.as_mut_ptr(), length, scale) };
+            unsafe { product_in_task(query, key, scores.as_mut_ptr(), length, scale) };
             scores.chunks_exact_mut(length).for_each(softmax_row);
             if let Some(stored) = stored {
                 // SAFETY: every task stores to its own range of the probabilities, whose length was checked.
@@ -168,18 +157,17 @@ pub fn forward(attention: Attention, context: &mut [f32], mut probabilities: Opt
                 mean_of_rows(pooled_from, attention.spans[span], row);
             }
             let weights = Matrix::new(weights, length, length, length);
-            let value = Matrix::new(value, length, head_dim, head_dim);
             // SAFETY: the note's rows and the head's columns of `context` are this task's alone.
             unsafe {
                 let at = context.pointer().add(task.first * hidden + task.head * head_dim);
-                product_in_task(weights, value, at, hidden, 1.0);
+                product_in_task(weights, attention.right(value), at, hidden, 1.0);
             }
         });
     });
 }
 
 /// The backward of [`forward`]: `d_qkv [tokens, 3 * hidden]` from `d_context [tokens, hidden]` and the gradient `d_rows` of the
-/// pooled rows (empty: none); the bias' gradient is added to `d_bias [3 * hidden]`.
+/// pooled rows (empty: none); its column sums, the gradient of the bias in `qkv`, are added to `d_bias [3 * hidden]`.
 pub fn backward(
     attention: Attention,
     probabilities: &[f32],
@@ -190,20 +178,19 @@ pub fn backward(
 ) {
     let hidden = attention.hidden();
     let head_dim = hidden / attention.heads;
-    let tokens = d_context.len() / hidden;
+    let tokens = attention.tokens();
     let offsets = row_offsets(attention.cu_seqlens, attention.spans, attention.heads);
-    assert_eq!(d_qkv.len(), tokens * 3 * hidden);
+    assert!(d_qkv.len() == tokens * 3 * hidden && d_context.len() == tokens * hidden);
     assert_eq!(attention.qkv.len(), d_qkv.len());
     assert_eq!(probabilities.len(), probabilities_len(attention.cu_seqlens, attention.heads));
     assert!(d_rows.is_empty() || Some(&d_rows.len()) == offsets.last());
     let scale = 1.0 / (head_dim as f32).sqrt();
     let output = SharedMut(d_qkv.as_mut_ptr());
     attention.tasks().par_iter().for_each(|task| {
-        let (length, area) = (task.length, task.length * head_dim);
-        with_scratch(3 * area + 2 * length * length, |scratch| {
-            let (heads, rest) = scratch.split_at_mut(3 * area);
-            let (gradient, dropped) = rest.split_at_mut(length * length);
-            let [query, key, value] = attention.copy_heads(task, heads);
+        let length = task.length;
+        with_scratch(2 * length * length, |scratch| {
+            let (gradient, dropped) = scratch.split_at_mut(length * length);
+            let [query, key, value] = [0, 1, 2].map(|part| attention.part(task, part));
             let probabilities = &probabilities[task.probabilities..task.probabilities + length * length];
             let mask = attention.mask(task);
             let weights: &[f32] = if mask.is_active() {
@@ -221,9 +208,9 @@ pub fn backward(
             let part = |part: usize| unsafe { output.pointer().add(task.first * 3 * hidden + part * hidden + columns) };
             // SAFETY: those rows and columns are this task's alone, and so is `gradient`.
             unsafe {
-                product_in_task(weights.transposed(), d_context, part(2), 3 * hidden, 1.0);
-                let value = Matrix::new(value, length, head_dim, head_dim);
-                product_in_task(d_context, value.transposed(), gradient.as_mut_ptr(), length, 1.0);
+                product_in_task(weights.transposed(), attention.right(d_context), part(2), 3 * hidden, 1.0);
+                let value = attention.right(value.transposed());
+                product_in_task(d_context, value, gradient.as_mut_ptr(), length, 1.0);
             }
             let add_rows = |gradient: &mut [f32]| {
                 for span in task.spans.clone() {
@@ -245,12 +232,10 @@ pub fn backward(
                 softmax_row_backward(probabilities, gradient);
             }
             let d_scores = Matrix::new(gradient, length, length, length);
-            let query = Matrix::new(query, length, head_dim, head_dim);
-            let key = Matrix::new(key, length, head_dim, head_dim);
             // SAFETY: as above.
             unsafe {
-                product_in_task(d_scores, key, part(0), 3 * hidden, scale);
-                product_in_task(d_scores.transposed(), query, part(1), 3 * hidden, scale);
+                product_in_task(d_scores, attention.right(key), part(0), 3 * hidden, scale);
+                product_in_task(d_scores.transposed(), attention.right(query), part(1), 3 * hidden, scale);
             }
         });
     });
@@ -335,7 +320,6 @@ mod tests {
 
     struct Case {
         qkv: Vec<f32>,
-        bias: Vec<f32>,
         cu_seqlens: Vec<u32>,
         spans: Vec<Span>,
         direction: Vec<f32>,
@@ -355,7 +339,6 @@ mod tests {
         let rows = *row_offsets(&cu_seqlens, &spans, HEADS).last().expect("offsets are never empty");
         Case {
             qkv: numbers(23 * 3 * HIDDEN, 1),
-            bias: numbers(3 * HIDDEN, 2),
             cu_seqlens,
             spans,
             direction: numbers(23 * HIDDEN, 3),
@@ -367,20 +350,18 @@ mod tests {
         Attention {
             heads: HEADS,
             qkv: &case.qkv,
-            bias: &case.bias,
             cu_seqlens: &case.cu_seqlens,
             dropout,
             spans: &case.spans,
             rows_after_dropout,
+            precision: Precision::Float32,
         }
     }
 
     /// The operation by its definition, one number at a time, in double precision.
     fn objective(case: &Case, dropout: Dropout, rows_after_dropout: bool) -> f64 {
         let head_dim = HIDDEN / HEADS;
-        let at = |token: usize, column: usize| {
-            f64::from(case.qkv[token * 3 * HIDDEN + column]) + f64::from(case.bias[column])
-        };
+        let at = |token: usize, column: usize| f64::from(case.qkv[token * 3 * HIDDEN + column]);
         let mut total = 0.0;
         let offsets = row_offsets(&case.cu_seqlens, &case.spans, HEADS);
         for (note, pair) in case.cu_seqlens.windows(2).enumerate() {
@@ -435,7 +416,7 @@ mod tests {
             assert!((ours - exact).abs() < 1e-4 * exact.abs().max(1.0), "{ours}, not {exact}");
 
             let mut d_qkv = vec![0f32; case.qkv.len()];
-            let mut d_bias = vec![0f32; case.bias.len()];
+            let mut d_bias = vec![0f32; 3 * HIDDEN];
             backward(operation, &probabilities, &case.direction, &case.row_direction, &mut d_qkv, &mut d_bias);
             for index in 0..d_qkv.len() {
                 let (kept, step) = (case.qkv[index], 1e-2f32);
@@ -452,6 +433,25 @@ mod tests {
                 let exact: f32 = d_qkv.iter().skip(column).step_by(3 * HIDDEN).sum();
                 assert!((d_bias[column] - exact).abs() < 1e-4);
             }
+        }
+    }
+
+    #[test]
+    fn bfloat16_stays_near_float32() {
+        let case = case();
+        let run = |precision| {
+            let operation = Attention { precision, ..attention(&case, Dropout::NONE, false) };
+            let (mut context, mut rows) = (vec![0f32; case.direction.len()], vec![0f32; case.row_direction.len()]);
+            let mut probabilities = vec![0f32; probabilities_len(&case.cu_seqlens, HEADS)];
+            forward(operation, &mut context, Some(&mut probabilities), &mut rows);
+            let (mut d_qkv, mut d_bias) = (vec![0f32; case.qkv.len()], vec![0f32; 3 * HIDDEN]);
+            backward(operation, &probabilities, &case.direction, &case.row_direction, &mut d_qkv, &mut d_bias);
+            [context, rows, d_qkv]
+        };
+        for (exact, rounded) in run(Precision::Float32).iter().zip(run(Precision::Bfloat16)) {
+            let greatest = |values: &[f32]| values.iter().fold(0f32, |max, value| max.max(value.abs()));
+            let differences: Vec<f32> = exact.iter().zip(&rounded).map(|(a, b)| a - b).collect();
+            assert!(greatest(&differences) < 0.02 * greatest(exact));
         }
     }
 

@@ -27,82 +27,71 @@ pub struct LayerNormGradients<'a> {
     pub input_bias: Option<&'a mut [f32]>,
 }
 
-/// What is added to the input before the norm.
+/// What is added to the rows before the norm.
 #[derive(Clone, Copy)]
 pub struct Addends<'a> {
-    /// Bias of the dense layer before, `[hidden]`, or empty.
+    /// Bias of the dense layer before, `[hidden]`.
     pub bias: &'a [f32],
-    /// Residual, `[tokens, hidden]`, or empty.
+    /// Residual, `[tokens, hidden]`.
     pub residual: &'a [f32],
-    /// Dropout of `input + bias`, before the residual is added.
+    /// Dropout of the rows and their bias, before the residual is added.
     pub dropout: Dropout,
 }
 
-/// `output = norm(residual + dropout(input + bias))`, all `[tokens, hidden]`. Leaves the normalised rows (before
-/// `gamma` and `beta`) in `normalised` and `1 / standard deviation` in `inverse_deviation [tokens]` for the backward.
+/// `output = norm(residual + dropout(rows + bias))`, all `[tokens, hidden]`, or `norm(rows)` alone. Leaves the normalised rows (before
+/// `gamma` and `beta`) in `rows` and `1 / standard deviation` in `inverse_deviation [tokens]` for the backward.
 pub fn forward(
     norm: LayerNorm,
-    input: &[f32],
-    add: Addends,
-    normalised: &mut [f32],
+    rows: &mut [f32],
+    add: Option<Addends>,
     inverse_deviation: &mut [f32],
     output: &mut [f32],
 ) {
     let hidden = norm.weight.len();
     let chunk = ROWS_PER_TASK * hidden;
-    assert!(input.len() == output.len() && input.len() == normalised.len());
-    assert_eq!(input.len(), inverse_deviation.len() * hidden);
-    assert!(add.residual.is_empty() || add.residual.len() == input.len());
-    input
-        .par_chunks(chunk)
-        .zip(normalised.par_chunks_mut(chunk))
+    assert!(rows.len() == output.len() && rows.len() == inverse_deviation.len() * hidden);
+    assert!(add.is_none_or(|add| add.residual.len() == rows.len() && add.bias.len() == hidden));
+    rows.par_chunks_mut(chunk)
         .zip(inverse_deviation.par_chunks_mut(ROWS_PER_TASK))
         .zip(output.par_chunks_mut(chunk))
         .enumerate()
-        .for_each(|(task, (((input, normalised), inverse_deviation), output))| {
-            for (row, inverse_deviation) in inverse_deviation.iter_mut().enumerate() {
-                let here = row * hidden..(row + 1) * hidden;
+        .for_each(|(task, ((rows, inverse_deviation), output))| {
+            let rows = rows.chunks_exact_mut(hidden).zip(output.chunks_exact_mut(hidden));
+            for (row, ((values, output), inverse_deviation)) in rows.zip(inverse_deviation).enumerate() {
                 let token = task * ROWS_PER_TASK + row;
-                let residual = add.residual.get(token * hidden..(token + 1) * hidden).unwrap_or(&[]);
-                *inverse_deviation = forward_row(
-                    norm,
-                    &input[here.clone()],
-                    Addends { residual, dropout: add.dropout.part(token), ..add },
-                    &mut normalised[here.clone()],
-                    &mut output[here],
-                );
+                if let Some(add) = add {
+                    let residual = &add.residual[token * hidden..(token + 1) * hidden];
+                    add_row(values, Addends { residual, dropout: add.dropout.part(token), ..add });
+                }
+                *inverse_deviation = forward_row(norm, values, output);
             }
         });
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn forward_row(norm: LayerNorm, input: &[f32], add: Addends, normalised: &mut [f32], output: &mut [f32]) -> f32 {
-    let hidden = input.len();
-    normalised.copy_from_slice(input);
-    if !add.bias.is_empty() {
-        for (value, bias) in normalised.iter_mut().zip(add.bias) {
-            *value += bias;
-        }
-    }
+fn add_row(values: &mut [f32], add: Addends) {
+    let addends = values.iter_mut().zip(add.bias).zip(add.residual);
     if add.dropout.is_active() {
-        for (index, value) in normalised.iter_mut().enumerate() {
-            *value *= add.dropout.factor(index);
+        for (index, ((value, bias), residual)) in addends.enumerate() {
+            *value = (*value + bias) * add.dropout.factor(index) + residual;
+        }
+    } else {
+        for ((value, bias), residual) in addends {
+            *value += bias + residual;
         }
     }
-    if !add.residual.is_empty() {
-        for (value, residual) in normalised.iter_mut().zip(add.residual) {
-            *value += residual;
-        }
-    }
-    let mean = math::sum(normalised) / hidden as f32;
-    for value in normalised.iter_mut() {
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn forward_row(norm: LayerNorm, values: &mut [f32], output: &mut [f32]) -> f32 {
+    let hidden = values.len();
+    let mean = math::sum(values) / hidden as f32;
+    for value in values.iter_mut() {
         *value -= mean;
     }
-    let variance = math::dot(normalised, normalised) / hidden as f32;
+    let variance = math::dot(values, values) / hidden as f32;
     let inverse_deviation = 1.0 / (variance + norm.epsilon).sqrt();
-    for (((value, weight), bias), output) in
-        normalised.iter_mut().zip(norm.weight).zip(norm.bias).zip(output.iter_mut())
-    {
+    for (((value, weight), bias), output) in values.iter_mut().zip(norm.weight).zip(norm.bias).zip(output.iter_mut()) {
         *value *= inverse_deviation;
         *output = value.mul_add(*weight, *bias);
     }
@@ -246,7 +235,8 @@ mod tests {
         let mut output = vec![0f32; TOKENS * HIDDEN];
         let norm = LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 };
         let add = Addends { bias: &case.bias, residual: &case.residual, dropout };
-        forward(norm, &case.input, add, normalised, inverse, &mut output);
+        normalised.copy_from_slice(&case.input);
+        forward(norm, normalised, Some(add), inverse, &mut output);
         output.iter().zip(&case.direction).map(|(o, d)| f64::from(o * d)).sum()
     }
 
@@ -297,10 +287,9 @@ mod tests {
     fn the_output_can_be_made_again() {
         let case = case();
         let norm = LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 };
-        let add = Addends { bias: &[], residual: &[], dropout: Dropout::NONE };
-        let (mut normalised, mut inverse) = (vec![0f32; TOKENS * HIDDEN], vec![0f32; TOKENS]);
+        let (mut normalised, mut inverse) = (case.input.clone(), vec![0f32; TOKENS]);
         let (mut output, mut again) = (normalised.clone(), normalised.clone());
-        forward(norm, &case.input, add, &mut normalised, &mut inverse, &mut output);
+        forward(norm, &mut normalised, None, &mut inverse, &mut output);
         output_again(norm, &normalised, &mut again);
         for (a, b) in output.iter().zip(&again) {
             assert!((a - b).abs() < 1e-6);

@@ -27,3 +27,4 @@ pub mod spans;
 
 pub use dropout::Dropout;
 pub use gemm::{PackedWeight, Precision, WeightPrecision};
+pub use parallel::in_pool;

@@ -1,6 +1,6 @@
 //! Dense layers: matrix products in every layout, without a transposed copy.
 
-use crate::gemm::{Cores, Matrix, PackedWeight, Precision, Product, Right};
+use crate::gemm::{Cores, Finish, Matrix, PackedWeight, Precision, Product, Right};
 
 /// A dense layer's weight, `[out, in]`, as a product takes it.
 #[derive(Clone, Copy)]
@@ -19,16 +19,27 @@ fn rows_of(data: &[f32], tokens: usize) -> Matrix<'_> {
 }
 
 /// `out [rows, columns] = left * right`, or `out += ...`, on all cores.
-fn product(left: Matrix, right: Right, out: &mut [f32], accumulate: bool) {
+fn product(left: Matrix, right: Right, out: &mut [f32], accumulate: bool, finish: Option<Finish>) {
     let columns = right.columns();
     assert_eq!(out.len(), left.rows() * columns);
-    let product = Product { left, right, scale: 1.0, accumulate };
+    let product = Product { left, right, scale: 1.0, accumulate, finish };
     // SAFETY: `out` is a whole row-major matrix that is borrowed mutably.
     unsafe { product.run(out.as_mut_ptr(), columns, Cores::All) }
 }
 
 /// `output [tokens, out] = input [tokens, in] * weight [out, in]^T`; the bias belongs to the operation that follows.
 pub fn forward(input: &[f32], weight: Weight, output: &mut [f32], tokens: usize) {
+    forward_and(input, weight, output, tokens, None);
+}
+
+/// [`forward`] with the bias `[out]` added to every row.
+pub fn forward_bias(input: &[f32], weight: Weight, bias: &[f32], output: &mut [f32], tokens: usize) {
+    assert_eq!(output.len(), tokens * bias.len());
+    forward_and(input, weight, output, tokens, Some(&|_, column, values| add_to(values, &bias[column..])));
+}
+
+/// [`forward`], and what is to be done with its result while it is in the cache.
+pub(crate) fn forward_and(input: &[f32], weight: Weight, output: &mut [f32], tokens: usize, finish: Option<Finish>) {
     if tokens == 0 {
         return;
     }
@@ -39,7 +50,7 @@ pub fn forward(input: &[f32], weight: Weight, output: &mut [f32], tokens: usize)
         }
         Weight::Packed(weight) => Right::Packed(weight),
     };
-    product(input, right, output, false);
+    product(input, right, output, false, finish);
 }
 
 /// `d_input [tokens, in] = d_output [tokens, out] * weight [out, in]`, added to it with `accumulate`.
@@ -51,12 +62,25 @@ pub fn backward_input(
     tokens: usize,
     accumulate: bool,
 ) {
+    backward_input_and(d_output, weight, precision, d_input, tokens, accumulate, None);
+}
+
+/// [`backward_input`], and what is to be done with its result while it is in the cache.
+pub(crate) fn backward_input_and(
+    d_output: &[f32],
+    weight: &[f32],
+    precision: Precision,
+    d_input: &mut [f32],
+    tokens: usize,
+    accumulate: bool,
+    finish: Option<Finish>,
+) {
     if tokens == 0 {
         return;
     }
     let d_output = rows_of(d_output, tokens);
     let weight = Right::Matrix(rows_of(weight, d_output.columns()), precision);
-    product(d_output, weight, d_input, accumulate);
+    product(d_output, weight, d_input, accumulate, finish);
 }
 
 /// `d_weight [out, in] += d_output [tokens, out]^T * input [tokens, in]`.
@@ -65,15 +89,12 @@ pub fn backward_weight(d_output: &[f32], input: &[f32], precision: Precision, d_
         return;
     }
     let input = Right::Matrix(rows_of(input, tokens), precision);
-    product(rows_of(d_output, tokens).transposed(), input, d_weight, true);
+    product(rows_of(d_output, tokens).transposed(), input, d_weight, true, None);
 }
 
-/// `values [rows, columns] += bias [columns]`, row by row.
-pub fn add_bias(values: &mut [f32], bias: &[f32]) {
-    for row in values.chunks_exact_mut(bias.len()) {
-        for (value, bias) in row.iter_mut().zip(bias) {
-            *value += bias;
-        }
+fn add_to(values: &mut [f32], bias: &[f32]) {
+    for (value, bias) in values.iter_mut().zip(bias) {
+        *value += bias;
     }
 }
 
@@ -82,6 +103,7 @@ pub use crate::parallel::add_column_sums as backward_bias;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::WeightPrecision;
 
     fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()
@@ -96,6 +118,24 @@ mod tests {
             for column in 0..5 {
                 let exact: f32 = (0..rows).map(|row| matrix[row * 5 + column]).sum();
                 assert!((total[column] - 2.0 - exact).abs() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn a_bias_is_added_to_every_row_once() {
+        // Two blocks of K, several tasks, edges of panels and groups.
+        let (tokens, inputs, outputs) = (70, 900, 420);
+        let (input, weight, bias) = (numbers(tokens * inputs, 1), numbers(outputs * inputs, 2), numbers(outputs, 3));
+        for precision in [WeightPrecision::Float32, WeightPrecision::Bfloat16, WeightPrecision::Int8] {
+            let packed = PackedWeight::new(&weight, inputs, precision);
+            for weight in [Weight::Packed(&packed), Weight::Plain(&weight, Precision::Float32)] {
+                let (mut plain, mut biased) = (vec![0f32; tokens * outputs], vec![7f32; tokens * outputs]);
+                forward(&input, weight, &mut plain, tokens);
+                forward_bias(&input, weight, &bias, &mut biased, tokens);
+                for (row, plain) in biased.chunks_exact(outputs).zip(plain.chunks_exact(outputs)) {
+                    assert!((0..outputs).all(|column| row[column] == plain[column] + bias[column]));
+                }
             }
         }
     }

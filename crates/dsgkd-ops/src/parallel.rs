@@ -24,6 +24,20 @@ impl SharedMut {
     pub(crate) fn pointer(self) -> *mut f32 {
         self.0
     }
+
+    /// The `length` elements from `at` on.
+    ///
+    /// # Safety
+    /// They lie in the buffer, nobody else touches them meanwhile, and the buffer outlives the slice.
+    pub(crate) unsafe fn slice<'a>(self, at: usize, length: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at), length) }
+    }
+}
+
+/// Runs `work` on a thread of the pool, so that the operations in it need not wake one each.
+pub fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
 }
 
 /// Sums `partials [tasks, columns]` over tasks, in order, into `total [columns]`.

@@ -4,6 +4,7 @@ pub use dsgkd_ops::WeightPrecision;
 
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
+use dsgkd_ops::in_pool;
 
 /// Tokens of one batch at most (a single longer note still is one batch).
 const BATCH_TOKENS: usize = 4096;
@@ -18,6 +19,10 @@ pub struct Scorer {
 impl Scorer {
     /// Logits `[notes, classes]` of `notes`, each a list of token ids.
     pub fn logits(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
+        in_pool(|| self.logits_here(model, notes))
+    }
+
+    fn logits_here(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
         let classes = model.classes.len();
         let mut logits = vec![0f32; notes.len() * classes];
         let mut order: Vec<usize> = (0..notes.len()).collect();

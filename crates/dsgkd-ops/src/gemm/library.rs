@@ -1,7 +1,9 @@
 //! Products by the `gemm` crate: AVX2 and aarch64, in `f32`.
 
-use super::{Cores, Product, Right};
+use super::{Cores, PANEL_ROWS, Product, Right};
+use crate::parallel::SharedMut;
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 /// See [`Product::run`].
 ///
@@ -40,5 +42,15 @@ pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: 
             false,
             parallelism,
         );
+    }
+    if let Some(finish) = product.finish {
+        let out = SharedMut(out);
+        (0..left.rows.div_ceil(PANEL_ROWS)).into_par_iter().for_each(|panel| {
+            for row in panel * PANEL_ROWS..((panel + 1) * PANEL_ROWS).min(left.rows) {
+                // SAFETY: every row is one task's alone; the caller vouches for `out`.
+                let values = unsafe { std::slice::from_raw_parts_mut(out.pointer().add(row * stride), right.columns) };
+                finish(row, 0, values);
+            }
+        });
     }
 }

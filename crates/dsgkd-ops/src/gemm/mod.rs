@@ -95,6 +95,13 @@ impl Right<'_> {
     }
 }
 
+/// What becomes of the finished result while it is still in the cache: called for pieces of rows, with the row, the first column and the
+/// elements. Pieces of one panel of [`PANEL_ROWS`] rows that share a column come one after the other, in the order of their rows.
+pub(crate) type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) + Sync);
+
+/// Rows of a panel: those that [`Finish`] gets in order.
+pub(crate) const PANEL_ROWS: usize = 12;
+
 /// `out = scale * left * right`, or `out += ...`.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a> {
@@ -102,6 +109,7 @@ pub(crate) struct Product<'a> {
     pub(crate) right: Right<'a>,
     pub(crate) scale: f32,
     pub(crate) accumulate: bool,
+    pub(crate) finish: Option<Finish<'a>>,
 }
 
 /// Where a product's work is done.

@@ -43,7 +43,7 @@ impl Case {
         let [rows, _, columns] = self.sizes;
         let stride = columns + 3;
         let mut out = vec![before; rows * stride];
-        let product = Product { left: self.factor(0), right, scale, accumulate };
+        let product = Product { left: self.factor(0), right, scale, accumulate, finish: None };
         unsafe { product.run(out.as_mut_ptr(), stride, cores) };
         let gaps = out.chunks_exact(stride).flat_map(|row| &row[columns..]);
         assert!(gaps.into_iter().all(|value| *value == before), "wrote beyond the columns");
@@ -129,7 +129,7 @@ fn our_products_agree_with_the_library_s() {
             let right = Right::Matrix(case.factor(1), Precision::Float32);
             let ours = case.run(right, 0.0, 1.0, false, Cores::All);
             let mut out = vec![0f32; sizes[0] * sizes[2]];
-            let product = Product { left: case.factor(0), right, scale: 1.0, accumulate: false };
+            let product = Product { left: case.factor(0), right, scale: 1.0, accumulate: false, finish: None };
             unsafe { library::run(product, out.as_mut_ptr(), sizes[2], Cores::All) };
             for (a, b) in ours.iter().zip(&out) {
                 assert!((a - b).abs() < 1e-6 * sizes[1] as f32 + 1e-5);
@@ -189,8 +189,13 @@ fn a_row_of_zeros_stays_zero_in_int8() {
     let weight = PackedWeight::new(&[0.0; 8], 4, WeightPrecision::Int8);
     let left = [0f32; 12];
     let mut out = [7f32; 6];
-    let product =
-        Product { left: Matrix::new(&left, 3, 4, 4), right: Right::Packed(&weight), scale: 1.0, accumulate: false };
+    let product = Product {
+        left: Matrix::new(&left, 3, 4, 4),
+        right: Right::Packed(&weight),
+        scale: 1.0,
+        accumulate: false,
+        finish: None,
+    };
     unsafe { product.run(out.as_mut_ptr(), 2, Cores::All) };
     assert_eq!(out, [0.0; 6]);
 }

@@ -318,8 +318,7 @@ fn run(
             gradient_scale: (train.max_grad_norm / (norm + 1e-6)).min(1.0),
             step: progress.step + 1,
         };
-        adamw::step(settings, &mut model.values, &gradients, &mut exp_avg, &mut exp_avg_sq);
-        adamw::clear(&mut gradients);
+        adamw::step(settings, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
 
         progress.step += 1;
         progress.tokens += batch.tokens() as u64;

@@ -6,6 +6,7 @@ use crate::distill::{BatchSpans, Example};
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Group, Model, PooledGradients};
 use dsgkd_ops::adamw::{self, AdamW};
+use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::cross_entropy;
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,10 @@ impl Learner {
     /// Forward and backward of one batch: adds to the gradients. `indices` are the notes' places in the whole training
     /// set, by which the teachers' answers are remembered; `dropout_seed` `None` drops nothing.
     pub fn accumulate(&mut self, examples: &[&Example], indices: &[usize], dropout_seed: Option<u64>) -> StepLosses {
+        in_pool(|| self.accumulate_here(examples, indices, dropout_seed))
+    }
+
+    fn accumulate_here(&mut self, examples: &[&Example], indices: &[usize], dropout_seed: Option<u64>) -> StepLosses {
         let batch = Batch::pack(examples.iter().map(|example| &example.input_ids[..]));
         let spans = BatchSpans::new(examples, self.teachers.len());
         let options = ForwardOptions {
@@ -141,6 +146,10 @@ impl Learner {
     /// Clips the mean gradient of `batches` batches, moves the weights by AdamW with `learning_rates` (encoder, heads), and
     /// clears the gradients. Returns the norm before clipping.
     pub fn update(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
+        in_pool(|| self.update_here(learning_rates, batches))
+    }
+
+    fn update_here(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
         let mean = 1.0 / batches as f64;
         let norm = adamw::sum_of_squares(&self.gradients).sqrt() * mean;
         let limit = self.settings.max_grad_norm;
@@ -160,12 +169,11 @@ impl Learner {
             adamw::step(
                 settings,
                 &mut self.student.values[range.clone()],
-                &self.gradients[range.clone()],
+                &mut self.gradients[range.clone()],
                 &mut self.exp_avg[range.clone()],
                 &mut self.exp_avg_sq[range],
             );
         }
-        adamw::clear(&mut self.gradients);
         norm
     }
 }

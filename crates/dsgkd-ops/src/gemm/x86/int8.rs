@@ -3,10 +3,10 @@
 //! A weight row is `scale * q` with `q` in -127..127, and so is a token's row; VNNI multiplies unsigned by signed, so that 128 is added to
 //! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
 
-use super::super::{Cores, Matrix, Product};
+use super::super::{Cores, Finish, Matrix, Product};
 use super::kernel::{Left, MR, Multiply, NR, Store, tile};
 use super::pack::{below, transposed};
-use super::{room, task_size, with_scratch};
+use super::{PANELS, finish_panel, room, task_size, with_scratch};
 use crate::parallel::SharedMut;
 use rayon::prelude::*;
 use std::arch::x86_64::*;
@@ -75,7 +75,7 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
     assert!(!product.accumulate && product.scale == 1.0, "int8 products are for scoring");
     assert_eq!(product.left.column_stride, 1);
     let rows = product.left.rows;
-    let out = SharedMut(out);
+    let out = Target { out: SharedMut(out), stride, finish: product.finish };
     let columns = |from: usize, to: usize| from * NR..(to * NR).min(weight.outputs);
     let panels = weight.outputs.div_ceil(NR);
     // SAFETY, to the end: tasks write disjoint parts of the result; the caller vouches for the whole.
@@ -83,7 +83,7 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
     if cores == Cores::One || threads == 1 {
         return with_scratch(0, |buffer| unsafe {
             let left = quantise(&product.left, 0..rows, buffer);
-            part(weight, left, 0..rows, columns(0, panels), out.pointer(), stride);
+            part(weight, left, 0..rows, columns(0, panels), out);
         });
     }
     let size = task_size(rows, MR, threads);
@@ -92,7 +92,7 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
             let rows = task * size..((task + 1) * size).min(rows);
             with_scratch(0, |buffer| unsafe {
                 let left = quantise(&product.left, rows.clone(), buffer);
-                part(weight, left, rows, columns(0, panels), out.pointer(), stride);
+                part(weight, left, rows, columns(0, panels), out);
             });
         });
         return;
@@ -102,9 +102,17 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
         let size = panels.div_ceil(threads);
         (0..panels.div_ceil(size)).into_par_iter().for_each(|task| unsafe {
             let columns = columns(task * size, ((task + 1) * size).min(panels));
-            part(weight, left, 0..rows, columns, out.pointer(), stride);
+            part(weight, left, 0..rows, columns, out);
         });
     });
+}
+
+/// Where the result goes.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    out: SharedMut,
+    stride: usize,
+    finish: Option<Finish<'a>>,
 }
 
 /// Quantised rows, packed `[panels][lanes][MR]`, and the scale of each.
@@ -157,12 +165,17 @@ unsafe fn quantise_panel(
     unsafe {
         let mut inverse = [_mm512_setzero_ps(); MR];
         for row in 0..width {
-            let mut greatest = _mm512_setzero_ps();
-            for step in (0..steps).step_by(16) {
-                let values = _mm512_maskz_loadu_ps(below(steps, step), data.add(row * stride + step));
-                greatest = _mm512_max_ps(greatest, _mm512_abs_ps(values));
+            // Four chains: one would wait for itself.
+            let mut greatest = [_mm512_setzero_ps(); 4];
+            for first in (0..steps).step_by(64) {
+                for (chain, greatest) in greatest.iter_mut().enumerate() {
+                    let step = first + 16 * chain;
+                    let values = _mm512_maskz_loadu_ps(below(steps, step), data.wrapping_add(row * stride + step));
+                    *greatest = _mm512_max_ps(*greatest, _mm512_abs_ps(values));
+                }
             }
-            let scale = scale_of(_mm512_reduce_max_ps(greatest));
+            let [a, b, c, d] = greatest;
+            let scale = scale_of(_mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(a, b), _mm512_max_ps(c, d))));
             *scales.add(row) = scale;
             inverse[row] = _mm512_set1_ps(1.0 / scale);
         }
@@ -195,32 +208,33 @@ unsafe fn quantise_panel(
 ///
 /// # Safety
 /// Nobody else writes this part meanwhile.
-unsafe fn part(
-    weight: &Int8Weight,
-    left: Quantised,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    out: *mut f32,
-    stride: usize,
-) {
+unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns: Range<usize>, target: Target) {
     let lanes = weight.inputs.div_ceil(STEPS);
-    for column in columns.clone().step_by(NR) {
+    let (out, stride) = (target.out.pointer(), target.stride);
+    for first in columns.clone().step_by(PANELS * NR) {
+        let group = first..(first + PANELS * NR).min(columns.end);
         for (panel, row) in rows.clone().step_by(MR).enumerate() {
+            let (scales, lefts) = (left.scales, left.lanes);
+            let rows = row..(row + MR).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
             unsafe {
-                let store = Store {
-                    out: out.add(row * stride + column),
-                    stride,
-                    accumulate: false,
-                    scale: 1.0,
-                    row_scales: left.scales.add(panel * MR),
-                    column_scales: weight.scales.as_ptr().add(column),
-                    column_offsets: weight.offsets.as_ptr().add(column),
-                };
-                let left = Left { data: left.lanes.add(panel * lanes * MR), row_stride: 1, lane_stride: MR };
-                let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
-                let (rows, columns) = ((rows.end - row).min(MR), (columns.end - column).min(NR));
-                tile(Multiply::Int8Quads, lanes, left, right, rows, columns, store);
+                let left = Left { data: lefts.add(panel * lanes * MR), row_stride: 1, lane_stride: MR };
+                for column in group.clone().step_by(NR) {
+                    let store = Store {
+                        out: out.add(row * stride + column),
+                        stride,
+                        accumulate: false,
+                        scale: 1.0,
+                        row_scales: scales.add(panel * MR),
+                        column_scales: weight.scales.as_ptr().add(column),
+                        column_offsets: weight.offsets.as_ptr().add(column),
+                    };
+                    let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
+                    tile(Multiply::Int8Quads, lanes, left, right, rows.len(), (group.end - column).min(NR), store);
+                }
+                if let Some(finish) = target.finish {
+                    finish_panel(finish, rows, group.clone(), out, stride);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 /// Rows of a tile.
-pub(super) const MR: usize = 12;
+pub(super) const MR: usize = crate::gemm::PANEL_ROWS;
 /// Columns of a tile: two registers.
 pub(super) const NR: usize = 32;
 /// Lanes of a register.

@@ -8,7 +8,7 @@ mod int8;
 mod kernel;
 mod pack;
 
-use super::{Cores, Matrix, Precision, Product, Right};
+use super::{Cores, Finish, Matrix, PANEL_ROWS, Precision, Product, Right};
 use crate::parallel::SharedMut;
 use kernel::{Left, MR, NR, Store, tile};
 use pack::{Format, Source, pack};
@@ -99,7 +99,7 @@ unsafe impl Sync for Factor {}
 
 /// One product, ready to be computed part by part.
 #[derive(Clone, Copy)]
-struct Plan {
+struct Plan<'a> {
     format: Format,
     steps: usize,
     left: Factor,
@@ -108,6 +108,7 @@ struct Plan {
     stride: usize,
     scale: f32,
     accumulate: bool,
+    finish: Option<Finish<'a>>,
 }
 
 thread_local! {
@@ -150,8 +151,8 @@ pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: 
     let source = left_source(&product.left);
     let direct = format == Format::Float32 && source.k_stride == 1;
     let left = if direct { Factor::Direct(source) } else { Factor::Matrix(source) };
-    let (scale, accumulate) = (product.scale, product.accumulate);
-    let mut plan = Plan { format, steps, left, right, out: SharedMut(out), stride, scale, accumulate };
+    let Product { scale, accumulate, finish, .. } = product;
+    let mut plan = Plan { format, steps, left, right, out: SharedMut(out), stride, scale, accumulate, finish };
     let threads = rayon::current_num_threads();
     // SAFETY, to the end: the parts of the result are disjoint, and the caller vouches for the whole.
     if cores == Cores::One || threads == 1 {
@@ -211,7 +212,7 @@ unsafe fn pack_all<const W: usize>(
     target.pointer()
 }
 
-impl Plan {
+impl Plan<'_> {
     /// The part of the result in `rows` and `columns`, on this thread. Both begin at a tile.
     ///
     /// # Safety
@@ -295,9 +296,26 @@ impl Plan {
                         let (rows, columns) = ((rows.end - row).min(MR), (group.end - column).min(NR));
                         tile(format.multiply(), lanes.len(), left, right, rows, columns, store);
                     }
+                    if let Some(finish) = self.finish.filter(|_| lanes.end == all_lanes) {
+                        let rows = row..(row + MR).min(rows.end);
+                        finish_panel(finish, rows, group.clone(), self.out.pointer(), self.stride);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Hands the rows of one panel, from the first of `columns` to the last, to `finish`.
+///
+/// # Safety
+/// They must lie inside the result, and nobody else may touch them meanwhile.
+unsafe fn finish_panel(finish: Finish, rows: Range<usize>, columns: Range<usize>, out: *mut f32, stride: usize) {
+    debug_assert!(rows.start.is_multiple_of(PANEL_ROWS) && rows.len() <= PANEL_ROWS);
+    for row in rows {
+        // SAFETY: the caller's promise.
+        let values = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride + columns.start), columns.len()) };
+        finish(row, columns.start, values);
     }
 }
 

@@ -63,37 +63,59 @@ impl Source {
 /// # Safety
 /// The processor must have AVX-512 F and BW (and BF16 for pairs); `source` must be valid for `steps` and `width`, `panel`
 /// for `steps / format.steps()` (rounded up) times `W` lanes.
-#[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn pack<const W: usize>(format: Format, source: Source, steps: usize, width: usize, panel: *mut f32) {
-    // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
+    // SAFETY: the caller's promise.
     unsafe {
-        if source.w_stride == 1 {
-            for step in (0..steps).step_by(format.steps()) {
-                let row = panel.add(step / format.steps() * W);
-                for w in (0..W).step_by(16) {
-                    let lanes = lanes_across(format, source.at(step, w), steps - step, below(width, w));
-                    _mm512_mask_storeu_ps(row.add(w), below(W, w), lanes);
-                }
-            }
-        } else {
-            assert_eq!(source.k_stride, 1);
-            for step in (0..steps).step_by(16 * format.steps()) {
-                let lanes = (steps - step).div_ceil(format.steps()).min(16);
-                for w in (0..W).step_by(16) {
-                    let mut block = [_mm512_setzero_ps(); 16]; // [w][lane]
-                    for i in 0..width.saturating_sub(w).min(16) {
-                        block[i] = lanes_along(format, source.at(step, w + i).data, steps - step);
+        match format {
+            Format::Float32 => pack_float32::<W>(source, steps, width, panel),
+            Format::RoundedFloat32 => pack_rounded::<W>(source, steps, width, panel),
+            Format::Bfloat16Pairs => pack_pairs::<W>(source, steps, width, panel),
+        }
+    }
+}
+
+/// One packing loop a format, so that each is compiled for the instructions it needs: `$across` makes one lane of each of sixteen
+/// neighbours in memory, `$along` sixteen lanes of one row or column whose steps are neighbours.
+macro_rules! packing {
+    ($name:ident, $features:literal, $format:expr, $across:ident, $along:ident) => {
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
+            let lane = $format.steps();
+            // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
+            unsafe {
+                if source.w_stride == 1 {
+                    for step in (0..steps).step_by(lane) {
+                        let row = panel.add(step / lane * W);
+                        for w in (0..W).step_by(16) {
+                            let lanes = $across(source.at(step, w), steps - step, below(width, w));
+                            _mm512_mask_storeu_ps(row.add(w), below(W, w), lanes);
+                        }
                     }
-                    let block = transposed(block); // [lane][w]
-                    for (i, row) in block.into_iter().enumerate().take(lanes) {
-                        let at = panel.add((step / format.steps() + i) * W + w);
-                        _mm512_mask_storeu_ps(at, below(W, w), row);
+                    return;
+                }
+                assert_eq!(source.k_stride, 1);
+                for step in (0..steps).step_by(16 * lane) {
+                    let lanes = (steps - step).div_ceil(lane).min(16);
+                    for w in (0..W).step_by(16) {
+                        let mut block = [_mm512_setzero_ps(); 16]; // [w][lane]
+                        for i in 0..width.saturating_sub(w).min(16) {
+                            block[i] = $along(source.at(step, w + i).data, steps - step);
+                        }
+                        let block = transposed(block); // [lane][w]
+                        for (i, row) in block.into_iter().enumerate().take(lanes) {
+                            let at = panel.add((step / lane + i) * W + w);
+                            _mm512_mask_storeu_ps(at, below(W, w), row);
+                        }
                     }
                 }
             }
         }
-    }
+    };
 }
+
+packing!(pack_float32, "avx512f,avx512bw", Format::Float32, float32_across, float32_along);
+packing!(pack_rounded, "avx512f,avx512bw", Format::RoundedFloat32, rounded_across, rounded_along);
+packing!(pack_pairs, "avx512f,avx512bw,avx512bf16", Format::Bfloat16Pairs, pairs_across, pairs_along);
 
 /// The lanes from `at` on that lie below `end`, of sixteen.
 pub(super) fn below(end: usize, at: usize) -> __mmask16 {
@@ -103,46 +125,60 @@ pub(super) fn below(end: usize, at: usize) -> __mmask16 {
     }
 }
 
-/// One lane of each of sixteen neighbours in memory.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn lanes_across(format: Format, source: Source, steps: usize, mask: __mmask16) -> __m512 {
-    // SAFETY: the mask and `steps` leave out what lies beyond the source.
+unsafe fn float32_across(source: Source, _steps: usize, mask: __mmask16) -> __m512 {
+    // SAFETY: the mask leaves out what lies beyond the source.
+    unsafe { _mm512_maskz_loadu_ps(mask, source.data) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn float32_along(data: *const f32, steps: usize) -> __m512 {
+    // SAFETY: the mask leaves out what lies beyond the source.
+    unsafe { _mm512_maskz_loadu_ps(below(steps, 0), data) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn rounded_across(source: Source, steps: usize, mask: __mmask16) -> __m512 {
+    // SAFETY: as above.
+    rounded(unsafe { float32_across(source, steps, mask) })
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn rounded_along(data: *const f32, steps: usize) -> __m512 {
+    // SAFETY: as above.
+    rounded(unsafe { float32_along(data, steps) })
+}
+
+/// The instruction rounds as [`rounded`] does, but takes numbers below 2^-126 for zero, as the product of pairs does anyway.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn pairs_across(source: Source, steps: usize, mask: __mmask16) -> __m512 {
+    // SAFETY: the masks leave out what lies beyond the source.
     unsafe {
         let first = _mm512_maskz_loadu_ps(mask, source.data);
-        match format {
-            Format::Float32 => first,
-            Format::RoundedFloat32 => rounded(first),
-            Format::Bfloat16Pairs => {
-                let mask = if steps > 1 { mask } else { 0 };
-                let second = _mm512_maskz_loadu_ps(mask, source.data.wrapping_add(source.k_stride));
-                let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(rounded(first)));
-                _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(rounded(second))))
-            }
-        }
+        let mask = if steps > 1 { mask } else { 0 };
+        let second = _mm512_maskz_loadu_ps(mask, source.data.wrapping_add(source.k_stride));
+        let halves: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(second, first));
+        let interleaved = _mm512_set_epi16(
+            31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17,
+            1, 16, 0,
+        );
+        _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleaved, halves))
     }
 }
 
-/// Sixteen lanes of one row or column whose steps are neighbours in memory.
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
-unsafe fn lanes_along(format: Format, data: *const f32, steps: usize) -> __m512 {
-    // SAFETY: `steps` leaves out what lies beyond the source.
+unsafe fn pairs_along(data: *const f32, steps: usize) -> __m512 {
+    // SAFETY: the masks leave out what lies beyond the source.
     unsafe {
         let first = _mm512_maskz_loadu_ps(below(steps, 0), data);
-        match format {
-            Format::Float32 => first,
-            Format::RoundedFloat32 => rounded(first),
-            Format::Bfloat16Pairs => {
-                let second = _mm512_maskz_loadu_ps(below(steps, 16), data.wrapping_add(16));
-                let high_halves = _mm512_set_epi16(
-                    63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29, 27, 25, 23, 21, 19, 17, 15,
-                    13, 11, 9, 7, 5, 3, 1,
-                );
-                let (first, second) = (_mm512_castps_si512(rounded(first)), _mm512_castps_si512(rounded(second)));
-                _mm512_castsi512_ps(_mm512_permutex2var_epi16(first, high_halves, second))
-            }
-        }
+        let second = _mm512_maskz_loadu_ps(below(steps, 16), data.wrapping_add(16));
+        std::mem::transmute(_mm512_cvtne2ps_pbh(second, first))
     }
 }
 
