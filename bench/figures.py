@@ -115,6 +115,13 @@ def train_base(dtype: str, bar: Bar, memory: Bar) -> Callable[[str], bool]:
     return measure
 
 
+def checkpointing(name: str) -> bool:
+    """What gradient checkpointing costs and saves, beside ourselves without it."""
+    (ours, our_mib), (plain, plain_mib) = side_by_side((False, "train_checkpointing", "base", "float32"), (False, "train", "base", "float32"))
+    show(name, ours, plain, plain / ours)
+    return show(f"{name}_peak_mib", our_mib, plain_mib, our_mib / plain_mib)
+
+
 def floor(name: str) -> bool:
     """The step's bare products, by whichever side computes them faster, against our whole step; and what the machine could do."""
     sides = [(False, "train", "base", "float32"), (False, "products", "base", "float32"), (True, "products", "base", "float32")]
@@ -171,6 +178,7 @@ FIGURES: dict[str, Callable[[str], bool]] = {
     "train_base_bf16": train_base("bfloat16", Bar(low=1.25), Bar()),
     "train_small_f32": step("train", "small", "float32", Bar(low=2.1)),
     "train_small_bf16": step("train", "small", "bfloat16", Bar(low=1.5)),
+    "train_base_f32_checkpointing": checkpointing,
     "infer_base_f32": step("infer", "base", "float32", Bar(low=2.0)),
     "infer_base_bf16": step("infer", "base", "bfloat16", Bar(low=1.25)),
     "infer_small_f32": step("infer", "small", "float32"),

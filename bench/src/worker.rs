@@ -32,7 +32,7 @@ fn case(name: &str) -> Option<Case> {
     }
 }
 
-/// Runs `train`, `infer`, `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
+/// Runs `train`, `train_checkpointing`, `infer`, `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
 /// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
 pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
     let case = case(model).ok_or("the model is base or small")?;
@@ -50,7 +50,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
     let heads = Heads { classes: vec!["no".into(), "yes".into()], ..Heads::default() };
     let mut model = Model::fresh(config, &heads, 1)?;
     match (mode, dtype) {
-        ("train", "float32") => {}
+        ("train" | "train_checkpointing", "float32") => {}
         ("train", "bfloat16") => model.set_precision(Precision::Bfloat16),
         ("infer", "float32") => model.pack(WeightPrecision::Float32),
         ("infer", "bfloat16") => model.pack(WeightPrecision::Bfloat16),
@@ -65,11 +65,12 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
         })
         .collect();
     match mode {
-        "train" => {
+        "train" | "train_checkpointing" => {
             let settings = StepSettings {
                 alpha: 0.0,
                 beta: 0.0,
                 attention_after_dropout: false,
+                gradient_checkpointing: mode == "train_checkpointing",
                 max_length: 128,
                 class_weights: vec![],
                 betas: (0.9, 0.999),
@@ -84,7 +85,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
                 seed += 1;
                 let losses = learner.accumulate(&examples, &indices, Some(seed));
                 learner.update((1e-5, 1e-3), 1);
-                losses.total
+                losses.map_or(f64::NAN, |losses| losses.total)
             })
         }
         "infer" => {
@@ -92,7 +93,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
             let ids: Vec<&[u32]> = notes.iter().map(|note| &note.input_ids[..]).collect();
             serve(|| f64::from(scorer.logits(&model, &ids)[0]))
         }
-        _ => Err("the mode is train, infer, products or peak".into()),
+        _ => Err("the mode is train, train_checkpointing, infer, products or peak".into()),
     }
 }
 

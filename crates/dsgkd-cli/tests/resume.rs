@@ -15,7 +15,7 @@ fn kills() -> u64 {
 #[test]
 fn killed_and_resumed_runs_end_with_the_same_weights() {
     let world = World::new();
-    let more = "save_steps = 2\n";
+    let more = "save_steps = 2\nmax_tokens_per_batch = 150\n";
     let whole = world.experiment("whole", true, more);
     let begun = std::time::Instant::now();
     dsgkd().arg("train").arg(&whole).arg("--quiet").assert().success();
@@ -23,9 +23,13 @@ fn killed_and_resumed_runs_end_with_the_same_weights() {
     let killed = world.experiment("killed", true, more);
     let binary = assert_cmd::cargo::cargo_bin("dsgkd");
     let mut state = 88_172_645_463_325_252u64;
-    for _ in 0..kills() {
+    for kill in 0..kills() {
         let mut command = Command::new(&binary);
         command.arg("train").arg(&killed).arg("--quiet").env("RAYON_NUM_THREADS", "2");
+        // What alters no number may change whenever a run goes on.
+        let store = ["file", "memory", "file", "none"][kill as usize % 4];
+        command.args(["--set", &format!("distill.teacher_cache=\"{store}\"")]);
+        command.args(["--set", &format!("train.gradient_checkpointing={}", kill % 3 == 0)]);
         if world.path("killed/config.toml").exists() {
             command.arg("--resume");
         }
@@ -46,6 +50,7 @@ fn killed_and_resumed_runs_end_with_the_same_weights() {
     for file in ["model/model.safetensors", "predictions.json", "metrics.json", "history.jsonl"] {
         assert!(bytes(&world.path("whole").join(file)) == bytes(&world.path("killed").join(file)), "{file} differs");
     }
+    assert!(!world.path("killed/teacher-features-0.cache").exists(), "it holds what was derived from notes");
 }
 
 #[test]
@@ -69,6 +74,7 @@ fn ctrl_c_writes_a_checkpoint() {
         .arg("train")
         .arg(&experiment)
         .args(["--set", "train.num_train_epochs=500", "--set", "train.early_stopping_patience=0"])
+        .args(["--set", "distill.teacher_cache=\"file\""])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -82,4 +88,7 @@ fn ctrl_c_writes_a_checkpoint() {
     assert_eq!(output.status.code(), Some(130));
     assert!(String::from_utf8(output.stderr).unwrap().contains("--resume"));
     assert!(std::fs::read_dir(world.path("stopped/checkpoints")).unwrap().count() > 0);
+    let kept = std::fs::metadata(world.path("stopped/teacher-features-0.cache")).unwrap();
+    assert!(kept.len() > 10_000);
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept.permissions()) & 0o777, 0o600);
 }

@@ -36,6 +36,7 @@ struct Case {
     batch: Batch,
     spans: Vec<Span>,
     masked: Vec<usize>,
+    checkpointing: bool,
 }
 
 fn case() -> Case {
@@ -48,13 +49,20 @@ fn case() -> Case {
             Span { note: 2, start: 3, end: 6 },
         ],
         masked: vec![2, 8, 10],
+        checkpointing: false,
     }
 }
 
 /// A loss that every output takes part in, and its gradient over all parameters.
 fn loss(model: &Model, case: &Case, dropout: Option<u64>, gradients: Option<&mut [f32]>) -> f64 {
-    let options =
-        ForwardOptions { dropout, for_backward: true, spans: &case.spans, rows_after_dropout: true, layers: None };
+    let options = ForwardOptions {
+        dropout,
+        for_backward: true,
+        checkpointing: case.checkpointing,
+        spans: &case.spans,
+        rows_after_dropout: true,
+        layers: None,
+    };
     let (mut act, mut head, mut mlm) =
         (Activations::default(), ClassifierActivations::default(), MlmActivations::default());
     model.forward(&case.batch, &options, &mut act);
@@ -124,6 +132,19 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
                 assert!(close, "{model_type}, {}: {difference} along the gradient, whose norm is {norm}", spec.name);
             }
         }
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_bit() {
+    for model_type in ["bert", "roberta", "distilbert", "electra"] {
+        let model = model(model_type, false);
+        let gradients = |checkpointing| {
+            let mut gradients = vec![0f32; model.values.len()];
+            let loss = loss(&model, &Case { checkpointing, ..case() }, Some(77), Some(&mut gradients));
+            (loss, gradients)
+        };
+        assert!(gradients(false) == gradients(true), "{model_type}");
     }
 }
 

@@ -1,11 +1,14 @@
 //! One experiment from its file to its run folder: notes, models, training, test, prediction folder.
 
 use crate::config::{
-    ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, TermRule, Truncation, to_toml,
+    ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, TeacherCacheStore, TermRule,
+    Truncation, to_toml,
 };
 use crate::data::{Note, Notes, Splits, file_sha256, make_splits, read_notes};
 use crate::distill::Example;
-use crate::distill::teacher::{Teacher, TeacherCache, projection_name};
+use crate::distill::cache::{TeacherCache, fingerprint};
+use crate::distill::feature_file::FeatureFile;
+use crate::distill::teacher::{Teacher, projection_name};
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
 use crate::infer::Scorer;
@@ -137,17 +140,14 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
     folder.write_json(&folder.environment(), &environment(&hashes, config.train.dtype.available(), &summary))?;
 
-    let caches = teachers
-        .iter()
-        .map(|_| {
-            let bytes = if config.distill.teacher_cache { config.distill.teacher_cache_mib << 20 } else { 0 };
-            TeacherCache::new(bytes / teachers.len(), set.training.len())
-        })
-        .collect();
+    let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
     let settings = step_settings(config, &summary);
     student.set_precision(config.train.dtype.precision());
     let mut learner = Learner::new(student, teachers, caches, settings);
     let trained = train(&mut learner, &set, &config.train, config.seed, &folder, resume, observer)?;
+
+    learner.caches.clear(); // closes their files
+    (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
 
     // The test measures what `predict` will give.
     learner.student.set_precision(Precision::Float32);
@@ -171,6 +171,29 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let card = model_card(config, &learner.student, &summary, test.as_ref());
     export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
     Ok(RunSummary { train: trained, test })
+}
+
+/// One cache a teacher, each with an equal part of the budget.
+fn teacher_caches(
+    config: &Config,
+    teachers: &[Teacher],
+    folder: &RunFolder,
+    notes: usize,
+) -> Result<Vec<TeacherCache>> {
+    let dtype = config.distill.teacher_cache_dtype;
+    let budget = config.distill.teacher_cache_mib.saturating_mul(1 << 20) / teachers.len().max(1);
+    let cache = |(number, teacher): (usize, &Teacher)| match config.distill.teacher_cache {
+        TeacherCacheStore::None => Ok(TeacherCache::nothing()),
+        TeacherCacheStore::Memory => Ok(TeacherCache::in_memory(dtype, budget, notes)),
+        TeacherCacheStore::File => {
+            let computed_by = format!("{} {:?}", env!("CARGO_PKG_VERSION"), cpu_features());
+            let mark = fingerprint(teacher, dtype, &computed_by);
+            let path = folder.teacher_features(number);
+            let file = FeatureFile::open(folder.open_teacher_features(number)?, &path, &mark, budget as u64)?;
+            Ok(TeacherCache::in_file(dtype, file, mark))
+        }
+    };
+    teachers.iter().enumerate().map(cache).collect()
 }
 
 /// Measures and intervals of one or several runs' predictions together.
@@ -312,6 +335,7 @@ fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
         alpha: config.distill.alpha,
         beta: config.distill.beta,
         attention_after_dropout: config.distill.attention_after_dropout,
+        gradient_checkpointing: config.train.gradient_checkpointing,
         max_length: config.text.max_length,
         class_weights,
         betas: (config.train.adam_beta1, config.train.adam_beta2),

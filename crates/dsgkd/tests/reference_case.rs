@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, TeacherConfig, TermRule, TextConfig};
-use dsgkd::distill::teacher::{Teacher, TeacherCache};
+use dsgkd::distill::cache::TeacherCache;
+use dsgkd::distill::teacher::Teacher;
 use dsgkd::distill::{Example, SpanPair, TeacherView};
 use dsgkd::infer::Scorer;
 use dsgkd::text::{Aligner, Tokenizer};
@@ -70,13 +71,14 @@ fn load() -> Case {
         beta: training["beta"].as_f64().unwrap(),
         attention_after_dropout: true,
         max_length: training["max_length"].as_u64().unwrap() as usize,
+        gradient_checkpointing: false,
         class_weights: vec![],
         betas: (0.9, 0.999),
         epsilon: training["eps"].as_f64().unwrap(),
         weight_decay: training["weight_decay"].as_f64().unwrap(),
         max_grad_norm: 1.0,
     };
-    let cache = TeacherCache::new(0, examples.len());
+    let cache = TeacherCache::nothing();
     Case { expected, learner: Learner::new(student, vec![teacher], vec![cache], settings), examples }
 }
 
@@ -84,7 +86,7 @@ fn load() -> Case {
 fn accumulate(case: &mut Case, rows: &Value) -> StepLosses {
     let rows: Vec<usize> = ids(rows).into_iter().map(|row| row as usize).collect();
     let examples: Vec<&Example> = rows.iter().map(|row| &case.examples[*row]).collect();
-    case.learner.accumulate(&examples, &rows, None)
+    case.learner.accumulate(&examples, &rows, None).unwrap()
 }
 
 #[track_caller]

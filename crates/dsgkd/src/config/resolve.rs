@@ -1,7 +1,7 @@
 //! What a preset stands for, and the values of keys that were left out.
 
 use super::load::{map_paths, to_table};
-use super::schema::{AttentionRows, Config, HeadKind, Preset, TermRule};
+use super::schema::{AttentionRows, Config, HeadKind, Preset, TeacherCacheStore, TermRule};
 use crate::error::{Error, Result};
 
 impl Config {
@@ -17,7 +17,7 @@ impl Config {
             config.distill.beta = 0.2;
             config.distill.attention = AttentionRows::Positional;
             config.distill.attention_after_dropout = true;
-            config.distill.teacher_cache = false;
+            config.distill.teacher_cache = TeacherCacheStore::None;
             config.train.max_grad_norm = 1.0;
             config.train.early_stopping_patience = 5;
             config.evaluation.reference_subsamples = true;

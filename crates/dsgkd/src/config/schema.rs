@@ -331,9 +331,11 @@ pub struct DistillConfig {
     pub attention: AttentionRows,
     /// Take the student's rows after attention dropout, as the original's library returns them in training.
     pub attention_after_dropout: bool,
-    /// Keep what the frozen teacher says of a note instead of running it again every epoch.
-    pub teacher_cache: bool,
-    /// Bytes the teacher cache may take, in MiB; notes beyond it are run again.
+    /// Where what the frozen teacher says of a note is kept, instead of running it again every epoch.
+    pub teacher_cache: TeacherCacheStore,
+    /// How it is kept.
+    pub teacher_cache_dtype: TeacherCacheDtype,
+    /// Bytes the caches of all teachers may take together, in MiB; notes beyond it are run again.
     pub teacher_cache_mib: usize,
 }
 
@@ -344,8 +346,42 @@ impl Default for DistillConfig {
             beta: 0.2,
             attention: AttentionRows::Aligned,
             attention_after_dropout: false,
-            teacher_cache: true,
+            teacher_cache: TeacherCacheStore::Memory,
+            teacher_cache_dtype: TeacherCacheDtype::Float32,
             teacher_cache_mib: 2048,
+        }
+    }
+}
+
+/// Where a teacher's features are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherCacheStore {
+    /// Nowhere: the teacher runs again every epoch.
+    None,
+    /// In memory.
+    Memory,
+    /// In the run folder while the run lasts; a resumed run finds them there.
+    File,
+}
+
+/// How a teacher's features are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherCacheDtype {
+    /// As they are.
+    #[default]
+    Float32,
+    /// Rounded, in half the room.
+    Float16,
+}
+
+impl TeacherCacheDtype {
+    /// Bytes of a number.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            TeacherCacheDtype::Float32 => 4,
+            TeacherCacheDtype::Float16 => 2,
         }
     }
 }
@@ -372,6 +408,10 @@ pub struct TrainConfig {
     /// Notes per batch.
     #[serde(alias = "per_device_train_batch_size")]
     pub batch_size: usize,
+    /// Tokens per batch at most (a longer note is a batch of its own); 0: any number.
+    pub max_tokens_per_batch: usize,
+    /// Keep each layer's input alone for the backward pass and compute the rest again.
+    pub gradient_checkpointing: bool,
     /// Batches per optimiser step.
     pub gradient_accumulation_steps: usize,
     /// Peak learning rate of the encoder. Absent: 1e-4 with a teacher, 1e-5 without (as published).
@@ -410,6 +450,8 @@ impl Default for TrainConfig {
             dtype: Dtype::Float32,
             num_train_epochs: 10,
             batch_size: 16,
+            max_tokens_per_batch: 0,
+            gradient_checkpointing: false,
             gradient_accumulation_steps: 1,
             learning_rate: None,
             classifier_learning_rate: 1e-3,

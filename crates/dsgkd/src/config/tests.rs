@@ -79,12 +79,15 @@ pub(super) fn full() -> Config {
         beta = 0.5
         attention = "positional"
         attention_after_dropout = true
-        teacher_cache = false
+        teacher_cache = "file"
+        teacher_cache_dtype = "float16"
         teacher_cache_mib = 1
         [train]
         dtype = "bfloat16"
         num_train_epochs = 2
         batch_size = 4
+        max_tokens_per_batch = 512
+        gradient_checkpointing = true
         gradient_accumulation_steps = 2
         learning_rate = 3e-5
         classifier_learning_rate = 1e-2
@@ -289,7 +292,7 @@ fn presets_fill_only_what_was_not_written() {
     assert_eq!(reference.distill.attention, AttentionRows::Positional);
     assert!(
         reference.distill.attention_after_dropout
-            && !reference.distill.teacher_cache
+            && reference.distill.teacher_cache == TeacherCacheStore::None
             && reference.evaluation.reference_subsamples
     );
     let resolved = reference.resolved();

@@ -1,8 +1,11 @@
 //! Distillation of frozen domain teachers into the student at the aligned terms (DSG-KD, arXiv 2409.14904, steps 2, 3).
 //!
 //! [`maps`] pairs the models' layers and heads, [`rows`] brings attention rows of two tokenizers into one space,
-//! [`teacher`] computes and keeps what a frozen teacher says of a note, and [`losses`] compares.
+//! [`teacher`] computes what a frozen teacher says of a note, [`cache`] keeps it (in memory or in a [`feature_file`]), and [`losses`]
+//! compares.
 
+pub mod cache;
+pub mod feature_file;
 pub mod losses;
 pub mod maps;
 pub mod rows;

@@ -1,14 +1,14 @@
-//! A frozen teacher, what it says of each note, and the memory of that.
+//! A frozen teacher and what it says of a note.
 
+use super::TeacherView;
 use super::maps::{HeadPairs, LevelPairs};
 use super::rows::{Columns, Side, into_space};
-use super::{Example, TeacherView};
 use crate::config::{AttentionRows, TeacherConfig};
 use crate::error::Result;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
 use dsgkd_ops::spans::{Span, row_offsets};
-use rayon::prelude::*;
-use std::sync::{Arc, Mutex};
+use sha2::{Digest, Sha256};
+use std::sync::Mutex;
 
 /// A teacher and how it is compared with the student.
 pub struct Teacher {
@@ -30,7 +30,7 @@ pub struct Teacher {
 }
 
 /// What a teacher says of one note, for its terms.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct TeacherFeatures {
     /// Pooled hidden states, `[paired levels, terms, teacher hidden]`.
     pub hidden: Vec<f32>,
@@ -38,12 +38,6 @@ pub struct TeacherFeatures {
     pub rows: Vec<f32>,
     /// Number of columns: words, or the teacher's tokens.
     pub columns: usize,
-}
-
-impl TeacherFeatures {
-    fn bytes(&self) -> usize {
-        (self.hidden.len() + self.rows.len()) * size_of::<f32>() + size_of::<TeacherFeatures>()
-    }
 }
 
 /// Name of a teacher's projection in the student's arena.
@@ -77,7 +71,7 @@ impl Teacher {
 
     /// Features of one note. Notes run one by one, side by side on the cores: packed with others, a note's last bits would
     /// depend on its company, and a resumed run (whose cache is empty) would differ from one that was never stopped.
-    fn features(&self, view: &TeacherView) -> TeacherFeatures {
+    pub fn features(&self, view: &TeacherView) -> TeacherFeatures {
         let pool = || self.activations.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut activations = pool().pop().unwrap_or_default();
         let batch = Batch::pack([&view.input_ids[..]]);
@@ -106,52 +100,13 @@ impl Teacher {
         pool().push(activations);
         features
     }
-}
 
-/// What a teacher said of notes so far, within a budget of bytes; notes beyond it are asked about again.
-#[derive(Default)]
-pub struct TeacherCache {
-    budget: usize,
-    used: usize,
-    notes: Vec<Option<Arc<TeacherFeatures>>>,
-}
-
-impl TeacherCache {
-    /// An empty cache of at most `budget` bytes for `notes` notes; a budget of 0 keeps nothing.
-    pub fn new(budget: usize, notes: usize) -> TeacherCache {
-        TeacherCache { budget, used: 0, notes: vec![None; notes] }
-    }
-
-    /// Bytes in use.
-    pub fn used(&self) -> usize {
-        self.used
-    }
-
-    /// Features of the notes `indices` (of the whole training set) as `teacher` number `number` sees them, from memory or
-    /// from the teacher. Notes without terms are never run.
-    pub fn features(
-        &mut self,
-        teacher: &Teacher,
-        number: usize,
-        indices: &[usize],
-        examples: &[&Example],
-    ) -> Vec<Arc<TeacherFeatures>> {
-        let mut found: Vec<Option<Arc<TeacherFeatures>>> =
-            indices.iter().map(|index| self.notes[*index].clone()).collect();
-        let has_terms = |at: usize| !examples[at].views[number].terms.is_empty();
-        let unknown: Vec<usize> = (0..indices.len()).filter(|at| found[*at].is_none() && has_terms(*at)).collect();
-        if !unknown.is_empty() {
-            let said: Vec<TeacherFeatures> =
-                unknown.par_iter().map(|at| teacher.features(&examples[*at].views[number])).collect();
-            for (at, features) in unknown.iter().zip(said) {
-                let features = Arc::new(features);
-                if self.used + features.bytes() <= self.budget {
-                    self.used += features.bytes();
-                    self.notes[indices[*at]] = Some(features.clone());
-                }
-                found[*at] = Some(features);
-            }
-        }
-        found.into_iter().map(Option::unwrap_or_default).collect()
+    /// A hash of all that [`Teacher::features`] depends on beside the note: weights, architecture, paired levels and heads.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let settings = (&self.model.architecture, &self.levels, &self.heads, self.attention);
+        hash.update(format!("{settings:?}\n"));
+        hash.update(bytemuck::cast_slice::<f32, u8>(&self.model.values));
+        hash.finalize().into()
     }
 }

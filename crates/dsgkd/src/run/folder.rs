@@ -17,7 +17,15 @@ const CHECKPOINTS_KEPT: usize = 2;
 const LOCK: &str = ".lock";
 
 /// Keys that may change when a run goes on: they alter no number that it computes.
-const FREE_KEYS: [&str; 4] = ["/output_dir", "/threads", "/train/save_steps", "/evaluation"];
+const FREE_KEYS: [&str; 7] = [
+    "/output_dir",
+    "/threads",
+    "/train/save_steps",
+    "/train/gradient_checkpointing",
+    "/evaluation",
+    "/distill/teacher_cache",
+    "/distill/teacher_cache_mib",
+];
 
 /// Paths of a run.
 #[derive(Debug, Clone)]
@@ -153,6 +161,28 @@ impl RunFolder {
     /// Probabilities of the test notes.
     pub fn predictions(&self) -> PathBuf {
         self.root.join("predictions.json")
+    }
+
+    /// What teacher `number` said of notes: a cache, there while the run lasts.
+    pub fn teacher_features(&self, number: usize) -> PathBuf {
+        self.root.join(format!("teacher-features-{number}.cache"))
+    }
+
+    /// Opens that cache to read and write.
+    pub fn open_teacher_features(&self, number: usize) -> Result<File> {
+        let path = self.teacher_features(number);
+        let mut options = private_file();
+        options.read(true).write(true).create(true).truncate(false);
+        options.open(&path).map_err(Error::io(&path, "create"))
+    }
+
+    /// Removes the cache of a run that is done: it is derived from notes, and nobody reads it again.
+    pub fn remove_teacher_features(&self, number: usize) -> Result<()> {
+        let path = self.teacher_features(number);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, "write")(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Checkpoints by step, the latest last.

@@ -1,8 +1,10 @@
 //! One training step: batch in, losses and new weights out.
 
+use crate::distill::cache::TeacherCache;
 use crate::distill::losses::{StudentSide, Weights, compare};
-use crate::distill::teacher::{Teacher, TeacherCache};
+use crate::distill::teacher::Teacher;
 use crate::distill::{BatchSpans, Example};
+use crate::error::Result;
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Group, Model, PooledGradients};
 use dsgkd_ops::adamw::{self, AdamW};
@@ -19,6 +21,8 @@ pub struct StepSettings {
     pub beta: f64,
     /// Take the student's attention rows after dropout.
     pub attention_after_dropout: bool,
+    /// Keep each layer's input alone for the backward pass.
+    pub gradient_checkpointing: bool,
     /// Columns of positional attention rows.
     pub max_length: usize,
     /// Weight of each class in the cross-entropy; empty: all 1.
@@ -87,16 +91,30 @@ impl Learner {
 
     /// Forward and backward of one batch: adds to the gradients. `indices` are the notes' places in the whole training
     /// set, by which the teachers' answers are remembered; `dropout_seed` `None` drops nothing.
-    pub fn accumulate(&mut self, examples: &[&Example], indices: &[usize], dropout_seed: Option<u64>) -> StepLosses {
+    ///
+    /// # Errors
+    /// Of the file in which a teacher's answers are kept.
+    pub fn accumulate(
+        &mut self,
+        examples: &[&Example],
+        indices: &[usize],
+        dropout_seed: Option<u64>,
+    ) -> Result<StepLosses> {
         in_pool(|| self.accumulate_here(examples, indices, dropout_seed))
     }
 
-    fn accumulate_here(&mut self, examples: &[&Example], indices: &[usize], dropout_seed: Option<u64>) -> StepLosses {
+    fn accumulate_here(
+        &mut self,
+        examples: &[&Example],
+        indices: &[usize],
+        dropout_seed: Option<u64>,
+    ) -> Result<StepLosses> {
         let batch = Batch::pack(examples.iter().map(|example| &example.input_ids[..]));
         let spans = BatchSpans::new(examples, self.teachers.len());
         let options = ForwardOptions {
             dropout: dropout_seed,
             for_backward: true,
+            checkpointing: self.settings.gradient_checkpointing,
             spans: &spans.spans,
             rows_after_dropout: self.settings.attention_after_dropout,
             layers: None,
@@ -108,7 +126,7 @@ impl Learner {
         // The teachers: hidden states and attention rows at the aligned terms.
         let shares: f64 = self.teachers.iter().map(|teacher| teacher.weight).sum();
         for (number, teacher) in self.teachers.iter().enumerate() {
-            let features = self.caches[number].features(teacher, number, indices, examples);
+            let features = self.caches[number].features(teacher, number, indices, examples)?;
             let share = teacher.weight / shares;
             let student = StudentSide {
                 model: &self.student,
@@ -140,7 +158,7 @@ impl Learner {
         }
         self.student.backward(&batch, &options, &pooled, &mut self.activations, &mut self.gradients);
         losses.total = self.settings.alpha * losses.hidden + self.settings.beta * losses.attention + losses.prediction;
-        losses
+        Ok(losses)
     }
 
     /// Clips the mean gradient of `batches` batches, moves the weights by AdamW with `learning_rates` (encoder, heads), and

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{self, Arenas, ArenasMut};
 use super::learner::{Learner, StepLosses};
+use super::plan::Plan;
 use super::schedule::Schedule;
 use crate::config::{Monitor, TrainConfig};
 use crate::distill::Example;
@@ -99,8 +100,7 @@ pub struct TrainSummary {
     pub best: BTreeMap<Monitor, Best>,
 }
 
-/// Keep apart the numbers drawn for order and for dropout.
-const ORDER_STREAM: u64 = 1 << 32;
+/// Keeps the numbers drawn for dropout apart from others.
 const DROPOUT_STREAM: u64 = 2 << 32;
 
 /// Trains until the epochs are done or every watched measure has given up, and leaves the best weights by
@@ -118,9 +118,9 @@ pub fn train(
     resume: bool,
     observer: &mut dyn TrainObserver,
 ) -> Result<TrainSummary> {
-    let batches_per_epoch = set.training.len().div_ceil(config.batch_size);
-    let steps_per_epoch = batches_per_epoch.div_ceil(config.gradient_accumulation_steps) as u64;
-    let steps = steps_per_epoch * config.num_train_epochs as u64;
+    let lengths = set.training.iter().map(|example| example.input_ids.len()).collect();
+    let plan = Plan::new(lengths, config, seed);
+    let steps = plan.steps();
     let has_teacher = !learner.teachers.is_empty();
     let schedule = Schedule::new(steps, config.warmup_ratio.unwrap_or(if has_teacher { 0.25 } else { 0.15 }));
     let learning_rate = config.learning_rate.unwrap_or(if has_teacher { 1e-4 } else { 1e-5 });
@@ -132,23 +132,19 @@ pub fn train(
         events.restart(progress.step)?;
     }
     let mut scorer = Scorer::default();
-    let (mut order_of, mut order) = (u64::MAX, vec![]);
+    let (mut batches_of, mut epoch_batches) = (u64::MAX, vec![]);
     while progress.step < steps && !progress.stopped_early {
-        let epoch = progress.step / steps_per_epoch;
-        if order_of != epoch {
-            order = (0..set.training.len()).collect::<Vec<usize>>();
-            if config.shuffle {
-                SplitMix64::at(seed, ORDER_STREAM + epoch).shuffle(&mut order);
-            }
-            order_of = epoch;
+        let epoch = plan.epoch_of(progress.step);
+        if batches_of != epoch {
+            (batches_of, epoch_batches) = (epoch, plan.batches(epoch));
         }
-        let batches = batches_of_step(&order, config, progress.step % steps_per_epoch);
+        let batches = plan.of_step(&epoch_batches, progress.step);
         let mut losses = StepLosses::default();
         for (number, batch) in batches.iter().enumerate() {
             let examples: Vec<&Example> = batch.iter().map(|index| &set.training[*index]).collect();
             let place = progress.step * config.gradient_accumulation_steps as u64 + number as u64;
             let dropout_seed = SplitMix64::at(seed, DROPOUT_STREAM + place).next_u64();
-            losses.add(learner.accumulate(&examples, batch, Some(dropout_seed)), 1.0 / batches.len() as f64);
+            losses.add(learner.accumulate(&examples, batch, Some(dropout_seed))?, 1.0 / batches.len() as f64);
         }
         if !losses.total.is_finite() {
             return Err(Error::Model(format!(
@@ -172,7 +168,7 @@ pub fn train(
         write_step(&log, &mut history, &mut events)?;
         observer.step(&log);
 
-        let epoch_ends = progress.step.is_multiple_of(steps_per_epoch);
+        let epoch_ends = plan.ends_epoch(progress.step);
         if epoch_ends && !set.validation.is_empty() {
             let validation = measure(learner, &mut scorer, &set.validation, set.prevalence)?;
             watch(&mut progress, &validation, epoch + 1, config, learner, folder)?;
@@ -209,7 +205,7 @@ pub fn train(
     }
     Ok(TrainSummary {
         steps: progress.step,
-        epochs: progress.step.div_ceil(steps_per_epoch.max(1)),
+        epochs: progress.step.checked_sub(1).map_or(0, |last| plan.epoch_of(last) + 1),
         stopped_early: progress.stopped_early,
         best: progress.best,
     })
@@ -222,13 +218,6 @@ impl StepLosses {
         self.attention += share * other.attention;
         self.prediction += share * other.prediction;
     }
-}
-
-/// The notes of one step, batch by batch; the last step of an epoch may have fewer.
-fn batches_of_step(order: &[usize], config: &TrainConfig, step_in_epoch: u64) -> Vec<Vec<usize>> {
-    let per_step = config.batch_size * config.gradient_accumulation_steps;
-    let notes = order.chunks(per_step).nth(step_in_epoch as usize).unwrap_or(&[]);
-    notes.chunks(config.batch_size).map(<[usize]>::to_vec).collect()
 }
 
 /// The latest checkpoint that can be read; a damaged one is passed over for the one before.

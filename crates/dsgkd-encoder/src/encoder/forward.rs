@@ -1,0 +1,111 @@
+//! The forward pass. It reads like the model's equations.
+
+use super::activations::Activations;
+use super::batch::{Batch, ForwardOptions};
+use super::{EMBEDDING_SITE, Encoder, layer_site, norm};
+use dsgkd_ops::layer_norm::{self, Addends};
+use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::spans::mean_forward;
+use dsgkd_ops::{activation, attention, embedding};
+use std::ops::Range;
+
+impl Encoder<'_> {
+    /// Fills `act.hidden_states` and the pooled values.
+    pub(crate) fn forward(&self, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
+        let a = self.architecture;
+        let layers = options.layers.unwrap_or(a.num_hidden_layers).min(a.num_hidden_layers);
+        act.resize(a, batch, options, layers);
+        self.embed(batch, options, act);
+        self.pool(0, batch, options, act);
+        for layer in 0..layers {
+            if options.checkpointing && options.for_backward {
+                act.layer_inputs[layer].copy_from_slice(&act.hidden_states);
+            }
+            self.forward_layer(layer, batch, options, act);
+            self.pool(layer + 1, batch, options, act);
+        }
+    }
+
+    /// One layer: `act.hidden_states` from its input to its output, and its pooled attention rows.
+    pub(super) fn forward_layer(&self, layer: usize, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
+        let (a, tokens) = (self.architecture, batch.tokens());
+        let slots = &self.slots.layers[layer];
+        let Activations { layers: stored, hidden_states, attention_output, activated, pooled_rows, .. } = act;
+        let at = &mut stored[options.slot(layer)];
+        let bias = self.bias(&slots.qkv);
+        linear::forward_bias(hidden_states, self.layer_weight(layer, 0), bias, &mut at.qkv, tokens); // [T, 3h]
+        let operation = self.attention(layer, &at.qkv, batch, options);
+        let probabilities = options.for_backward.then_some(&mut at.probabilities[..]);
+        attention::forward(operation, &mut at.context, probabilities, &mut pooled_rows[layer]); // [T, h]
+        let dense = &mut at.attention_normalised; // the norm turns it into that
+        linear::forward(&at.context, self.layer_weight(layer, 1), dense, tokens); // [T, h]
+        layer_norm::forward(
+            norm(self.values, &slots.attention_norm, a),
+            dense,
+            Some(Addends {
+                bias: self.bias(&slots.attention_output),
+                residual: hidden_states,
+                dropout: self.hidden_dropout(options, layer_site(layer, 1)),
+            }),
+            &mut at.attention_inverse_deviation,
+            attention_output, // [T, h]
+        );
+        activation::dense_forward(
+            a.hidden_act,
+            attention_output,
+            self.layer_weight(layer, 2),
+            self.bias(&slots.intermediate),
+            options.for_backward.then_some(&mut at.intermediate[..]),
+            activated, // [T, f]
+            tokens,
+        );
+        let dense = &mut at.output_normalised;
+        linear::forward(activated, self.layer_weight(layer, 3), dense, tokens); // [T, h]
+        layer_norm::forward(
+            norm(self.values, &slots.output_norm, a),
+            dense,
+            Some(Addends {
+                bias: self.bias(&slots.output),
+                residual: attention_output,
+                dropout: self.hidden_dropout(options, layer_site(layer, 2)),
+            }),
+            &mut at.output_inverse_deviation,
+            hidden_states, // [T, h]
+        );
+    }
+
+    /// The embedding output: level 0 of the hidden states.
+    fn embed(&self, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
+        let a = self.architecture;
+        let table = |range: &Range<usize>| &self.values[range.clone()];
+        let mut lookups = vec![
+            embedding::Lookup { table: table(&self.slots.word), rows: &batch.input_ids },
+            embedding::Lookup { table: table(&self.slots.position), rows: &act.positions },
+        ];
+        if let Some(token_type) = &self.slots.token_type {
+            lookups.push(embedding::Lookup { table: table(token_type), rows: &act.token_types });
+        }
+        let projected = self.slots.projection.is_some();
+        let output = if projected { &mut act.projection_input } else { &mut act.hidden_states };
+        let embedded = &mut act.embedding_normalised; // the norm turns it into that
+        embedding::forward(&lookups, embedded, a.embedding_size); // [T, e]
+        let norm = norm(self.values, &self.slots.norm, a);
+        layer_norm::forward(norm, embedded, None, &mut act.embedding_deviation, output); // [T, e]
+        self.hidden_dropout(options, EMBEDDING_SITE).apply(output, a.embedding_size);
+        self.project(batch.tokens(), act);
+    }
+
+    /// `hidden_states = projection_input * projection^T + bias`, for a family whose embeddings are narrower than its layers.
+    pub(super) fn project(&self, tokens: usize, act: &mut Activations) {
+        if let Some(projection) = &self.slots.projection {
+            let weight = Weight::Plain(self.weight(projection), self.precision);
+            let (input, bias) = (&act.projection_input, self.bias(projection));
+            linear::forward_bias(input, weight, bias, &mut act.hidden_states, tokens); // [T, h]
+        }
+    }
+
+    fn pool(&self, level: usize, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
+        let output = &mut act.pooled_hidden[level];
+        mean_forward(&act.hidden_states, &batch.cu_seqlens, options.spans, output, self.architecture.hidden_size);
+    }
+}
