@@ -48,13 +48,13 @@ def main() -> None:
         for times, lines in sizes.items():
             found[times].append(run(arguments.dsgkd, work, lines))
     seconds = {times: median(one for one, _ in runs) for times, runs in found.items()}
-    print("name\tnotes\tseconds\tnet_seconds\tpeak_mib")
     for times, lines in sizes.items():
         peak = median(peak for _, peak in found[times])
-        name = f"{times}x" if times else "one_batch"
-        print(f"{name}\t{len(lines)}\t{seconds[times]:.2f}\t{seconds[times] - seconds[0]:.2f}\t{peak:.0f}")
-    ratio = (seconds[8] - seconds[0]) / (seconds[1] - seconds[0])
-    print(f"time_8x_over_1x\t{ratio:.2f}\tbar {BAR[0]} to {BAR[1]}")
+        name = f"{times}x" if times else "one batch"
+        print(f"  {name}: {len(lines)} notes, {seconds[times]:.2f} s, at most {peak:.0f} MiB", file=sys.stderr)
+    eight, one = seconds[8] - seconds[0], seconds[1] - seconds[0]
+    ratio = eight / one
+    print(f"time_8x_over_1x\t{eight:.2f}\t{one:.2f}\t{ratio:.2f}\t{BAR[0]:g} to {BAR[1]:g}")
     sys.exit(0 if BAR[0] <= ratio <= BAR[1] else 1)
 
 

@@ -42,6 +42,10 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Put runs side by side, with paired differences to the first
     Compare(CompareArgs),
+    /// Fit a temperature on a run's validation notes, for probabilities that come true as often as they say
+    Calibrate(CalibrateArgs),
+    /// Write one HTML page about runs: metrics, curves, calibration, thresholds, parts of the notes
+    Report(ReportArgs),
     /// Classify new notes
     Predict(PredictArgs),
     /// Train with and without the teacher on real emergency records, and compare
@@ -141,6 +145,32 @@ pub(crate) struct CompareArgs {
     /// Run folders, or folders of runs; the first is the baseline
     #[arg(required = true, num_args = 2..)]
     pub(crate) runs: Vec<PathBuf>,
+    /// Bootstrap samples
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) bootstrap_samples: usize,
+    /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct CalibrateArgs {
+    /// Run folders, or folders of runs
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    /// Run folders, or folders of runs; the others are compared with the first
+    #[arg(required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// The page to write; default: standard output
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
+    /// Also measure the parts of the notes that this column of the data files makes (repeatable)
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) subgroup: Vec<String>,
     /// Bootstrap samples
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,

@@ -33,6 +33,8 @@ fn command() -> ExitCode {
         Command::Train(args) => commands::train::run(&args, &global),
         Command::Evaluate(args) => commands::evaluate::run(&args, &global),
         Command::Compare(args) => commands::compare::run(&args, &global),
+        Command::Calibrate(args) => commands::calibrate::run(&args, &global),
+        Command::Report(args) => commands::report::run(&args, &global),
         Command::Predict(args) => commands::predict::run(&args, &global),
         Command::Demo(args) => commands::demo::run(&args, &global),
         Command::Completions { shell } => commands::completions::run(shell),

@@ -99,6 +99,9 @@ pub struct PredictionSettings {
     pub truncation: Truncation,
     /// Share of positives among the training notes: the threshold of the label.
     pub prevalence: Option<f64>,
+    /// What the logits are divided by, once `dsgkd calibrate` has fitted it.
+    #[serde(default)]
+    pub temperature: Option<f64>,
 }
 
 /// Name of [`PredictionSettings`] in a model folder.
@@ -131,8 +134,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let folder = RunFolder::open(&config.output_dir, resume)?;
     let mut resolved = config.with_absolute_paths()?;
     resolved.data.labels = notes.labels.clone();
-    let hashes = notes.files.iter().map(|path| Ok((path.display().to_string(), file_sha256(path)?)));
-    let hashes: BTreeMap<String, String> = hashes.collect::<Result<_>>()?;
+    let hashes = data_hashes(&notes)?;
     if resume {
         folder.check_same(&resolved, &hashes)?;
     }
@@ -167,10 +169,16 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         max_length: aligner.max_lengths[0],
         truncation: config.text.truncation,
         prevalence: (notes.labels.len() == 2).then_some(prevalence),
+        temperature: None,
     };
     let card = model_card(config, &learner.student, &summary, test.as_ref());
     export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
     Ok(RunSummary { train: trained, test })
+}
+
+/// SHA-256 of each data file, by its path.
+pub fn data_hashes(notes: &Notes) -> Result<BTreeMap<String, String>> {
+    notes.files.iter().map(|path| Ok((path.display().to_string(), file_sha256(path)?))).collect()
 }
 
 /// One cache a teacher, each with an equal part of the budget.

@@ -3,8 +3,9 @@
 //! Data flows one way, and the modules stand in that order; each imports only from those above it:
 //!
 //! `config` -> `data` (files, notes, splits) -> `text` (tokens, terms, aligned spans) -> `batch` ->
-//! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict`.
+//! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict` -> `runs` (read back), `calibrate`, `report`.
 
+pub mod calibrate;
 pub mod check;
 pub mod config;
 pub mod data;
@@ -16,6 +17,8 @@ pub mod infer;
 pub mod predict;
 pub mod pretrain;
 pub mod random;
+pub mod report;
 pub mod run;
+pub mod runs;
 pub mod text;
 pub mod train;

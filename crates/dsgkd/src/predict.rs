@@ -2,6 +2,7 @@
 
 use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
 use crate::error::{Error, Result};
+use crate::eval::temperature::apply_temperature;
 use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::infer::Scorer;
 use crate::text::Tokenizer;
@@ -116,8 +117,12 @@ impl Predictor {
         let encoded: Vec<(Vec<u32>, bool)> = notes.par_iter().map(encode).collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = encoded.iter().map(|(ids, _)| &ids[..]).collect();
         let logits = self.scorer.logits(&self.model, &ids);
-        let probabilities = softmax(&logits, self.model.classes.len());
-        let rows = probabilities.chunks_exact(self.model.classes.len()).zip(&encoded);
+        let classes = self.model.classes.len();
+        let mut probabilities = softmax(&logits, classes);
+        if let Some(temperature) = self.settings.temperature {
+            apply_temperature(&mut probabilities, classes, temperature);
+        }
+        let rows = probabilities.chunks_exact(classes).zip(&encoded);
         Ok(rows
             .map(|(row, (_, truncated))| Prediction {
                 class: self.class(row),

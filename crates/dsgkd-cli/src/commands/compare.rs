@@ -1,16 +1,16 @@
 //! `dsgkd compare`
 
-use super::evaluate::RunPredictions;
 use crate::args::{CompareArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use dsgkd::error::Result;
 use dsgkd::eval::table::{comparison_table, intervals_table};
 use dsgkd::eval::{BootstrapOptions, Comparison, Intervals, bootstrap, compare};
+use dsgkd::runs::FinishedRuns;
 use serde::Serialize;
 
 pub(crate) fn run(args: &CompareArgs, global: &Global) -> CommandResult {
-    let runs = args.runs.iter().map(|run| RunPredictions::read(run)).collect::<Result<Vec<_>>>()?;
+    let runs = args.runs.iter().map(|run| FinishedRuns::read(run)).collect::<Result<Vec<_>>>()?;
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
     let compared = side_by_side(&runs, options)?;
     if global.json {
@@ -30,7 +30,7 @@ pub(crate) struct SideBySide {
     pub(crate) differences: Vec<(String, Comparison)>,
 }
 
-pub(crate) fn side_by_side(runs: &[RunPredictions], options: BootstrapOptions) -> Result<SideBySide> {
+pub(crate) fn side_by_side(runs: &[FinishedRuns], options: BootstrapOptions) -> Result<SideBySide> {
     let mut compared = SideBySide { runs: vec![], differences: vec![] };
     for (number, run) in runs.iter().enumerate() {
         compared.runs.push((run.name.clone(), bootstrap(&run.predictions, options)?));

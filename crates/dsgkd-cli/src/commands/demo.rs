@@ -1,7 +1,6 @@
 //! `dsgkd demo`
 
 use super::compare::side_by_side;
-use super::evaluate::RunPredictions;
 use super::train::train_folds;
 use crate::args::{DemoArgs, Global};
 use crate::exit::{CommandResult, Outcome};
@@ -9,6 +8,7 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use dsgkd::error::{Error, Result};
 use dsgkd::eval::BootstrapOptions;
+use dsgkd::runs::FinishedRuns;
 use std::path::{Path, PathBuf};
 
 /// The demo's experiments: the same student and folds, without and with the teacher.
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &DemoArgs, global: &Global) -> CommandResult {
         config.output_dir = output.join(method);
         config.validate()?;
         train_folds(&config, global)?;
-        runs.push(RunPredictions::read(&config.output_dir)?);
+        runs.push(FinishedRuns::read(&config.output_dir)?);
     }
     let compared = side_by_side(&runs, BootstrapOptions::default())?;
     if global.json {

@@ -10,25 +10,29 @@ use dsgkd::eval::table::{intervals_table, subsamples_table};
 use dsgkd::eval::{Predictions, TextColumns};
 use dsgkd::experiment::{RunMetrics, evaluate_predictions};
 use dsgkd::run::folder::RunFolder;
-use std::path::{Path, PathBuf};
+use dsgkd::runs::{FinishedRuns, file_name};
+use std::path::Path;
 
 pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
-    let runs = match (&args.run, &args.predictions) {
-        (Some(run), _) => RunPredictions::read(run)?,
-        (None, Some(file)) => RunPredictions { name: name(file), predictions: vec![from_table(file, args)?] },
+    let (name, predictions) = match (&args.run, &args.predictions) {
+        (Some(run), _) => {
+            let runs = FinishedRuns::read(run)?;
+            (runs.name, runs.predictions)
+        }
+        (None, Some(file)) => (file_name(file), vec![from_table(file, args)?]),
         (None, None) => return Err(Error::Config("name a run folder, or --predictions FILE".to_string())),
     };
     let mut config = Config::default();
     config.evaluation.bootstrap_samples = args.bootstrap_samples;
     config.evaluation.reference_subsamples = args.subsamples;
-    let metrics = evaluate_predictions(&runs.predictions, &config)?;
+    let metrics = evaluate_predictions(&predictions, &config)?;
     if let Some(output) = &args.output {
         RunFolder::existing(Path::new(".")).write_json(output, &metrics)?;
     }
     if global.json {
         print_json(&metrics)?
     } else {
-        print(&table(&runs.name, &metrics))?
+        print(&table(&name, &metrics))?
     }
     Ok(Outcome::Done)
 }
@@ -41,44 +45,6 @@ pub(crate) fn table(name: &str, metrics: &RunMetrics) -> String {
         out += &subsamples_table(&[(name, subsamples)]);
     }
     out
-}
-
-/// The test predictions of a run, or of all the runs in a folder (its folds).
-pub(crate) struct RunPredictions {
-    /// Name of the folder.
-    pub(crate) name: String,
-    /// One entry a run.
-    pub(crate) predictions: Vec<Predictions>,
-}
-
-impl RunPredictions {
-    pub(crate) fn read(folder: &Path) -> Result<RunPredictions> {
-        let mut files = vec![RunFolder::existing(folder).predictions()];
-        if !files[0].exists() {
-            let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "read"))?.flatten();
-            files =
-                entries.map(|entry| RunFolder::existing(&entry.path()).predictions()).filter(|p| p.exists()).collect();
-            files.sort();
-        }
-        if files.is_empty() {
-            let message = format!("{}: holds no run with test predictions", folder.display());
-            return Err(Error::Data(message));
-        }
-        let predictions = files.iter().map(read_predictions).collect::<Result<_>>()?;
-        Ok(RunPredictions { name: name(folder), predictions })
-    }
-}
-
-fn read_predictions(path: &PathBuf) -> Result<Predictions> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    let broken = |line: usize| Error::Data(format!("{}: line {line}: is not what dsgkd wrote", path.display()));
-    let predictions: Predictions = serde_json::from_str(&text).map_err(|error| broken(error.line()))?;
-    predictions.validate()?;
-    Ok(predictions)
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().to_string())
 }
 
 fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod align;
+pub(crate) mod calibrate;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod completions;
@@ -10,6 +11,7 @@ pub(crate) mod evaluate;
 pub(crate) mod init;
 pub(crate) mod predict;
 pub(crate) mod pretrain;
+pub(crate) mod report;
 pub(crate) mod train;
 
 use crate::args::{ExperimentArgs, Global};

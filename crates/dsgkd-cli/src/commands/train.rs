@@ -1,6 +1,6 @@
 //! `dsgkd train`
 
-use super::evaluate::{RunPredictions, table};
+use super::evaluate::table;
 use crate::args::{Global, TrainArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
@@ -8,6 +8,7 @@ use crate::progress::Progress;
 use dsgkd::config::Config;
 use dsgkd::error::{Error, Result};
 use dsgkd::run::folder::RunFolder;
+use dsgkd::runs::FinishedRuns;
 
 pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
     let config = super::experiment(&args.experiment)?;
@@ -16,7 +17,7 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
     super::say_what_is_lacking(config.train.dtype, global);
     if args.all_folds {
         train_folds(&config, global)?;
-        let runs = RunPredictions::read(&config.output_dir)?;
+        let runs = FinishedRuns::read(&config.output_dir)?;
         let metrics = dsgkd::experiment::evaluate_predictions(&runs.predictions, &config)?;
         RunFolder::existing(&config.output_dir).write_json(&config.output_dir.join("metrics.json"), &metrics)?;
         if global.json {

@@ -34,7 +34,7 @@ pub use bad_row::{BadRow, BadRows, Reason, RowError};
 pub use format::{Format, ReadOptions};
 pub use hash::file_sha256;
 pub use mapper::NoteMapper;
-pub use notes::{Note, Notes, read_notes};
+pub use notes::{Note, Notes, read_notes, visit_tested_files};
 
 pub use reader::{Record, Records};
 pub use split::{Splits, make_splits};

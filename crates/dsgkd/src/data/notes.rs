@@ -8,7 +8,7 @@ use crate::config::DataConfig;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Classes that a label column may have; beyond it the wrong column was named.
 const MAX_CLASSES: usize = 1000;
@@ -92,6 +92,43 @@ pub fn read_notes(config: &DataConfig) -> Result<Notes> {
     Ok(Notes { notes, unlabeled, labels: reading.config.labels, ..reading.notes })
 }
 
+/// Hands the notes of the test files (or, without any, of the training files, from which the test part is dealt) to `visit`, each with
+/// its file's columns and its record's cells: for what is asked of notes beside text and label. Bad rows are passed over.
+///
+/// # Errors
+/// As [`read_notes`], but for bad rows.
+pub fn visit_tested_files(
+    config: &DataConfig,
+    visit: &mut dyn FnMut(&Note, &[String], &[Option<String>]),
+) -> Result<()> {
+    let files = if config.test.is_empty() { &config.train } else { &config.test };
+    for (index, path) in files.iter().enumerate() {
+        let records = Records::open(path, &ReadOptions::from(config))?;
+        let columns = records.columns().to_vec();
+        let mapper = NoteMapper::build(config, path, &columns, false)?.with_file_index(index, id_prefix(files, path));
+        for record in records {
+            match record {
+                Ok(record) => {
+                    if let Ok(note) = mapper.map(&record) {
+                        visit(&note, &columns, &record.fields);
+                    }
+                }
+                Err(RowError::Bad(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What stands before a note's id where several files are read.
+fn id_prefix(files: &[PathBuf], path: &Path) -> String {
+    match path.file_name() {
+        Some(name) if files.len() > 1 => format!("{}:", name.to_string_lossy()),
+        _ => String::new(),
+    }
+}
+
 struct Reading {
     config: DataConfig,
     notes: Notes,
@@ -155,10 +192,7 @@ impl Reading {
         let mut notes = Vec::new();
         for path in files {
             let records = Records::open(path, &ReadOptions::from(&self.config))?;
-            let prefix = match path.file_name() {
-                Some(name) if files.len() > 1 => format!("{}:", name.to_string_lossy()),
-                _ => String::new(),
-            };
+            let prefix = id_prefix(files, path);
             let mapper = NoteMapper::build(&self.config, path, records.columns(), need_label)?
                 .with_file_index(self.notes.files.len(), prefix);
             self.notes.files.push(path.clone());

@@ -1,5 +1,6 @@
 //! The analytic interval of the AUROC, beside the bootstrap's.
 
+use super::proportion::NORMAL_97_5;
 use serde::{Deserialize, Serialize};
 
 /// The AUROC with its standard error and 95 % interval.
@@ -14,9 +15,6 @@ pub struct AurocInterval {
     /// Upper end, not above 1.
     pub high: f64,
 }
-
-/// The 97.5 % point of the standard normal distribution.
-const NORMAL_97_5: f64 = 1.959963984540054;
 
 /// AUROC with DeLong's interval (DeLong, DeLong & Clarke-Pearson, Biometrics 44, 1988), by midranks in `O(n log n)` (Sun &
 /// Xu, IEEE Signal Processing Letters 21, 2014): `area ± 1.96 standard errors`, cut to 0..1.

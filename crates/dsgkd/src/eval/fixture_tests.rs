@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use super::calibration::expected_calibration_error;
+use super::curves::{net_benefit, precision_recall_curve, roc_curve};
 use super::delong::delong_interval;
 use super::predictions::Predictions;
+use super::proportion::wilson_interval;
+use super::temperature::fit_temperature;
 use super::{BootstrapOptions, Metric, bootstrap, compare, evaluate};
 use serde_json::Value;
 
@@ -54,6 +57,38 @@ fn predictions_of(case: &Value) -> Predictions {
         classes: (0..classes).map(|class| class.to_string()).collect(),
         training_prevalence: case["training_prevalence"].as_f64(),
     }
+}
+
+/// `make_report_fixtures.py`: scikit-learn, statsmodels, dcurves, scipy.
+#[test]
+fn curves_shares_and_temperatures_are_those_of_other_programs() {
+    let file: Value = serde_json::from_str(include_str!("../../tests/fixtures/metrics/report.json")).unwrap();
+    let (labels, scores) = generated(file["rows"].as_u64().unwrap() as usize, file["seed"].as_u64().unwrap());
+    let positive: Vec<bool> = labels.iter().map(|label| *label == 1).collect();
+    let points = |name: &str| -> Vec<Vec<f64>> { file[name].as_array().unwrap().iter().map(numbers).collect() };
+    for (name, ours) in
+        [("roc", roc_curve(&positive, &scores)), ("precision_recall", precision_recall_curve(&positive, &scores))]
+    {
+        let theirs = points(name);
+        // scikit-learn leaves out what comes after full recall.
+        assert!(theirs.len() > 100 && theirs.len() <= ours.len(), "{name}: {} and {}", theirs.len(), ours.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            assert!((ours.0 - theirs[0]).abs() < TOLERANCE && (ours.1 - theirs[1]).abs() < TOLERANCE, "{name}");
+        }
+    }
+    for point in points("net_benefit") {
+        let ours = net_benefit(&positive, &scores, point[0]).unwrap();
+        assert!((ours - point[1]).abs() < TOLERANCE, "{ours} at {point:?}");
+    }
+    for row in points("wilson") {
+        let ours = wilson_interval(row[0] as u64, row[1] as u64).unwrap();
+        assert!((ours.low - row[2]).abs() < TOLERANCE && (ours.high - row[3]).abs() < TOLERANCE, "{ours:?}, {row:?}");
+    }
+    let probabilities: Vec<f64> =
+        scores.iter().map(|score| score.clamp(1e-3, 1.0 - 1e-3)).flat_map(|score| [1.0 - score, score]).collect();
+    let (ours, theirs) = (fit_temperature(&labels, &probabilities, 2).unwrap(), file["temperature"].as_f64().unwrap());
+    // Where a loss is flat its minimum is known to half the digits.
+    assert!((ours / theirs - 1.0).abs() < 1e-6, "{ours}, not {theirs}");
 }
 
 fn file() -> Value {

@@ -12,22 +12,26 @@
 //! | [`metrics`] | the list of metrics and [`evaluate`] |
 //! | [`ranking`], [`threshold`], [`scoring`] | the definitions: AUROC and AUPRC; confusion counts; Brier and log loss |
 //! | [`mod@bootstrap`], [`mod@compare`], [`delong`], [`subsamples`] | intervals, paired differences, the original's spread |
-//! | [`calibration`] | reliability bins and expected calibration error |
+//! | [`calibration`], [`temperature`] | reliability bins and expected calibration error; making a classifier less sure of itself |
+//! | [`curves`], [`proportion`] | ROC, precision-recall and decision curves, chosen thresholds; intervals of shares |
 //! | [`table`] | the same as text and JSON |
 
 pub mod bootstrap;
 pub mod calibration;
 pub mod compare;
+pub mod curves;
 pub mod delong;
 pub mod metrics;
 mod pool;
 pub mod predictions;
+pub mod proportion;
 pub mod random;
 pub mod ranking;
 mod scored;
 pub mod scoring;
 pub mod subsamples;
 pub mod table;
+pub mod temperature;
 pub mod threshold;
 
 #[cfg(test)]

@@ -118,6 +118,13 @@ impl Predictions {
         self.part().check(self.classes.len())
     }
 
+    /// With two classes, whether each note is positive and the probability that it is.
+    pub fn binary(&self) -> Option<(Vec<bool>, Vec<f64>)> {
+        let positive = self.labels.iter().map(|label| *label == 1).collect();
+        let scores = self.probabilities.chunks_exact(2).map(|row| row[1]).collect();
+        (self.classes.len() == 2).then_some((positive, scores))
+    }
+
     /// Every metric of these predictions.
     ///
     /// # Errors

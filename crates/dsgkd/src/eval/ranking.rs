@@ -36,7 +36,7 @@ pub(super) fn descending_order(rows: usize, score: impl Fn(usize) -> f64) -> Vec
 
 /// Walks the rows from the highest score down and hands `visit` each group of equal scores as
 /// `(positives, negatives)`, every row counted `count(row)` times; returns the totals.
-fn walk_ties(
+pub(super) fn walk_ties(
     order: &[u32],
     score: impl Fn(usize) -> f64,
     positive: impl Fn(usize) -> bool,

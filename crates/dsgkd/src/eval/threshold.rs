@@ -20,6 +20,15 @@ fn ratio(numerator: u64, denominator: u64) -> Option<f64> {
     (denominator > 0).then(|| numerator as f64 / denominator as f64)
 }
 
+impl std::ops::AddAssign for Confusion {
+    fn add_assign(&mut self, other: Self) {
+        self.true_positives += other.true_positives;
+        self.false_positives += other.false_positives;
+        self.false_negatives += other.false_negatives;
+        self.true_negatives += other.true_negatives;
+    }
+}
+
 impl Confusion {
     /// Counts a binary decision: a note is predicted positive when its score is *at or above* the threshold, as the
     /// original implementation of DSG-KD has it. `None` when the lengths differ.
@@ -68,6 +77,12 @@ impl Confusion {
     /// nothing was predicted positive.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.true_positives, self.true_positives + self.false_positives)
+    }
+
+    /// Negative predictive value: share of the predicted negatives that are negative; undefined when nothing was predicted
+    /// negative.
+    pub fn negative_predictive_value(&self) -> Option<f64> {
+        ratio(self.true_negatives, self.true_negatives + self.false_negatives)
     }
 
     /// F1, `2 TP / (2 TP + FP + FN)`: the harmonic mean of precision and recall.

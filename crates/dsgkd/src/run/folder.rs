@@ -158,6 +158,11 @@ impl RunFolder {
         self.root.join("metrics.json")
     }
 
+    /// The temperature that was fitted to the model, if one was.
+    pub fn calibration(&self) -> PathBuf {
+        self.root.join("calibration.json")
+    }
+
     /// Probabilities of the test notes.
     pub fn predictions(&self) -> PathBuf {
         self.root.join("predictions.json")

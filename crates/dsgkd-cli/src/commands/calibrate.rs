@@ -1,0 +1,54 @@
+//! `dsgkd calibrate`
+
+use crate::args::{CalibrateArgs, Global};
+use crate::exit::{CommandResult, Outcome};
+use crate::output::{print, print_json};
+use dsgkd::calibrate::{BeforeAndAfter, Calibration, calibrate};
+use dsgkd::error::Error;
+use dsgkd::runs::{FinishedRuns, file_name, with};
+
+pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
+    let mut done: Vec<(String, Calibration)> = vec![];
+    for folder in &args.runs {
+        let runs = with(folder, |run| run.model().exists())?;
+        if runs.is_empty() {
+            return Err(Error::Data(format!("{}: holds no run with a trained model", folder.display())));
+        }
+        for run in runs {
+            let test = if run.predictions().exists() { Some(FinishedRuns::read(run.root())?) } else { None };
+            let calibration = calibrate(&run, test.as_ref().and_then(|test| test.predictions.first()))?;
+            done.push((file_name(run.root()), calibration));
+        }
+    }
+    if global.json {
+        print_json(&done)?;
+    } else {
+        for (name, calibration) in &done {
+            print(&words(name, calibration))?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn words(name: &str, calibration: &Calibration) -> String {
+    let Calibration { temperature, validation_notes, validation, test } = calibration;
+    let mut out = format!("{name}: temperature {temperature:.3}, fitted on {validation_notes} validation notes\n");
+    out += &line("validation", validation);
+    if let Some(test) = test {
+        out += &line("test", test);
+    }
+    out
+}
+
+fn line(part: &str, BeforeAndAfter { before, after }: &BeforeAndAfter) -> String {
+    let pair = |name: &str, before: Option<f64>, after: Option<f64>| match (before, after) {
+        (Some(before), Some(after)) => format!("{name} {before:.4} -> {after:.4}"),
+        _ => format!("{name} undefined"),
+    };
+    format!(
+        "  {part}: {}, {}, {}\n",
+        pair("log loss", before.log_loss, after.log_loss),
+        pair("Brier", before.brier, after.brier),
+        pair("calibration error", before.expected_calibration_error, after.expected_calibration_error)
+    )
+}

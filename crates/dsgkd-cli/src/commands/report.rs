@@ -1,0 +1,25 @@
+//! `dsgkd report`
+
+use crate::args::{Global, ReportArgs};
+use crate::exit::{CommandResult, Outcome};
+use crate::output::print;
+use crate::progress::Progress;
+use dsgkd::error::Result;
+use dsgkd::report::{ReportOptions, report};
+use dsgkd::run::atomic::write_file;
+use dsgkd::runs::FinishedRuns;
+
+pub(crate) fn run(args: &ReportArgs, global: &Global) -> CommandResult {
+    let runs = args.runs.iter().map(|run| FinishedRuns::read(run)).collect::<Result<Vec<_>>>()?;
+    let options =
+        ReportOptions { subgroups: args.subgroup.clone(), bootstrap_samples: args.bootstrap_samples, seed: args.seed };
+    let page = report(&runs, &options)?;
+    match &args.output {
+        Some(output) => {
+            write_file(output, |out| out.write_all(page.as_bytes()))?;
+            Progress::new(global.quiet, "report").say(&format!("report: {}", output.display()));
+        }
+        None => print(&page)?,
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,173 @@
+//! `dsgkd report` and `dsgkd calibrate`, whole.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{World, dsgkd, notes_csv};
+use std::path::Path;
+use std::process::Command;
+
+/// Stands in every note, and nowhere else.
+const CANARY: &str = "Qz7canaryWord";
+
+fn train(world: &World, name: &str, teacher: bool) {
+    let experiment = world.experiment(name, teacher, "");
+    dsgkd().arg("train").arg(&experiment).arg("--quiet").assert().success();
+}
+
+fn report(world: &World, runs: &[&str], more: &[&str]) -> String {
+    let mut command = dsgkd();
+    command.arg("report").args(runs.iter().map(|run| world.path(run))).args(["--bootstrap-samples", "100"]).args(more);
+    String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
+    let world = World::with_notes(&notes_csv(CANARY));
+    train(&world, "alone", false);
+    train(&world, "taught", true);
+    let page = report(&world, &["alone", "taught"], &["--subgroup", "urgent"]);
+    for section in [
+        "What was run on what",
+        "Metrics",
+        "Differences to alone",
+        "Curves",
+        "Calibration",
+        "Decisions: taught",
+        "By note length",
+        "By share of Latin letters",
+        "By column urgent",
+        "Learning",
+        "Alignment: taught",
+        "TRIPOD+AI",
+        "Experiment file: taught",
+    ] {
+        assert!(page.contains(section), "{section} is missing");
+    }
+    assert!(!page.to_lowercase().contains(&CANARY.to_lowercase()));
+    // Nothing is loaded from anywhere: no script, no address but the name of SVG.
+    assert!(!page.contains("<script") && !page.contains("@import") && !page.contains("url("));
+    let addresses = page.match_indices("http").map(|(at, _)| &page[at..(at + 26).min(page.len())]);
+    for address in addresses.filter(|address| !address.starts_with("http-equiv")) {
+        assert_eq!(address, "http://www.w3.org/2000/svg");
+    }
+    assert!(page.matches("<svg").count() >= 8 && !page.contains("NaN"));
+    assert!(!page.contains(&*world.root().to_string_lossy()), "where files lie is nobody's business");
+    assert_eq!(page, report(&world, &["alone", "taught"], &["--subgroup", "urgent"]));
+
+    // The numbers are those of `evaluate`.
+    let json =
+        dsgkd().args(["evaluate", "--json", "--bootstrap-samples", "100"]).arg(world.path("taught")).output().unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let auroc = format!("{:.3}", metrics["metrics"]["auroc"].as_f64().unwrap());
+    assert!(page.contains(&format!(">{auroc} [")), "{auroc}");
+
+    let refused = |column: &str| {
+        let mut command = dsgkd();
+        command.arg("report").arg(world.path("alone")).args(["--subgroup", column]).assert().code(2);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    assert!(refused("absent").contains("there are id, patient, note, urgent"));
+    let message = refused("note");
+    assert!(
+        message.contains("different values") && !message.to_lowercase().contains(&CANARY.to_lowercase()),
+        "{message}"
+    );
+    // Data that is gone is no error unless it is asked for.
+    std::fs::remove_file(world.path("notes.csv")).unwrap();
+    assert!(!report(&world, &["alone"], &[]).contains("By note length"));
+    dsgkd().arg("report").arg(world.path("alone")).args(["--subgroup", "urgent"]).assert().code(4);
+    dsgkd().arg("report").arg(world.root()).arg("nowhere").assert().failure();
+    std::fs::write(world.path("alone/predictions.json"), "{\"ids\": [").unwrap();
+    dsgkd().arg("report").arg(world.path("alone")).assert().code(3);
+}
+
+fn probabilities(world: &World, run: &str) -> Vec<f64> {
+    let out = world.path("out.jsonl");
+    dsgkd()
+        .arg("predict")
+        .arg(world.path(run).join("model"))
+        .arg(world.path("notes.csv"))
+        .arg("-o")
+        .arg(&out)
+        .arg("--quiet")
+        .assert()
+        .success();
+    let text = std::fs::read_to_string(&out).unwrap();
+    let probability =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["probability_yes"].as_f64().unwrap();
+    text.lines().map(probability).collect()
+}
+
+#[test]
+fn a_calibrated_model_predicts_scaled_probabilities_in_the_same_order() {
+    let world = World::new();
+    train(&world, "run", false);
+    let before = probabilities(&world, "run");
+    let calibrate = || {
+        let output = dsgkd().arg("calibrate").arg(world.path("run")).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()[0][1].clone()
+    };
+    let calibration = calibrate();
+    let temperature = calibration["temperature"].as_f64().unwrap();
+    let loss = |when: &str| calibration["validation"][when]["log_loss"].as_f64().unwrap();
+    assert!(loss("after") <= loss("before") && temperature != 1.0);
+    for (before, after) in before.iter().zip(probabilities(&world, "run")) {
+        let logit = (before / (1.0 - before)).ln() / temperature;
+        assert!((after - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-9);
+    }
+    assert_eq!(calibrate(), calibration, "it is fitted on what was trained, not on what was scaled");
+    assert!(report(&world, &["run"], &[]).contains("After temperature scaling"));
+
+    // Other data, or none to fit on.
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    std::fs::write(world.path("notes.csv"), notes.replacen(",yes", ",no", 1)).unwrap();
+    dsgkd().arg("calibrate").arg(world.path("run")).assert().code(3);
+    let experiment = world.experiment("bare", false, "");
+    let set = ["--set", "data.split.validation_fraction=0", "--set", "train.early_stopping=[]"];
+    dsgkd().arg("train").arg(&experiment).arg("--quiet").args(set).assert().success();
+    let output = dsgkd().arg("calibrate").arg(world.path("bare")).assert().code(3).get_output().stderr.clone();
+    assert!(String::from_utf8(output).unwrap().contains("data.split.validation_fraction"));
+}
+
+/// The browser of this machine; `DSGKD_BROWSER` names one that must be there.
+fn browser() -> Option<String> {
+    if let Ok(name) = std::env::var("DSGKD_BROWSER") {
+        return Some(name);
+    }
+    let found = Command::new("chromium").arg("--version").output().is_ok_and(|output| output.status.success());
+    found.then(|| "chromium".to_string())
+}
+
+fn browse(browser: &str, profile: &Path, page: &Path, arguments: &[&str]) -> (String, String) {
+    let output = Command::new(browser)
+        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .args(arguments)
+        .arg(format!("file://{}", page.display()))
+        .output()
+        .unwrap();
+    (String::from_utf8_lossy(&output.stdout).to_string(), String::from_utf8_lossy(&output.stderr).to_string())
+}
+
+#[test]
+fn a_browser_shows_and_prints_the_report_without_complaint() {
+    let Some(browser) = browser() else { return };
+    let world = World::new();
+    train(&world, "run", true);
+    let page = world.path("report.html");
+    std::fs::write(&page, report(&world, &["run"], &[])).unwrap();
+    let profile = world.path("profile");
+    let (shown, log) = browse(&browser, &profile, &page, &["--dump-dom"]);
+    assert!(shown.contains("<h2>Metrics</h2>") && shown.contains("</svg>"), "{log}");
+    // Errors of the page, and requests that its policy kept it from making, are lines of the console.
+    assert!(!log.contains("CONSOLE"), "{log}");
+    let pdf = world.path("report.pdf");
+    browse(&browser, &profile, &page, &[&format!("--print-to-pdf={}", pdf.display())]);
+    assert!(std::fs::metadata(&pdf).unwrap().len() > 10_000);
+    std::fs::write(&page, std::fs::read_to_string(&page).unwrap().replace("<body>", "<body><script>1</script>"))
+        .unwrap();
+    let (_, log) = browse(&browser, &profile, &page, &["--dump-dom"]);
+    assert!(log.contains("CONSOLE"), "a page that breaks its policy is noticed: {log}");
+}

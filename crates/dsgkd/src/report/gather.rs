@@ -1,0 +1,189 @@
+//! The numbers of a report.
+
+use super::ReportOptions;
+use super::subgroups::{Subgroups, subgroups};
+use crate::calibrate::{CalibrationScores, read_calibration, scaled};
+use crate::config::{self, Config};
+use crate::error::{Error, Result};
+use crate::eval::calibration::{DEFAULT_BINS, ReliabilityBin};
+use crate::eval::curves::{threshold_of_sensitivity, threshold_of_specificity};
+use crate::eval::delong::{AurocInterval, delong_interval};
+use crate::eval::threshold::Confusion;
+use crate::eval::{BootstrapOptions, Comparison, Intervals, Predictions, bootstrap, compare};
+use crate::run::folder::RunFolder;
+use crate::runs::FinishedRuns;
+use serde_json::Value as Json;
+
+/// All that a page shows.
+pub(super) struct Gathered {
+    /// One an arm.
+    pub arms: Vec<Arm>,
+    /// Of every arm but the first, to the first: its name and the differences.
+    pub comparisons: Vec<(String, Comparison)>,
+    /// What the intervals were made with.
+    pub bootstrap: BootstrapOptions,
+}
+
+/// One run, or the runs of one experiment's folds or seeds.
+pub(super) struct Arm {
+    /// Name of its folder.
+    pub name: String,
+    /// The experiment; `None` when its file cannot be read any more.
+    pub config: Option<Config>,
+    /// Versions and counts of every run.
+    pub environments: Vec<Json>,
+    /// Lines of every run's history.
+    pub histories: Vec<Vec<Json>>,
+    /// All test rows together.
+    pub pooled: Predictions,
+    /// Every metric with its interval.
+    pub intervals: Intervals,
+    /// With two classes: what follows from thresholds.
+    pub binary: Option<Binary>,
+    /// Rows are true classes, columns predicted ones.
+    pub confusion: Vec<Vec<u64>>,
+    /// As trained.
+    pub calibration: Reliability,
+    /// After temperature scaling, where every run of the arm has one.
+    pub scaled: Option<(Vec<f64>, Reliability)>,
+    /// Metrics of parts of the notes.
+    pub subgroups: Vec<Subgroups>,
+}
+
+/// A reliability diagram and its numbers.
+pub(super) struct Reliability {
+    /// Ten bins.
+    pub bins: Vec<ReliabilityBin>,
+    /// Log loss, Brier score, calibration error.
+    pub scores: CalibrationScores,
+}
+
+/// Of two classes.
+pub(super) struct Binary {
+    /// Whether each row is positive.
+    pub positive: Vec<bool>,
+    /// Its probability to be.
+    pub scores: Vec<f64>,
+    /// DeLong's interval beside the bootstrap's; `None` where several rows are one note.
+    pub delong: Option<AurocInterval>,
+    /// Counts at thresholds: what the threshold is, its value where it is one for all runs, the counts.
+    pub thresholds: Vec<(String, Option<f64>, Confusion)>,
+}
+
+/// Reads and computes.
+pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<Gathered> {
+    let bootstrap = BootstrapOptions { samples: options.bootstrap_samples, seed: options.seed };
+    let arms = runs.iter().map(|run| arm(run, options, bootstrap)).collect::<Result<Vec<Arm>>>()?;
+    let mut comparisons = vec![];
+    for run in runs.iter().skip(1) {
+        comparisons.push((run.name.clone(), compare(&runs[0].predictions, &run.predictions, bootstrap)?));
+    }
+    Ok(Gathered { arms, comparisons, bootstrap })
+}
+
+fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -> Result<Arm> {
+    let pooled = pool(&run.predictions)?;
+    let configs: Vec<Result<Config>> =
+        run.folders.iter().map(|folder| Ok(config::load(Some(&folder.config()), &[])?.resolved())).collect();
+    let config = configs.into_iter().next().and_then(Result::ok);
+    let subgroups = match &config {
+        Some(config) => subgroups(config, &run.predictions, &options.subgroups, samples)?,
+        None if options.subgroups.is_empty() => vec![],
+        None => return Err(Error::Config(format!("{}: has no config.toml to find --subgroup columns by", run.name))),
+    };
+    Ok(Arm {
+        name: run.name.clone(),
+        environments: run.folders.iter().map(|folder| json_file(&folder.environment())).collect(),
+        histories: run.folders.iter().map(history).collect(),
+        intervals: bootstrap(&run.predictions, samples)?,
+        binary: binary(&run.predictions, &pooled),
+        confusion: confusion(&run.predictions, pooled.classes.len()),
+        calibration: reliability(&pooled)?,
+        scaled: scaled_reliability(run)?,
+        subgroups,
+        config,
+        pooled,
+    })
+}
+
+fn pool(predictions: &[Predictions]) -> Result<Predictions> {
+    let first = predictions.first().ok_or_else(|| Error::Data("there are no predictions to report on".to_string()))?;
+    Ok(Predictions {
+        ids: predictions.iter().flat_map(|run| run.ids.clone()).collect(),
+        labels: predictions.iter().flat_map(|run| run.labels.clone()).collect(),
+        probabilities: predictions.iter().flat_map(|run| run.probabilities.clone()).collect(),
+        ..first.clone()
+    })
+}
+
+fn reliability(predictions: &Predictions) -> Result<Reliability> {
+    Ok(Reliability { bins: predictions.reliability(DEFAULT_BINS)?, scores: CalibrationScores::of(predictions)? })
+}
+
+fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliability)>> {
+    let mut temperatures = vec![];
+    for folder in &run.folders {
+        match read_calibration(folder)? {
+            Some(calibration) => temperatures.push(calibration.temperature),
+            None => return Ok(None),
+        }
+    }
+    let runs = run.predictions.iter().zip(&temperatures);
+    let runs: Vec<Predictions> = runs.map(|(predictions, temperature)| scaled(predictions, *temperature)).collect();
+    let scaled = reliability(&pool(&runs)?)?;
+    Ok(Some((temperatures, scaled)))
+}
+
+fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
+    let (positive, scores) = pooled.binary()?;
+    let at = |threshold: f64| Confusion::at_threshold(&positive, &scores, threshold);
+    let mut thresholds = vec![];
+    let mut at_prevalence = Confusion::default();
+    for run in runs {
+        let (positive, scores) = run.binary()?;
+        match run.training_prevalence.and_then(|at| Confusion::at_threshold(&positive, &scores, at)) {
+            Some(counts) => at_prevalence += counts,
+            None => at_prevalence = Confusion::default(),
+        }
+    }
+    if at_prevalence.notes() == scores.len() as u64 {
+        let value = runs[0].training_prevalence.filter(|_| runs.len() == 1);
+        thresholds.push(("training prevalence".to_string(), value, at_prevalence));
+    }
+    thresholds.extend(at(0.5).map(|counts| ("one half".to_string(), Some(0.5), counts)));
+    for target in [0.90, 0.95] {
+        let found = threshold_of_sensitivity(&positive, &scores, target);
+        thresholds.extend(found.and_then(|value| Some((format!("sensitivity {target:.2}"), Some(value), at(value)?))));
+    }
+    let found = threshold_of_specificity(&positive, &scores, 0.90);
+    thresholds.extend(found.and_then(|value| Some(("specificity 0.90".to_string(), Some(value), at(value)?))));
+    let mut ids: Vec<&String> = pooled.ids.iter().collect();
+    ids.sort_unstable();
+    let each_once = ids.windows(2).all(|pair| pair[0] != pair[1]);
+    let delong = each_once.then(|| delong_interval(&positive, &scores)).flatten();
+    Some(Binary { delong, thresholds, positive, scores })
+}
+
+/// Two classes: at each run's training prevalence, as `predict` decides; more: the most probable class.
+fn confusion(runs: &[Predictions], classes: usize) -> Vec<Vec<u64>> {
+    let mut counts = vec![vec![0; classes]; classes];
+    for run in runs {
+        for (row, &label) in run.probabilities.chunks_exact(classes).zip(&run.labels) {
+            let predicted = match (row, run.training_prevalence) {
+                ([_, positive], threshold) => usize::from(*positive >= threshold.unwrap_or(0.5)),
+                _ => (0..classes).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0),
+            };
+            counts[label][predicted] += 1;
+        }
+    }
+    counts
+}
+
+fn json_file(path: &std::path::Path) -> Json {
+    std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+fn history(folder: &RunFolder) -> Vec<Json> {
+    let text = std::fs::read_to_string(folder.history()).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}

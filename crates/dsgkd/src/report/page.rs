@@ -1,0 +1,499 @@
+//! The page itself, section by section. Whatever stands in it is escaped.
+
+use super::gather::{Arm, Binary, Gathered, Reliability};
+use super::plots::{Chart, Points, SERIES, Series, draw};
+use super::tripod::{FOR_THE_AUTHORS, items};
+use crate::config::to_toml;
+use crate::error::Result;
+use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
+use crate::eval::proportion::wilson_interval;
+use crate::eval::{Comparison, Interval, Intervals, Metric};
+use crate::runs::file_name;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value as Json;
+
+/// Metrics shown of parts of the notes: those that say something of few of them.
+const SUBGROUP_METRICS: [Metric; 4] =
+    [Metric::Auroc, Metric::RecallAtPrevalence, Metric::SpecificityAtPrevalence, Metric::Brier];
+
+/// Writes the page.
+pub(super) fn page(gathered: &Gathered) -> Result<String> {
+    let names: Vec<&str> = gathered.arms.iter().map(|arm| arm.name.as_str()).collect();
+    let title = format!("Report: {}", names.join(", "));
+    let body = html! {
+        h1 { (title) }
+        p.lead { "Text classification by dsgkd " (env!("CARGO_PKG_VERSION")) ". This page needs no network and holds no text of a note." }
+        (what_was_run(gathered))
+        (metrics(gathered))
+        @if !gathered.comparisons.is_empty() { (comparisons(gathered)) }
+        (curves(gathered)?)
+        (calibration(gathered)?)
+        @for arm in &gathered.arms { (decisions(arm)) }
+        @for arm in &gathered.arms { (subgroups(arm)) }
+        (learning(gathered)?)
+        @for arm in &gathered.arms { (alignment(arm)) }
+        (tripod(gathered))
+        @for arm in &gathered.arms { (experiment(arm)?) }
+    };
+    let markup = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="generator" content="dsgkd";
+                // A browser that keeps to this can load nothing from anywhere.
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+                // Without it a browser asks for /favicon.ico.
+                link rel="icon" href="data:,";
+                title { (title) }
+                style { (PreEscaped(include_str!("page.css"))) }
+            }
+            body { (body) }
+        }
+    };
+    Ok(markup.into_string() + "\n")
+}
+
+/// A table of names and values, one column an arm.
+fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> Markup {
+    html! {
+        div.wide { table {
+            caption { (caption) }
+            thead { tr { @for (column, cell) in head.iter().enumerate() { th.n[column > 0] scope="col" { (cell) } } } }
+            tbody { @for row in rows { tr { @for (column, cell) in row.iter().enumerate() { td.n[column > 0] { (cell) } } } } }
+        } }
+    }
+}
+
+fn heads(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
+    std::iter::once(first.to_string()).chain(rest).collect()
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("undefined".to_string(), |value| format!("{value:.3}"))
+}
+
+fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
+    match (value, interval) {
+        (Some(_), Some(Interval { low, high })) => format!("{} [{low:.3}, {high:.3}]", number(value)),
+        _ => number(value),
+    }
+}
+
+fn legend(arms: &[Arm]) -> Markup {
+    html! {
+        p.legend { @for (index, arm) in arms.iter().enumerate().take(SERIES) {
+            span { span class={ "key s" (index) "-fill" } {} (arm.name) }
+        } }
+    }
+}
+
+fn figure(chart: &Chart, caption: &str) -> Result<Markup> {
+    let svg = draw(chart)?;
+    Ok(html! { figure { (PreEscaped(svg)) figcaption { (caption) } } })
+}
+
+fn what_was_run(gathered: &Gathered) -> Markup {
+    let arms = &gathered.arms;
+    let row = |name: &str, cell: &dyn Fn(&Arm) -> String| heads(name, arms.iter().map(cell));
+    let config = |arm: &Arm, say: &dyn Fn(&crate::config::Config) -> String| {
+        arm.config.as_ref().map_or_else(|| "unknown".to_string(), say)
+    };
+    let of_runs = |arm: &Arm, say: &dyn Fn(&Json) -> String| {
+        let mut said: Vec<String> = arm.environments.iter().map(say).collect();
+        said.sort();
+        said.dedup();
+        said.join("; ")
+    };
+    let counts = |key: &'static str| {
+        move |run: &Json| run["notes"][key].as_u64().map_or("unknown".to_string(), |count| count.to_string())
+    };
+    let text = |run: &Json, key: &str| run[key].as_str().unwrap_or("unknown").to_string();
+    let rows = vec![
+        row("student", &|arm| config(arm, &|config| file_name(&config.student.model))),
+        row("teachers", &|arm| {
+            config(arm, &|config| match &config.teachers[..] {
+                [] => "none".to_string(),
+                teachers => teachers.iter().map(|teacher| file_name(&teacher.model)).collect::<Vec<_>>().join(", "),
+            })
+        }),
+        row("classes", &|arm| arm.pooled.classes.join(", ")),
+        row("runs (folds, seeds)", &|arm| arm.environments.len().to_string()),
+        row("training notes", &|arm| of_runs(arm, &counts("training"))),
+        row("notes without labels", &|arm| of_runs(arm, &counts("unlabeled"))),
+        row("validation notes", &|arm| of_runs(arm, &counts("validation"))),
+        row("test notes", &|arm| of_runs(arm, &counts("test"))),
+        row("seed", &|arm| config(arm, &|config| config.seed.to_string())),
+        row("dsgkd", &|arm| of_runs(arm, &|run| text(run, "dsgkd"))),
+        row("computed in", &|arm| of_runs(arm, &|run| format!("{}, {} threads", text(run, "dtype"), run["threads"]))),
+        row("data files", &|arm| of_runs(arm, &data_files)),
+    ];
+    html! { section { h2 { "What was run on what" } (table("", &heads("", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
+}
+
+/// Names and the first digits of the hashes.
+fn data_files(run: &Json) -> String {
+    let files = run["sha256"].as_object().into_iter().flatten().map(|(path, hash)| {
+        let hash: String = hash.as_str().unwrap_or_default().chars().take(12).collect();
+        format!("{} ({hash})", file_name(std::path::Path::new(path)))
+    });
+    files.collect::<Vec<_>>().join(", ")
+}
+
+fn metrics(gathered: &Gathered) -> Markup {
+    let arms = &gathered.arms;
+    let mut rows = vec![heads("notes", arms.iter().map(|arm| arm.intervals.notes.to_string()))];
+    for metric in Metric::of_classes(arms.first().map_or(2, |arm| arm.pooled.classes.len())) {
+        let cell = |arm: &Arm| estimate(&arm.intervals, metric);
+        rows.push(heads(metric.name(), arms.iter().map(cell)));
+    }
+    let delong = |arm: &Arm| {
+        let interval = arm.binary.as_ref().and_then(|binary| binary.delong);
+        interval.map_or("-".to_string(), |d| format!("{:.3} [{:.3}, {:.3}]", d.auroc, d.low, d.high))
+    };
+    if arms.iter().any(|arm| arm.binary.is_some()) {
+        rows.push(heads("auroc, DeLong's interval", arms.iter().map(delong)));
+    }
+    let caption = format!(
+        "On test notes; 95 % intervals of {} bootstrap samples of notes, seed {}. They tell of other notes, not of other trainings.",
+        gathered.bootstrap.samples, gathered.bootstrap.seed
+    );
+    html! { section { h2 { "Metrics" } (table(&caption, &heads("metric", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
+}
+
+fn estimate(intervals: &Intervals, metric: Metric) -> String {
+    let found = intervals.estimates.iter().find(|estimate| estimate.metric == metric);
+    found.map_or("-".to_string(), |estimate| with_interval(estimate.value, estimate.interval))
+}
+
+fn comparisons(gathered: &Gathered) -> Markup {
+    let baseline = &gathered.arms[0].name;
+    html! {
+        section {
+            h2 { "Differences to " (baseline) }
+            @for (name, comparison) in &gathered.comparisons { (comparison_table(baseline, name, comparison)) }
+        }
+    }
+}
+
+fn comparison_table(baseline: &str, name: &str, comparison: &Comparison) -> Markup {
+    let rows: Vec<Vec<String>> = comparison
+        .differences
+        .iter()
+        .map(|difference| {
+            let signed = |value: f64| format!("{value:+.3}");
+            let change = match (difference.difference, difference.interval) {
+                (Some(change), Some(Interval { low, high })) => {
+                    format!("{} [{}, {}]", signed(change), signed(low), signed(high))
+                }
+                (Some(change), None) => signed(change),
+                _ => "undefined".to_string(),
+            };
+            let p = match difference.p_value {
+                Some(p) if p < 0.001 => "<0.001".to_string(),
+                p => number(p),
+            };
+            vec![
+                difference.metric.name().to_string(),
+                number(difference.baseline),
+                number(difference.candidate),
+                change,
+                p,
+            ]
+        })
+        .collect();
+    let caption = format!(
+        "{name} minus {baseline}, paired on {} notes; 95 % intervals and two-sided p of {} bootstrap samples; p is not corrected for several metrics.",
+        comparison.notes, comparison.samples
+    );
+    table(&caption, &["metric", baseline, name, "difference", "p"].map(str::to_string), &rows)
+}
+
+/// One series an arm.
+fn series_of<'a>(arms: &'a [Arm], points: impl Fn(&'a Binary) -> Vec<(f64, f64)>) -> Vec<Series> {
+    let arms = arms.iter().take(SERIES).enumerate();
+    let lines = arms.filter_map(|(index, arm)| {
+        Some(Series { color: Some(index), points: Points::Line(points(arm.binary.as_ref()?)) })
+    });
+    lines.collect()
+}
+
+fn curves(gathered: &Gathered) -> Result<Markup> {
+    let arms = &gathered.arms;
+    let Some(first) = arms.iter().find_map(|arm| arm.binary.as_ref()) else {
+        return Ok(html! {});
+    };
+    let unit = || (0.0..1.0, 0.0..1.0);
+    let prevalence = first.positive.iter().filter(|is| **is).count() as f64 / first.positive.len().max(1) as f64;
+    let line = |points: Vec<(f64, f64)>| Series { color: None, points: Points::Line(points) };
+
+    let mut roc = vec![line(vec![(0.0, 0.0), (1.0, 1.0)])];
+    roc.extend(series_of(arms, |binary| roc_curve(&binary.positive, &binary.scores)));
+    let roc = Chart { description: "ROC curves", x: "1 - specificity", y: "sensitivity", range: unit(), series: roc };
+
+    let mut recall = vec![line(vec![(0.0, prevalence), (1.0, prevalence)])];
+    recall.extend(series_of(arms, |binary| precision_recall_curve(&binary.positive, &binary.scores)));
+    let recall =
+        Chart { description: "precision-recall curves", x: "recall", y: "precision", range: unit(), series: recall };
+
+    let thresholds = || (1..100).map(|percent| f64::from(percent) / 100.0);
+    let all = |threshold: f64| prevalence - (1.0 - prevalence) * threshold / (1.0 - threshold);
+    let mut benefit = vec![
+        line(thresholds().map(|threshold| (threshold, all(threshold))).collect()),
+        line(vec![(0.0, 0.0), (1.0, 0.0)]),
+    ];
+    benefit.extend(series_of(arms, |binary| {
+        let at = |threshold| Some((threshold, net_benefit(&binary.positive, &binary.scores, threshold)?));
+        thresholds().filter_map(at).collect()
+    }));
+    let top = (prevalence * 1.05).max(0.01);
+    let benefit = Chart {
+        description: "decision curves",
+        x: "threshold probability",
+        y: "net benefit",
+        range: (0.0..1.0, -0.05..top),
+        series: benefit,
+    };
+    Ok(html! {
+        section {
+            h2 { "Curves" }
+            (legend(arms))
+            div.charts {
+                (figure(&roc, "ROC. The line: a coin.")?)
+                (figure(&recall, "Precision and recall. The line: the share of positives among the test notes.")?)
+                (figure(&benefit, "Net benefit of acting at a threshold (Vickers & Elkin 2006). The lines: acting on every note, and on none.")?)
+            }
+        }
+    })
+}
+
+fn calibration(gathered: &Gathered) -> Result<Markup> {
+    let arms = &gathered.arms;
+    let dots = |color: usize, reliability: &Reliability| {
+        let dots = reliability.bins.iter().filter_map(|bin| {
+            let observed = bin.observed_rate?;
+            let interval = wilson_interval((observed * bin.notes as f64).round() as u64, bin.notes as u64)?;
+            Some((bin.mean_probability?, observed, interval.low, interval.high))
+        });
+        Series { color: Some(color), points: Points::Dots(dots.collect()) }
+    };
+    let chart = |description: &str, series: Vec<Series>| -> Result<Markup> {
+        let mut all = vec![Series { color: None, points: Points::Line(vec![(0.0, 0.0), (1.0, 1.0)]) }];
+        all.extend(series);
+        let (x, y) = ("predicted probability", "observed share");
+        figure(&Chart { description, x, y, range: (0.0..1.0, 0.0..1.0), series: all }, description)
+    };
+    let shown = || arms.iter().take(SERIES).enumerate();
+    let trained: Vec<Series> = shown().map(|(index, arm)| dots(index, &arm.calibration)).collect();
+    let scaled: Vec<Series> = shown().filter_map(|(index, arm)| Some(dots(index, &arm.scaled.as_ref()?.1))).collect();
+    let scaled = if scaled.is_empty() {
+        None
+    } else {
+        Some(chart("After temperature scaling, fitted on validation notes alone.", scaled)?)
+    };
+    let mut rows = vec![];
+    let scores = |name: String, reliability: &Reliability| {
+        let scores = &reliability.scores;
+        vec![name, number(scores.brier), number(scores.log_loss), number(scores.expected_calibration_error)]
+    };
+    for arm in arms {
+        rows.push(scores(arm.name.clone(), &arm.calibration));
+        if let Some((temperatures, reliability)) = &arm.scaled {
+            let numbers: Vec<String> = temperatures.iter().map(|temperature| format!("{temperature:.3}")).collect();
+            rows.push(scores(format!("{}, temperature {}", arm.name, numbers.join(", ")), reliability));
+        }
+    }
+    let head = ["", "Brier", "log loss", "calibration error"].map(str::to_string);
+    Ok(html! {
+        section {
+            h2 { "Calibration" }
+            (legend(arms))
+            div.charts {
+                (chart("As trained: ten bins of equal width, with Wilson's 95 % intervals.", trained)?)
+                @if let Some(scaled) = &scaled { (scaled) }
+            }
+            (table("0 is best of all three; the calibration error depends on the number of bins (ten).", &head, &rows))
+            @if scaled.is_none() { p { "No temperature was fitted: " code { "dsgkd calibrate RUN" } " does that." } }
+        }
+    })
+}
+
+fn share(events: u64, all: u64) -> String {
+    let value = (all > 0).then(|| events as f64 / all as f64);
+    with_interval(value, wilson_interval(events, all))
+}
+
+fn decisions(arm: &Arm) -> Markup {
+    let classes = &arm.pooled.classes;
+    let rows: Vec<Vec<String>> =
+        arm.confusion.iter().zip(classes).map(|(row, class)| heads(class, row.iter().map(u64::to_string))).collect();
+    let confusion = html! {
+        (table("Rows: true class; columns: predicted class, as predict decides.", &heads("", classes.iter().cloned()), &rows))
+    };
+    let thresholds = arm.binary.as_ref().map(|binary| {
+        let rows: Vec<Vec<String>> = binary
+            .thresholds
+            .iter()
+            .map(|(name, value, c)| {
+                vec![
+                    name.clone(),
+                    value.map_or("of each run".to_string(), |value| format!("{value:.3}")),
+                    share(c.true_positives, c.true_positives + c.false_negatives),
+                    share(c.true_negatives, c.true_negatives + c.false_positives),
+                    share(c.true_positives, c.true_positives + c.false_positives),
+                    share(c.true_negatives, c.true_negatives + c.false_negatives),
+                    share(c.true_positives + c.false_positives, c.notes()),
+                ]
+            })
+            .collect();
+        let head = ["threshold at", "value", "sensitivity", "specificity", "PPV", "NPV", "share flagged"].map(str::to_string);
+        table(
+            "Wilson's 95 % intervals. Thresholds at a wanted sensitivity or specificity were found on these very notes, so what they promise \
+             flatters; fix a threshold before looking at test notes.",
+            &head,
+            &rows,
+        )
+    });
+    html! { section { h2 { "Decisions: " (arm.name) } @if let Some(thresholds) = thresholds { (thresholds) } (confusion) } }
+}
+
+fn subgroups(arm: &Arm) -> Markup {
+    if arm.subgroups.is_empty() {
+        return html! {};
+    }
+    let metrics: Vec<Metric> =
+        Metric::of_classes(arm.pooled.classes.len()).filter(|metric| SUBGROUP_METRICS.contains(metric)).collect();
+    let head = heads("part", ["rows".to_string(), format!("of them {}", arm.pooled.classes[1])]);
+    let head: Vec<String> = head.into_iter().chain(metrics.iter().map(|metric| metric.name().to_string())).collect();
+    html! {
+        section {
+            h2 { "Parts of the notes: " (arm.name) }
+            @for division in &arm.subgroups {
+                @let rows: Vec<Vec<String>> = division.parts.iter().map(|part| {
+                    let mut row = vec![part.name.clone(), part.rows.to_string(), part.positives.to_string()];
+                    row.extend(metrics.iter().map(|metric| match &part.intervals {
+                        Some(intervals) => estimate(intervals, *metric),
+                        None => "too few".to_string(),
+                    }));
+                    row
+                }).collect();
+                (table(&format!("By {}", division.by), &head, &rows))
+            }
+        }
+    }
+}
+
+/// Points of a learning curve at most: single steps are too noisy to be read.
+const LEARNING_POINTS: usize = 60;
+
+/// `(step, value)` of the lines of a history that hold a number at `path`, means over groups of neighbours where there are many.
+fn of_history(history: &[Json], path: &str) -> Vec<(f64, f64)> {
+    let point = |line: &Json| Some((line["step"].as_f64()?, line.pointer(path)?.as_f64()?));
+    let points: Vec<(f64, f64)> = history.iter().filter_map(point).collect();
+    let mean = |group: &[(f64, f64)]| {
+        let sum = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+        (sum.0 / group.len() as f64, sum.1 / group.len() as f64)
+    };
+    points.chunks(points.len().div_ceil(LEARNING_POINTS).max(1)).map(mean).collect()
+}
+
+fn learning(gathered: &Gathered) -> Result<Markup> {
+    let shown = || gathered.arms.iter().take(SERIES).enumerate();
+    let mut figures = vec![];
+    for (path, name) in [
+        ("/total", "training loss"),
+        ("/hidden", "hidden-state loss"),
+        ("/attention", "attention loss"),
+        ("/prediction", "cross-entropy"),
+        ("/validation/log_loss", "validation log loss"),
+        ("/validation/auroc", "validation AUROC"),
+    ] {
+        let series: Vec<Series> = shown()
+            .flat_map(|(index, arm)| {
+                let runs = arm.histories.iter().map(move |history| of_history(history, path));
+                runs.map(move |points| Series { color: Some(index), points: Points::Line(points) })
+            })
+            .filter(
+                |series| matches!(&series.points, Points::Line(points) if points.iter().any(|point| point.1 != 0.0)),
+            )
+            .collect();
+        let points = || {
+            series.iter().flat_map(|series| match &series.points {
+                Points::Line(points) => &points[..],
+                Points::Dots(_) => &[],
+            })
+        };
+        let last = points().map(|point| point.0).fold(0.0, f64::max);
+        let (low, high) =
+            points().fold((f64::MAX, f64::MIN), |(low, high), point| (low.min(point.1), high.max(point.1)));
+        if last > 0.0 && low.is_finite() && high.is_finite() {
+            let room = ((high - low) * 0.05).max(1e-3);
+            let range = (0.0..last, low - room..high + room);
+            figures.push(figure(&Chart { description: name, x: "step", y: name, range, series }, name)?);
+        }
+    }
+    Ok(html! {
+        @if !figures.is_empty() {
+            section { h2 { "Learning" } p { "One line a run; of many steps, means over neighbours." } (legend(&gathered.arms)) div.charts { @for figure in &figures { (figure) } } }
+        }
+    })
+}
+
+fn alignment(arm: &Arm) -> Markup {
+    let Some(config) = arm.config.as_ref().filter(|config| !config.teachers.is_empty()) else { return html! {} };
+    let sum = |path: &str| arm.environments.iter().filter_map(|run| run["notes"].pointer(path)?.as_u64()).sum::<u64>();
+    let rows: Vec<Vec<String>> = config
+        .teachers
+        .iter()
+        .enumerate()
+        .map(|(index, teacher)| {
+            let dropped = arm.environments.first().map(|run| &run["notes"]["dropped_terms"][index]);
+            let reasons = dropped.and_then(Json::as_object).into_iter().flatten();
+            let reasons: Vec<String> = reasons
+                .map(|(reason, _)| (reason, sum(&format!("/dropped_terms/{index}/{reason}"))))
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| format!("{}: {count}", reason.replace('_', " ")))
+                .collect();
+            let (terms, aligned) = (sum("/terms"), sum(&format!("/aligned_terms/{index}")));
+            let reasons = if reasons.is_empty() { "none".to_string() } else { reasons.join(", ") };
+            vec![file_name(&teacher.model), terms.to_string(), share(aligned, terms), reasons]
+        })
+        .collect();
+    let head = ["teacher", "terms found", "share aligned with the student", "dropped, by reason"].map(str::to_string);
+    html! {
+        section {
+            h2 { "Alignment: " (arm.name) }
+            (table("Of the notes trained on, over all runs. Only aligned terms are distilled.", &head, &rows))
+        }
+    }
+}
+
+fn tripod(gathered: &Gathered) -> Markup {
+    html! {
+        section {
+            h2 { "TRIPOD+AI" }
+            div.wide { table {
+                caption { "What this tool knows of the reporting guideline's items (Collins et al., BMJ 2024)." }
+                thead { tr { th scope="col" { "item" } th scope="col" { "asks for" } th scope="col" { "here" } } }
+                tbody { @for (item, asks, here) in items(gathered) { tr { td { (item) } td { (asks) } td { (here) } } } }
+            } }
+            p { "For the authors: " (FOR_THE_AUTHORS) }
+        }
+    }
+}
+
+fn experiment(arm: &Arm) -> Result<Markup> {
+    let Some(config) = &arm.config else { return Ok(html! {}) };
+    let mut shown = config.clone();
+    // Where files lie on the author's machine is nobody's business.
+    shown.output_dir = file_name(&config.output_dir).into();
+    shown.student.model = file_name(&config.student.model).into();
+    shown.teachers.iter_mut().for_each(|teacher| teacher.model = file_name(&teacher.model).into());
+    shown.text.dictionary = file_name(&config.text.dictionary).into();
+    for files in [&mut shown.data.train, &mut shown.data.validation, &mut shown.data.test, &mut shown.data.unlabeled] {
+        files.iter_mut().for_each(|file| *file = file_name(file).into());
+    }
+    let text = to_toml(&shown)?;
+    Ok(html! { section { h2 { "Experiment file: " (arm.name) } div.wide { pre { (text) } } } })
+}

@@ -1,0 +1,222 @@
+//! Parts of the test notes: by length, by script, by columns of the data files.
+
+use crate::config::Config;
+use crate::data::visit_tested_files;
+use crate::error::{Error, Result};
+use crate::eval::{BootstrapOptions, Intervals, Predictions, bootstrap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use unicode_script::{Script, UnicodeScript};
+
+/// Values of a column that are shown one by one; a column of numbers with more is cut into quarters.
+const MAX_VALUES: usize = 12;
+/// Fewer notes are counted and not measured: the interval would be all there is.
+const LEAST_NOTES: usize = 10;
+
+/// One way to divide the notes.
+pub(super) struct Subgroups {
+    /// By what.
+    pub by: String,
+    /// The parts.
+    pub parts: Vec<Subgroup>,
+}
+
+/// One part.
+pub(super) struct Subgroup {
+    /// Its value.
+    pub name: String,
+    /// Test rows in it.
+    pub rows: usize,
+    /// Of these, of the second (positive) class.
+    pub positives: usize,
+    /// Metrics; `None` for too few notes.
+    pub intervals: Option<Intervals>,
+}
+
+/// What is known of a note beside its text.
+struct Facts {
+    characters: usize,
+    latin_share: f64,
+    /// One a wanted column.
+    cells: Vec<Option<String>>,
+}
+
+/// Measures parts of the notes. Without columns asked for, data files that are gone are no error: there are no subgroups then.
+pub(super) fn subgroups(
+    config: &Config,
+    runs: &[Predictions],
+    columns: &[String],
+    samples: BootstrapOptions,
+) -> Result<Vec<Subgroups>> {
+    let facts = match facts(config, runs, columns) {
+        Ok(facts) => facts,
+        Err(_) if columns.is_empty() => return Ok(vec![]),
+        Err(error) => return Err(error),
+    };
+    let mut divisions = vec![
+        ("note length, in characters".to_string(), by_number(&facts, |facts| Some(facts.characters as f64), 3)),
+        ("share of Latin letters".to_string(), by_latin_share(&facts)),
+    ];
+    for (index, column) in columns.iter().enumerate() {
+        divisions.push((format!("column {column}"), by_column(&facts, index, column)?));
+    }
+    let measured = divisions.into_iter().filter(|(_, parts)| !parts.is_empty()).map(|(by, parts)| {
+        let parts = parts.into_iter().map(|(name, ids)| measure(runs, name, &ids, samples));
+        Ok(Subgroups { by, parts: parts.collect::<Result<_>>()? })
+    });
+    measured.collect()
+}
+
+fn facts(config: &Config, runs: &[Predictions], columns: &[String]) -> Result<HashMap<String, Facts>> {
+    let wanted: HashSet<&String> = runs.iter().flat_map(|run| &run.ids).collect();
+    let mut facts = HashMap::new();
+    let mut missing = None;
+    visit_tested_files(&config.data, &mut |note, names, cells| {
+        if !wanted.contains(&note.id) {
+            return;
+        }
+        let letters = || note.text.chars().filter(|letter| letter.is_alphabetic());
+        let latin = letters().filter(|letter| letter.script() == Script::Latin).count();
+        let cell = |column: &String| {
+            let place = names.iter().position(|name| name == column);
+            if place.is_none() {
+                missing.get_or_insert_with(|| (column.clone(), names.join(", ")));
+            }
+            let text = cells.get(place?)?.as_ref()?.trim();
+            (!text.is_empty()).then(|| text.to_string())
+        };
+        let cells = columns.iter().map(cell).collect();
+        let latin_share = latin as f64 / letters().count().max(1) as f64;
+        facts.insert(note.id.clone(), Facts { characters: note.text.chars().count(), latin_share, cells });
+    })?;
+    match missing {
+        Some((column, names)) => {
+            Err(Error::Config(format!("--subgroup {column}: there is no such column; there are {names}")))
+        }
+        None => Ok(facts),
+    }
+}
+
+type Parts = Vec<(String, HashSet<String>)>;
+
+/// Cuts at quantiles of a number: `pieces` parts of about equal size.
+fn by_number(facts: &HashMap<String, Facts>, number: impl Fn(&Facts) -> Option<f64>, pieces: usize) -> Parts {
+    let mut sorted: Vec<f64> = facts.values().filter_map(&number).collect();
+    sorted.sort_by(f64::total_cmp);
+    let mut edges: Vec<f64> = (1..pieces).filter_map(|cut| sorted.get(cut * sorted.len() / pieces).copied()).collect();
+    edges.dedup();
+    let mut parts: Parts = (0..=edges.len())
+        .map(|part| {
+            let name = match (part.checked_sub(1).map(|before| edges[before]), edges.get(part)) {
+                (None, None) => "all".to_string(),
+                (None, Some(high)) => format!("below {high}"),
+                (Some(low), None) => format!("{low} or more"),
+                (Some(low), Some(high)) => format!("{low} to below {high}"),
+            };
+            (name, HashSet::new())
+        })
+        .collect();
+    for (id, facts) in facts {
+        if let Some(value) = number(facts) {
+            parts[edges.partition_point(|edge| *edge <= value)].1.insert(id.clone());
+        }
+    }
+    parts.retain(|(_, ids)| !ids.is_empty());
+    parts
+}
+
+fn by_latin_share(facts: &HashMap<String, Facts>) -> Parts {
+    let edges = [(0.0, "none"), (0.25, "up to 25 %"), (0.5, "25 to 50 %"), (0.75, "50 to 75 %"), (1.0, "above 75 %")];
+    let mut parts: Parts = edges.iter().map(|(_, name)| (name.to_string(), HashSet::new())).collect();
+    for (id, facts) in facts {
+        let part = edges.partition_point(|(edge, _)| *edge < facts.latin_share);
+        parts[part].1.insert(id.clone());
+    }
+    parts.retain(|(_, ids)| !ids.is_empty());
+    parts
+}
+
+fn by_column(facts: &HashMap<String, Facts>, index: usize, column: &str) -> Result<Parts> {
+    let mut values: BTreeMap<Option<String>, HashSet<String>> = BTreeMap::new();
+    for (id, facts) in facts {
+        values.entry(facts.cells[index].clone()).or_default().insert(id.clone());
+    }
+    let named = values.keys().flatten().count();
+    if named > MAX_VALUES {
+        let number = |facts: &Facts| facts.cells[index].as_ref()?.replace(',', ".").parse::<f64>().ok();
+        let numbers = facts.values().filter(|facts| number(facts).is_some()).count();
+        let filled = facts.values().filter(|facts| facts.cells[index].is_some()).count();
+        if numbers < filled {
+            return Err(Error::Config(format!(
+                "--subgroup {column}: the column has {named} different values that are not all numbers; name one with at most {MAX_VALUES}"
+            )));
+        }
+        return Ok(by_number(facts, number, 4));
+    }
+    Ok(values.into_iter().map(|(value, ids)| (value.unwrap_or_else(|| "(empty)".to_string()), ids)).collect())
+}
+
+fn measure(runs: &[Predictions], name: String, ids: &HashSet<String>, samples: BootstrapOptions) -> Result<Subgroup> {
+    let parts: Vec<Predictions> = runs.iter().map(|run| part(run, ids)).filter(|part| !part.ids.is_empty()).collect();
+    let rows = parts.iter().map(|part| part.ids.len()).sum();
+    let positives = parts.iter().flat_map(|part| &part.labels).filter(|label| **label == 1).count();
+    let intervals = if rows < LEAST_NOTES { None } else { Some(bootstrap(&parts, samples)?) };
+    Ok(Subgroup { name, rows, positives, intervals })
+}
+
+/// The rows of the notes `ids`.
+fn part(run: &Predictions, ids: &HashSet<String>) -> Predictions {
+    let classes = run.classes.len();
+    let rows: Vec<usize> = (0..run.ids.len()).filter(|row| ids.contains(&run.ids[*row])).collect();
+    Predictions {
+        ids: rows.iter().map(|row| run.ids[*row].clone()).collect(),
+        labels: rows.iter().map(|row| run.labels[*row]).collect(),
+        probabilities: rows
+            .iter()
+            .flat_map(|row| &run.probabilities[row * classes..(row + 1) * classes])
+            .copied()
+            .collect(),
+        ..run.clone()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn facts(values: &[(usize, f64, Option<&str>)]) -> HashMap<String, Facts> {
+        let fact = |(number, (characters, latin_share, cell)): (usize, &(usize, f64, Option<&str>))| {
+            let cells = vec![cell.map(str::to_string)];
+            (number.to_string(), Facts { characters: *characters, latin_share: *latin_share, cells })
+        };
+        values.iter().enumerate().map(fact).collect()
+    }
+
+    fn sizes(parts: &Parts) -> Vec<(&str, usize)> {
+        parts.iter().map(|(name, ids)| (name.as_str(), ids.len())).collect()
+    }
+
+    #[test]
+    fn every_note_is_in_one_part() {
+        let facts = facts(&[(10, 0.0, Some("F")), (20, 0.25, Some("M")), (30, 0.26, Some("F")), (30, 1.0, None)]);
+        let by_length = by_number(&facts, |facts| Some(facts.characters as f64), 3);
+        assert_eq!(sizes(&by_length), [("below 20", 1), ("20 to below 30", 1), ("30 or more", 2)]);
+        let by_share = by_latin_share(&facts);
+        assert_eq!(sizes(&by_share), [("none", 1), ("up to 25 %", 1), ("25 to 50 %", 1), ("above 75 %", 1)]);
+        let by_cell = by_column(&facts, 0, "Sex").unwrap();
+        assert_eq!(sizes(&by_cell), [("(empty)", 1), ("F", 2), ("M", 1)]);
+    }
+
+    #[test]
+    fn many_numbers_are_cut_into_quarters_and_many_words_are_refused_unquoted() {
+        let numbers: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        let with =
+            |cells: &[String]| facts(&cells.iter().map(|cell| (1, 0.0, Some(cell.as_str()))).collect::<Vec<_>>());
+        let parts = by_column(&with(&numbers), 0, "Age").unwrap();
+        let expected = [("below 10", 10), ("10 to below 20", 10), ("20 to below 30", 10), ("30 or more", 10)];
+        assert_eq!(sizes(&parts), expected);
+        let words: Vec<String> = (0..40).map(|number| format!("secret{number}")).collect();
+        let error = by_column(&with(&words), 0, "Complaint").unwrap_err().to_string();
+        assert!(error.contains("40 different") && !error.contains("secret"), "{error}");
+    }
+}

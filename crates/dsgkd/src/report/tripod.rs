@@ -1,0 +1,132 @@
+//! The items of TRIPOD+AI (Collins et al., BMJ 385, 2024, e078378) that a tool can fill; the others are its reader's.
+
+use super::gather::{Arm, Gathered};
+use crate::config::{ClassWeights, ClassWeightsName, Config};
+
+/// `(item, what it asks for, what this report can say)`.
+pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, String)> {
+    let Some(arm) = gathered.arms.first() else { return vec![] };
+    let mut items = vec![];
+    if let Some(config) = &arm.config {
+        items.push(("12a", "How the data were used", split(config, arm)));
+        items.push(("12c", "Model, its building and internal validation", building(config)));
+        items.push(("13", "Class imbalance", imbalance(config, arm)));
+        items.push(("11", "Missing data", missing(config, arm)));
+    }
+    items.push(("10, 21", "Sample size: notes and events in each analysis", sizes(arm)));
+    items.push(("12e", "Measures of performance", measures(gathered)));
+    items.push(("12f", "Recalibration", recalibration(arm)));
+    items.push((
+        "14",
+        "Fairness: parts of the notes",
+        "The section on parts of the notes. Which parts matter is for the authors to say.".into(),
+    ));
+    items.push((
+        "15",
+        "Output and thresholds",
+        "A probability of each class; thresholds in the table of thresholds.".into(),
+    ));
+    items.push((
+        "22",
+        "The model, to be used by others",
+        "RUN/model is a Hugging Face folder; RUN/config.toml repeats the training.".into(),
+    ));
+    items.push(("23a", "Performance with intervals", "The sections on metrics, curves and parts of the notes.".into()));
+    items
+}
+
+/// What no tool can know.
+pub(super) const FOR_THE_AUTHORS: &str = "Title and abstract (1, 2), background and objectives (3, 4), where and when the notes were written and who was \
+    eligible (5, 6), how the outcome was judged (8), ethics, funding, protocol and registration (17, 18), involvement of patients (19), \
+    interpretation, limitations and use in practice (25 to 27).";
+
+fn split(config: &Config, arm: &Arm) -> String {
+    let split = &config.data.split;
+    let test = match (config.data.test.is_empty(), split.folds) {
+        (false, _) => "test notes from files of their own".to_string(),
+        (true, 0) => format!("a share of {} of the notes held out as test notes", split.test_fraction),
+        (true, folds) => format!("{folds}-fold cross-validation, {} folds in this report", arm.environments.len()),
+    };
+    let group = match config.data.group.as_str() {
+        "" => "notes divided one by one".to_string(),
+        group => format!("all notes of one {group} on one side"),
+    };
+    let stratified = if split.stratified { ", classes in equal shares" } else { "" };
+    format!(
+        "{test}; {group}{stratified}; a share of {} of the rest held out as validation notes",
+        split.validation_fraction
+    )
+}
+
+fn building(config: &Config) -> String {
+    let method = match config.teachers.len() {
+        0 => "an encoder fine-tuned without a teacher".to_string(),
+        teachers => {
+            format!("an encoder fine-tuned and distilled (DSG-KD, arXiv 2409.14904) from {teachers} frozen teacher(s)")
+        }
+    };
+    format!(
+        "{method}; {} epochs, batches of {}, the weights of the best validation {:?} kept",
+        config.train.num_train_epochs, config.train.batch_size, config.train.metric_for_best_model
+    )
+}
+
+fn imbalance(config: &Config, arm: &Arm) -> String {
+    let counts: Vec<String> = (0..arm.pooled.classes.len())
+        .map(|class| {
+            let notes = arm.pooled.labels.iter().filter(|label| **label == class).count();
+            format!("{}: {notes}", arm.pooled.classes[class])
+        })
+        .collect();
+    let weights = match &config.train.class_weights {
+        ClassWeights::Named(ClassWeightsName::None) => "none".to_string(),
+        ClassWeights::Named(ClassWeightsName::Balanced) => "balanced".to_string(),
+        ClassWeights::Values(values) => format!("{values:?}"),
+    };
+    format!("Test rows {}; class weights in the loss: {weights}", counts.join(", "))
+}
+
+fn missing(config: &Config, arm: &Arm) -> String {
+    let skipped: u64 = arm.environments.iter().filter_map(|run| run["notes"]["bad_rows"].as_u64()).max().unwrap_or(0);
+    let rule = if config.data.skip_bad_rows { "passed over" } else { "refused" };
+    let absent = match &config.data.missing[..] {
+        [] => "empty cells count as missing".to_string(),
+        values => format!("empty cells and {} count as missing", values.join(", ")),
+    };
+    format!(
+        "Rows without text or label are {rule} ({skipped} rows); {absent}; optional parts of a template are left out"
+    )
+}
+
+fn sizes(arm: &Arm) -> String {
+    let runs = arm.environments.iter().map(|run| {
+        let notes = &run["notes"];
+        let count = |key: &str| notes[key].as_u64().unwrap_or(0);
+        format!(
+            "{} training, {} unlabelled, {} validation, {} test",
+            count("training"),
+            count("unlabeled"),
+            count("validation"),
+            count("test")
+        )
+    });
+    runs.collect::<Vec<_>>().join("; ")
+}
+
+fn measures(gathered: &Gathered) -> String {
+    format!(
+        "Discrimination (AUROC, AUPRC), decisions at thresholds, calibration (Brier, log loss, calibration error, diagram), net benefit; 95 % \
+         intervals of {} bootstrap samples of notes",
+        gathered.bootstrap.samples
+    )
+}
+
+fn recalibration(arm: &Arm) -> String {
+    match &arm.scaled {
+        Some((temperatures, _)) => {
+            let numbers: Vec<String> = temperatures.iter().map(|temperature| format!("{temperature:.3}")).collect();
+            format!("Temperature scaling fitted on validation notes: {}", numbers.join(", "))
+        }
+        None => "None".to_string(),
+    }
+}
