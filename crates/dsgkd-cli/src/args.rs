@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     /// Put runs side by side, with paired differences to the first
     Compare(CompareArgs),
+    /// Train arms under several conditions and seeds, and compare them; what is done is kept
+    Grid(GridArgs),
     /// Fit a temperature on a run's validation notes, for probabilities that come true as often as they say
     Calibrate(CalibrateArgs),
     /// Write one HTML page about runs: metrics, curves, calibration, thresholds, parts of the notes
@@ -149,6 +151,18 @@ pub(crate) struct CompareArgs {
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,
     /// Seed of the bootstrap
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct GridArgs {
+    /// The grid file
+    pub(crate) grid: PathBuf,
+    /// Bootstrap samples of the paired differences
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) bootstrap_samples: usize,
+    /// Their seed
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
 }

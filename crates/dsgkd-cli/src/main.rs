@@ -34,6 +34,7 @@ fn command() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::run(&args, &global),
         Command::Compare(args) => commands::compare::run(&args, &global),
         Command::Calibrate(args) => commands::calibrate::run(&args, &global),
+        Command::Grid(args) => commands::grid::run(&args, &global),
         Command::Report(args) => commands::report::run(&args, &global),
         Command::Predict(args) => commands::predict::run(&args, &global),
         Command::Demo(args) => commands::demo::run(&args, &global),
@@ -44,5 +45,8 @@ fn command() -> ExitCode {
 
 /// Whether the command looks for the first Ctrl-C itself, to save what it has; all others end at once.
 fn works_on_when_interrupted(command: &Command) -> bool {
-    matches!(command, Command::Pretrain(_) | Command::Train(_) | Command::Predict(_) | Command::Demo(_))
+    matches!(
+        command,
+        Command::Pretrain(_) | Command::Train(_) | Command::Predict(_) | Command::Demo(_) | Command::Grid(_)
+    )
 }

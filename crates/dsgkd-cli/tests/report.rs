@@ -131,15 +131,6 @@ fn a_calibrated_model_predicts_scaled_probabilities_in_the_same_order() {
     assert!(String::from_utf8(output).unwrap().contains("data.split.validation_fraction"));
 }
 
-/// The browser of this machine; `DSGKD_BROWSER` names one that must be there.
-fn browser() -> Option<String> {
-    if let Ok(name) = std::env::var("DSGKD_BROWSER") {
-        return Some(name);
-    }
-    let found = Command::new("chromium").arg("--version").output().is_ok_and(|output| output.status.success());
-    found.then(|| "chromium".to_string())
-}
-
 fn browse(browser: &str, profile: &Path, page: &Path, arguments: &[&str]) -> (String, String) {
     let output = Command::new(browser)
         .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"])
@@ -153,7 +144,8 @@ fn browse(browser: &str, profile: &Path, page: &Path, arguments: &[&str]) -> (St
 
 #[test]
 fn a_browser_shows_and_prints_the_report_without_complaint() {
-    let Some(browser) = browser() else { return };
+    // CI names one; elsewhere a browser may be confined in ways that this test cannot know.
+    let Ok(browser) = std::env::var("DSGKD_BROWSER") else { return };
     let world = World::new();
     train(&world, "run", true);
     let page = world.path("report.html");

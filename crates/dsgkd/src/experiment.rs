@@ -284,7 +284,7 @@ fn prepare(
     let labelled = pick(&splits.train);
     let mut summary = DataSummary {
         training: labelled.len(),
-        unlabeled: notes.unlabeled.len(),
+        unlabeled: notes.unlabeled.len() + splits.unlabeled.len(),
         validation: splits.validation.len(),
         test: splits.test.len(),
         classes: notes.labels.clone(),
@@ -324,6 +324,8 @@ fn prepare(
     // Without a teacher there is nothing to learn from a note without a label.
     if !aligner.teachers.is_empty() {
         training.extend(examples(notes.unlabeled.iter().collect(), true, &mut summary)?);
+        let rest = examples(pick(&splits.unlabeled), true, &mut summary)?;
+        training.extend(rest.into_iter().map(|example| Example { label: None, ..example }));
     }
     let validation = examples(pick(&splits.validation), false, &mut summary)?;
     let test = examples(pick(&splits.test), false, &mut summary)?;

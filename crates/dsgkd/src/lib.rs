@@ -3,7 +3,8 @@
 //! Data flows one way, and the modules stand in that order; each imports only from those above it:
 //!
 //! `config` -> `data` (files, notes, splits) -> `text` (tokens, terms, aligned spans) -> `batch` ->
-//! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict` -> `runs` (read back), `calibrate`, `report`.
+//! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict` -> `runs` (read back), `calibrate`, `report`,
+//! `grid`.
 
 pub mod calibrate;
 pub mod check;
@@ -13,6 +14,7 @@ pub mod distill;
 pub mod error;
 pub mod eval;
 pub mod experiment;
+pub mod grid;
 pub mod infer;
 pub mod predict;
 pub mod pretrain;

@@ -8,6 +8,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod evaluate;
+pub(crate) mod grid;
 pub(crate) mod init;
 pub(crate) mod predict;
 pub(crate) mod pretrain;

@@ -162,6 +162,8 @@ pub(super) const KEYS: &[Key] = &[
     key("data.split.validation_fraction", Kind::Number, "Share of the remaining notes held out for validation."),
     key("data.split.folds", Kind::Whole, "Number of cross-validation folds; 0: no cross-validation."),
     key("data.split.fold", Kind::Whole, "Which fold is the test part, from 0."),
+    key("data.split.label_budget", Kind::Whole, "Labels of the training part that are used, each class with its share; 0: all. To see what fewer labels would give."),
+    key("data.split.rest_unlabeled", Kind::Flag, "Keep the training notes beyond the budget, without their labels, to distil alone."),
     absent("data.split.seed", Kind::Whole, "0", "Seed of the split alone. Absent: the experiment's `seed`."),
     key("text.max_length", Kind::Whole, "Tokens per note, special tokens included, in every model."),
     key("text.truncation", Kind::Choice(&["head", "tail", "both"]), "Which end of a long note is kept: \"head\", \"tail\", or \"both\" (half of each)."),
@@ -206,7 +208,7 @@ pub(super) const KEYS: &[Key] = &[
     key("train.early_stopping", Kind::Choices(MONITORS), "Measures that early stopping watches on the validation notes: f1, brier, loss, auroc; each keeps its own best checkpoint."),
     key("train.early_stopping_patience", Kind::Whole, "Evaluations without a better value before a measure gives up; training stops when all have. 0: never."),
     key("train.metric_for_best_model", Kind::Choice(MONITORS), "The measure whose best checkpoint becomes the run's model."),
-    key("train.save_steps", Kind::Whole, "Steps between checkpoints, beside the one at each epoch's end; 0: only those."),
+    key("train.save_steps", Kind::Whole, "Steps between checkpoints, beside those at an epoch's end, once the last is a minute old; 0: only those."),
     key("evaluation.bootstrap_samples", Kind::Whole, "Bootstrap samples of the 95 % intervals and paired tests."),
     key("evaluation.reference_subsamples", Kind::Flag, "Also report the reference's ten subsamples of 75 % as mean ± sd."),
 ];

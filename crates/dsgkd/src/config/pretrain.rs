@@ -131,6 +131,8 @@ pub struct PretrainTrainConfig {
     pub max_grad_norm: f64,
     /// Share of tokens to predict.
     pub mlm_probability: f64,
+    /// Hide all tokens of a word together.
+    pub whole_word_masking: bool,
     /// Dropout of hidden states and attention in training.
     pub dropout: f64,
     /// One in this many documents is held out to measure on.
@@ -154,6 +156,7 @@ impl Default for PretrainTrainConfig {
             weight_decay: 0.01,
             max_grad_norm: 1.0,
             mlm_probability: 0.15,
+            whole_word_masking: false,
             dropout: 0.0,
             held_out_every: 200,
             eval_steps: 500,

@@ -148,13 +148,27 @@ pub struct SplitConfig {
     pub folds: usize,
     /// Which fold is the test part, from 0.
     pub fold: usize,
+    /// Train on the labels of so many of the training notes, each class with its share; 0: of all. A larger budget holds the notes of a
+    /// smaller one.
+    pub label_budget: usize,
+    /// Keep the training notes beyond the budget, without their labels, to distil alone.
+    pub rest_unlabeled: bool,
     /// Seed of the split alone; absent: the experiment's `seed`. Keep it fixed to compare seeds on the same folds.
     pub seed: Option<u64>,
 }
 
 impl Default for SplitConfig {
     fn default() -> Self {
-        SplitConfig { stratified: true, test_fraction: 0.2, validation_fraction: 0.1, folds: 0, fold: 0, seed: None }
+        SplitConfig {
+            stratified: true,
+            test_fraction: 0.2,
+            validation_fraction: 0.1,
+            folds: 0,
+            fold: 0,
+            label_budget: 0,
+            rest_unlabeled: false,
+            seed: None,
+        }
     }
 }
 

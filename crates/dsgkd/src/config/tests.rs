@@ -49,7 +49,7 @@ pub(super) fn full() -> Config {
         values = { Sex = { M = "남" } }
         skip_bad_rows = true
         duplicates = "same-side"
-        split = { stratified = false, test_fraction = 0.3, validation_fraction = 0.2, folds = 5, fold = 1, seed = 9 }
+        split = { stratified = false, test_fraction = 0.3, validation_fraction = 0.2, folds = 5, fold = 1, label_budget = 50, rest_unlabeled = true, seed = 9 }
         [text]
         max_length = 64
         truncation = "both"

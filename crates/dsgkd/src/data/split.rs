@@ -16,6 +16,8 @@ pub struct Splits {
     pub validation: Vec<usize>,
     /// Notes that are measured at the end; empty when `test_fraction` is 0.
     pub test: Vec<usize>,
+    /// Training notes beyond `label_budget`, where they are kept without their labels.
+    pub unlabeled: Vec<usize>,
     /// Notes of the validation and test parts whose text also stands in an earlier part (training, then validation).
     pub duplicates: usize,
 }
@@ -61,7 +63,7 @@ pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: Du
     if train.is_empty() {
         return Err(Error::Data("data.split: no note is left to train on; lower the fractions".to_string()));
     }
-    let mut splits = Splits { train, validation, test, duplicates: 0 };
+    let mut splits = Splits { train, validation, test, ..Splits::default() };
     check_groups(notes, &splits)?;
     splits.duplicates = count_duplicates(notes, &splits);
     if splits.duplicates > 0 && duplicates != DuplicatePolicy::Allow {
@@ -78,7 +80,45 @@ pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: Du
             splits.duplicates
         )));
     }
+    if split.label_budget > 0 {
+        let kept = labelled_within(notes, &splits.train, split.label_budget, seed);
+        let rest = without(&splits.train, &kept);
+        splits.train = kept;
+        splits.unlabeled = if split.rest_unlabeled { rest } else { vec![] };
+    }
     Ok(splits)
+}
+
+/// Keeps the numbers drawn for the budget apart from those of the parts.
+const BUDGET_STREAM: u64 = 1 << 40;
+
+/// `budget` of the notes `indices`, as rising indices: each class has its share, and every class a note while the budget lasts. Notes
+/// come in one order whatever the budget, so a larger one holds a smaller one's but for rounding.
+fn labelled_within(notes: &Notes, indices: &[usize], budget: usize, seed: u64) -> Vec<usize> {
+    let mut order = indices.to_vec();
+    SplitMix64::at(seed, BUDGET_STREAM).shuffle(&mut order);
+    let mut of_class: Vec<Vec<usize>> = vec![vec![]; notes.labels.len()];
+    for index in order {
+        if let Some(label) = notes.notes[index].label {
+            of_class[label].push(index);
+        }
+    }
+    let all: usize = of_class.iter().map(Vec::len).sum();
+    let mut taken = vec![0; of_class.len()];
+    for _ in 0..budget.min(all) {
+        // The class that is furthest behind its share; one without a note yet comes first.
+        let behind = |class: &usize| match taken[*class] {
+            0 => f64::INFINITY,
+            taken => of_class[*class].len() as f64 / all as f64 - taken as f64 / budget as f64,
+        };
+        let open = (0..of_class.len()).filter(|class| taken[*class] < of_class[*class].len());
+        let next = open.rev().max_by(|a, b| behind(a).total_cmp(&behind(b)));
+        next.into_iter().for_each(|class| taken[class] += 1);
+    }
+    let mut kept: Vec<usize> =
+        of_class.iter().zip(taken).flat_map(|(notes, taken)| notes[..taken].iter().copied()).collect();
+    kept.sort_unstable();
+    kept
 }
 
 fn check(notes: &Notes, split: &SplitConfig) -> Result<()> {

@@ -18,6 +18,40 @@ fn plain(negatives: usize, positives: usize) -> Notes {
     notes((0..negatives + positives).map(|i| note(usize::from(i >= negatives), &format!("note {i}"), None)).collect())
 }
 
+#[test]
+fn a_label_budget_keeps_each_class_s_share_and_grows_by_adding() {
+    let mut notes = Notes { labels: vec!["no".into(), "yes".into(), "rare".into()], ..Notes::default() };
+    for number in 0..200u64 {
+        let label = if number == 7 { 2 } else { usize::from(number % 4 == 0) };
+        let note = Note {
+            row: number,
+            file: 0,
+            id: number.to_string(),
+            text: format!("note {number}"),
+            label: Some(label),
+            group: None,
+        };
+        notes.notes.push(note);
+    }
+    notes.train = 0..200;
+    let with = |label_budget, rest_unlabeled| {
+        let config = SplitConfig { label_budget, rest_unlabeled, ..SplitConfig::default() };
+        make_splits(&notes, &config, 5, DuplicatePolicy::Error).unwrap()
+    };
+    let whole = with(0, true);
+    assert!(whole.unlabeled.is_empty() && whole.train.len() > 100);
+    let (small, large) = (with(20, true), with(60, false));
+    assert_eq!((small.train.len(), large.train.len(), large.unlabeled.len()), (20, 60, 0));
+    assert_eq!(small.train.len() + small.unlabeled.len(), whole.train.len());
+    assert!(small.train.iter().all(|index| whole.train.contains(index) && !small.unlabeled.contains(index)));
+    let shared = small.train.iter().filter(|index| large.train.contains(index)).count();
+    assert!(shared >= 19, "{shared} of 20 are in the larger budget");
+    assert!((small.test.clone(), small.validation.clone()) == (whole.test.clone(), whole.validation.clone()));
+    let counts = notes.class_counts(&large.train);
+    assert!((44..=46).contains(&counts[0]) && (14..=15).contains(&counts[1]), "{counts:?}");
+    assert_eq!(with(10_000, true).train, whole.train);
+}
+
 fn split(notes: &Notes, split: SplitConfig) -> Splits {
     make_splits(notes, &split, 42, DuplicatePolicy::Error).unwrap()
 }

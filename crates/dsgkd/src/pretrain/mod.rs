@@ -16,6 +16,7 @@ use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::weights::WeightFormat;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Heads, LoadReport, Model, PooledGradients};
 use dsgkd_ops::adamw::{self, AdamW};
+use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::{cross_entropy, softmax};
 use masking::{MaskIds, Masked};
 use rayon::prelude::*;
@@ -123,7 +124,9 @@ pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn Pretra
     let texts = tokenize(config, &tokenizer, max_length)?;
     let ids = mask_ids(&tokenizer, model.architecture.vocab_size)?;
     model.set_precision(config.train.dtype.precision());
-    let summary = run(config, &mut model, &texts, ids, resume, observer)?;
+    let begins = beginnings(&tokenizer, config.train.whole_word_masking)?;
+    let begins_word = |id: u32| begins.get(id as usize).copied().unwrap_or(true);
+    let summary = run(config, &mut model, &texts, ids, &begins_word, resume, observer)?;
     write_folder(&folder.join("model"), |to| {
         model.save(to, WeightFormat::F16)?;
         tokenizer.copy_files(to)?;
@@ -174,6 +177,20 @@ fn fresh_config(config: &PretrainConfig, vocab_size: usize) -> serde_json::Value
         "layer_norm_eps": 1e-12,
         "initializer_range": 0.02,
         "pad_token_id": 0,
+    })
+}
+
+/// Which tokens begin a word, as `train.whole_word_masking` wants it.
+fn beginnings(tokenizer: &Tokenizer, whole_words: bool) -> Result<Vec<bool>> {
+    let words = tokenizer.vocabulary_size();
+    if !whole_words {
+        return Ok(vec![true; words]);
+    }
+    let vocabulary: Vec<String> = (0..words as u32).map(|id| tokenizer.token(id).unwrap_or_default()).collect();
+    masking::word_beginnings(&vocabulary).ok_or_else(|| {
+        Error::Config(
+            "train.whole_word_masking: the tokenizer's tokens do not tell where words begin (##, ▁ or Ġ)".to_string(),
+        )
     })
 }
 
@@ -248,14 +265,20 @@ fn batches(texts: &[Vec<u32>], batch_tokens: usize, seed: u64, epoch: u64) -> Ve
 }
 
 /// Packs texts and hides tokens; the framing special tokens are never hidden.
-fn masked_batch(texts: &[&[u32]], ids: MaskIds, probability: f64, random: &mut SplitMix64) -> (Batch, Masked) {
+fn masked_batch(
+    texts: &[&[u32]],
+    ids: MaskIds,
+    begins_word: &dyn Fn(u32) -> bool,
+    probability: f64,
+    random: &mut SplitMix64,
+) -> (Batch, Masked) {
     let mut batch = Batch::pack(texts.iter().copied());
     let mut may_hide = vec![true; batch.tokens()];
     for pair in batch.cu_seqlens.windows(2) {
         may_hide[pair[0] as usize] = false;
         may_hide[pair[1] as usize - 1] = false;
     }
-    let masked = masking::mask(&mut batch.input_ids, |at| may_hide[at], ids, probability, random);
+    let masked = masking::mask(&mut batch.input_ids, |at| may_hide[at], begins_word, ids, probability, random);
     (batch, masked)
 }
 
@@ -264,6 +287,7 @@ fn run(
     model: &mut Model,
     texts: &Texts,
     ids: MaskIds,
+    begins_word: &dyn Fn(u32) -> bool,
     resume: bool,
     observer: &mut dyn PretrainObserver,
 ) -> Result<PretrainSummary> {
@@ -297,28 +321,33 @@ fn run(
         let chosen = &order[(progress.step % per_epoch) as usize % order.len()];
         let chosen: Vec<&[u32]> = chosen.iter().map(|text| &texts.training[*text][..]).collect();
         let mut random = SplitMix64::at(config.seed ^ MASK_STREAM, progress.step);
-        let (batch, masked) = masked_batch(&chosen, ids, train.mlm_probability, &mut random);
+        let (batch, masked) = masked_batch(&chosen, ids, begins_word, train.mlm_probability, &mut random);
 
         let dropout = Some(config.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(progress.step));
         let options = ForwardOptions { dropout, for_backward: true, ..ForwardOptions::default() };
-        model.forward(&batch, &options, &mut act);
-        model.predict_masked(&masked.rows, &act, &mut head);
-        let loss = cross_entropy(&mut head.logits, &masked.labels, model.architecture.vocab_size, &[]);
-        model.clear_gradient(&batch, &mut act);
-        model.predict_masked_backward(&masked.rows, &mut act, &mut head, &mut gradients);
-        model.backward(&batch, &options, &PooledGradients::default(), &mut act, &mut gradients);
+        let learning_rate = train.learning_rate * schedule.factor(progress.step);
+        let step = progress.step + 1;
+        let loss = in_pool(|| {
+            model.forward(&batch, &options, &mut act);
+            model.predict_masked(&masked.rows, &act, &mut head);
+            let loss = cross_entropy(&mut head.logits, &masked.labels, model.architecture.vocab_size, &[]);
+            model.clear_gradient(&batch, &mut act);
+            model.predict_masked_backward(&masked.rows, &mut act, &mut head, &mut gradients);
+            model.backward(&batch, &options, &PooledGradients::default(), &mut act, &mut gradients);
 
-        let norm = adamw::sum_of_squares(&gradients).sqrt();
-        let settings = AdamW {
-            learning_rate: train.learning_rate * schedule.factor(progress.step),
-            beta1: 0.9,
-            beta2: 0.98,
-            epsilon: 1e-6,
-            weight_decay: train.weight_decay,
-            gradient_scale: (train.max_grad_norm / (norm + 1e-6)).min(1.0),
-            step: progress.step + 1,
-        };
-        adamw::step(settings, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
+            let norm = adamw::sum_of_squares(&gradients).sqrt();
+            let settings = AdamW {
+                learning_rate,
+                beta1: 0.9,
+                beta2: 0.98,
+                epsilon: 1e-6,
+                weight_decay: train.weight_decay,
+                gradient_scale: (train.max_grad_norm / (norm + 1e-6)).min(1.0),
+                step,
+            };
+            adamw::step(settings, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
+            loss
+        });
 
         progress.step += 1;
         progress.tokens += batch.tokens() as u64;
@@ -372,7 +401,8 @@ fn held_out(model: &Model, texts: &Texts, ids: MaskIds, probability: f64) -> Hel
     let words = model.architecture.vocab_size;
     for chunk in texts.held_out[..texts.held_out.len().min(MOST_HELD_OUT)].chunks(32) {
         let chunk: Vec<&[u32]> = chunk.iter().map(|text| &text[..]).collect();
-        let (batch, masked) = masked_batch(&chunk, ids, probability, &mut random);
+        // Token by token whatever the training hides, so that figures of different recipes compare.
+        let (batch, masked) = masked_batch(&chunk, ids, &|_| true, probability, &mut random);
         model.forward(&batch, &ForwardOptions::default(), &mut act);
         model.predict_masked(&masked.rows, &act, &mut head);
         for (row, label) in softmax(&head.logits, words).chunks_exact(words).zip(&masked.labels) {

@@ -16,6 +16,7 @@ use crate::run::tensorboard::EventWriter;
 use dsgkd_ops::loss::softmax;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 /// The notes of a training.
 pub struct TrainingSet {
@@ -100,6 +101,9 @@ pub struct TrainSummary {
     pub best: BTreeMap<Monitor, Best>,
 }
 
+/// Epochs may take less than writing the moments of a large model does.
+const BETWEEN_CHECKPOINTS: Duration = Duration::from_secs(60);
+
 /// Keeps the numbers drawn for dropout apart from others.
 const DROPOUT_STREAM: u64 = 2 << 32;
 
@@ -132,6 +136,7 @@ pub fn train(
         events.restart(progress.step)?;
     }
     let mut scorer = Scorer::default();
+    let mut last_checkpoint = Instant::now();
     let (mut batches_of, mut epoch_batches) = (u64::MAX, vec![]);
     while progress.step < steps && !progress.stopped_early {
         let epoch = plan.epoch_of(progress.step);
@@ -185,7 +190,9 @@ pub fn train(
         }
         let interrupted = observer.interrupted();
         let periodic = config.save_steps > 0 && progress.step.is_multiple_of(config.save_steps as u64);
-        if epoch_ends || periodic || interrupted {
+        let due = epoch_ends && (progress.step == steps || last_checkpoint.elapsed() >= BETWEEN_CHECKPOINTS);
+        if due || periodic || interrupted {
+            last_checkpoint = Instant::now();
             let moments = Some((&learner.exp_avg[..], &learner.exp_avg_sq[..]));
             let layout = learner.student.layout();
             let arenas = Arenas { layout, parameters: &learner.student.values, moments };

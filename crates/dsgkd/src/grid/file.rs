@@ -1,0 +1,137 @@
+//! The keys of a grid file (`dsgkd grid`): arms by columns by seeds, each cell an experiment.
+
+use crate::config::{Config, load};
+use crate::error::{Error, Result};
+use crate::eval::Metric;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// A comparison.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grid {
+    /// The folder of all runs; finished ones are kept.
+    pub output_dir: PathBuf,
+    /// Seeds of every cell.
+    pub seeds: Vec<u64>,
+    /// What is shown.
+    #[serde(default = "auroc")]
+    pub metric: Metric,
+    /// What is compared; the others are held against the first.
+    pub arms: Vec<Arm>,
+    /// Under which conditions; none: as the arms are.
+    #[serde(default)]
+    pub columns: Vec<Column>,
+}
+
+/// One arm.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arm {
+    /// Its name, which is also that of its folder.
+    pub name: String,
+    /// Its experiment file.
+    pub config: PathBuf,
+    /// Overrides, `key=value`.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+/// One condition.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Its name, which is also that of its folder.
+    pub name: String,
+    /// Overrides, `key=value`, after the arm's.
+    #[serde(default)]
+    pub set: Vec<String>,
+}
+
+fn auroc() -> Metric {
+    Metric::Auroc
+}
+
+/// Reads a grid file; its paths are relative to its folder.
+///
+/// # Errors
+/// [`Error::Config`] with file and line.
+pub fn load_grid(path: &Path) -> Result<Grid> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let mut grid: Grid = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Error::Config(format!("{}, line {line}: {}", path.display(), error.message().replace('\n', " ")))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    grid.output_dir = folder.join(&grid.output_dir);
+    grid.arms.iter_mut().for_each(|arm| arm.config = folder.join(&arm.config));
+    if grid.columns.is_empty() {
+        grid.columns.push(Column { name: "all".to_string(), set: vec![] });
+    }
+    let refuse = |what: &str| Err(Error::Config(format!("{}: {what}", path.display())));
+    let names = |names: Vec<&String>| {
+        let plain = |name: &&String| {
+            !name.is_empty()
+                && !name.starts_with('.')
+                && name.chars().all(|c| c.is_alphanumeric() || " -_+.".contains(c))
+        };
+        names.iter().all(plain) && (1..names.len()).all(|index| !names[..index].contains(&names[index]))
+    };
+    match () {
+        _ if grid.seeds.is_empty() || grid.arms.is_empty() => refuse("name at least one seed and one arm"),
+        _ if !names(grid.arms.iter().map(|arm| &arm.name).collect())
+            || !names(grid.columns.iter().map(|column| &column.name).collect()) =>
+        {
+            refuse("names of arms and columns are folders: letters, digits, spaces and - _ + . only, each once")
+        }
+        () => Ok(grid),
+    }
+}
+
+impl Grid {
+    /// Where the runs of a cell's seed lie.
+    pub fn folder(&self, arm: &Arm, column: &Column, seed: u64) -> PathBuf {
+        self.output_dir.join(&column.name).join(&arm.name).join(format!("seed-{seed}"))
+    }
+
+    /// The experiment of a cell.
+    ///
+    /// # Errors
+    /// As [`load`] and [`Config::validate`].
+    pub fn experiment(&self, arm: &Arm, column: &Column, seed: u64) -> Result<Config> {
+        let set: Vec<String> = arm.set.iter().chain(&column.set).cloned().chain([format!("seed={seed}")]).collect();
+        let mut config = load(Some(&arm.config), &set)?.resolved();
+        config.output_dir = self.folder(arm, column, seed);
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> std::result::Result<Grid, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grid.toml");
+        std::fs::write(&path, text).unwrap();
+        load_grid(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_are_folders_and_wrong_files_are_named_by_line() {
+        let arms = "output_dir = \"o\"\nseeds = [1]\n[[arms]]\nname = \"a b\"\nconfig = \"a.toml\"\n";
+        let grid = read(arms).unwrap();
+        assert_eq!((grid.metric, grid.columns[0].name.as_str()), (Metric::Auroc, "all"));
+        for (text, expected) in [
+            (arms.replace("a b", "../a"), "are folders"),
+            (format!("{arms}[[arms]]\nname = \"a b\"\nconfig = \"b.toml\"\n"), "each once"),
+            (arms.replace("[1]", "[]"), "at least one seed"),
+            (format!("{arms}sett = []\n"), "line 6"),
+            (arms.replace("seeds", "metric = \"auc\"\nseeds"), "line 2"),
+        ] {
+            assert!(read(&text).unwrap_err().contains(expected), "{text}");
+        }
+    }
+}
