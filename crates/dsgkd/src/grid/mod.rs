@@ -1,4 +1,4 @@
-//! Grids of runs (`dsgkd grid`): [`file`] says what is run, [`results`] what it came to.
+//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to.
 
 pub mod file;
 
