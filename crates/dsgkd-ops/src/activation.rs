@@ -50,6 +50,18 @@ impl Activation {
     }
 }
 
+/// One loop an activation: a `match` inside the loop would keep it from being vectorised.
+macro_rules! one_loop_each {
+    ($activation:expr, $run:ident) => {
+        match $activation {
+            Activation::Gelu => $run!(Activation::Gelu),
+            Activation::GeluTanh => $run!(Activation::GeluTanh),
+            Activation::Relu => $run!(Activation::Relu),
+            Activation::Tanh => $run!(Activation::Tanh),
+        }
+    };
+}
+
 /// A dense layer and its activation: `output = activation(input * weight^T + bias)`, `[tokens, out]`. `before` gets the
 /// activation's argument for the backward, where that is wanted.
 pub fn dense_forward(
@@ -79,7 +91,6 @@ pub fn dense_forward(
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn forward_row(activation: Activation, input: &mut [f32], bias: &[f32], output: &mut [f32]) {
-    // One loop an activation: a `match` inside the loop would keep it from being vectorised.
     macro_rules! run {
         ($activation:expr) => {
             for ((input, bias), output) in input.iter_mut().zip(bias).zip(output.iter_mut()) {
@@ -88,12 +99,7 @@ fn forward_row(activation: Activation, input: &mut [f32], bias: &[f32], output: 
             }
         };
     }
-    match activation {
-        Activation::Gelu => run!(Activation::Gelu),
-        Activation::GeluTanh => run!(Activation::GeluTanh),
-        Activation::Relu => run!(Activation::Relu),
-        Activation::Tanh => run!(Activation::Tanh),
-    }
+    one_loop_each!(activation, run);
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
@@ -105,12 +111,7 @@ fn forward_row_in_place(activation: Activation, values: &mut [f32], bias: &[f32]
             }
         };
     }
-    match activation {
-        Activation::Gelu => run!(Activation::Gelu),
-        Activation::GeluTanh => run!(Activation::GeluTanh),
-        Activation::Relu => run!(Activation::Relu),
-        Activation::Tanh => run!(Activation::Tanh),
-    }
+    one_loop_each!(activation, run);
 }
 
 /// The backward of [`dense_forward`]'s activation. `before` is what that left there; it becomes the activation's value again (so
@@ -175,12 +176,7 @@ fn backward_row(activation: Activation, input: &mut [f32], gradient: &mut [f32],
             }
         };
     }
-    match activation {
-        Activation::Gelu => run!(Activation::Gelu),
-        Activation::GeluTanh => run!(Activation::GeluTanh),
-        Activation::Relu => run!(Activation::Relu),
-        Activation::Tanh => run!(Activation::Tanh),
-    }
+    one_loop_each!(activation, run);
 }
 
 #[cfg(test)]

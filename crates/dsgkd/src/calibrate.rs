@@ -8,8 +8,8 @@ use crate::eval::temperature::{apply_temperature, fit_temperature};
 use crate::eval::{Metrics, Predictions};
 use crate::experiment::{SETTINGS_FILE, data_hashes};
 use crate::predict::Predictor;
-use crate::run::atomic::write_file;
-use crate::run::folder::RunFolder;
+use crate::run::folder::{RunFolder, read_json};
+use crate::runs::read_predictions;
 use serde::{Deserialize, Serialize};
 
 /// What `calibration.json` of a run holds.
@@ -68,17 +68,16 @@ pub fn scaled(predictions: &Predictions, temperature: f64) -> Predictions {
     scaled
 }
 
-/// Fits the temperature, writes it into the model folder (where `predict` finds it) and `calibration.json` into the run's. `test` are the
-/// run's test predictions.
+/// Fits the temperature, writes it into the model folder (where `predict` finds it) and `calibration.json` into the run's.
 ///
 /// # Errors
 /// The run has no validation notes, its data changed, or no temperature fits.
-pub fn calibrate(run: &RunFolder, test: Option<&Predictions>) -> Result<Calibration> {
+pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
+    let test = run.predictions().exists().then(|| read_predictions(run)).transpose()?;
     let config = config::load(Some(&run.config()), &[])?.resolved();
     let notes = read_notes(&config.data)?;
     run.check_same(&config, &data_hashes(&notes)?)?;
-    let splits =
-        make_splits(&notes, &config.data.split, config.data.split.seed.unwrap_or(config.seed), config.data.duplicates)?;
+    let splits = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates)?;
     let name = run.root().display();
     if splits.validation.is_empty() {
         return Err(Error::Data(format!(
@@ -107,12 +106,10 @@ pub fn calibrate(run: &RunFolder, test: Option<&Predictions>) -> Result<Calibrat
         temperature,
         validation_notes: texts.len(),
         validation: BeforeAndAfter::of(&validation, temperature)?,
-        test: test.map(|test| BeforeAndAfter::of(test, temperature)).transpose()?,
+        test: test.map(|test| BeforeAndAfter::of(&test, temperature)).transpose()?,
     };
     predictor.settings.temperature = Some(temperature);
-    let path = run.model().join(SETTINGS_FILE);
-    let json = serde_json::to_string_pretty(&predictor.settings).map_err(|error| Error::Config(error.to_string()))?;
-    write_file(&path, |out| writeln!(out, "{json}"))?;
+    run.write_json(&run.model().join(SETTINGS_FILE), &predictor.settings)?;
     run.write_json(&run.calibration(), &calibration)?;
     Ok(calibration)
 }
@@ -123,10 +120,5 @@ pub fn calibrate(run: &RunFolder, test: Option<&Predictions>) -> Result<Calibrat
 /// The file, when it is not what dsgkd wrote.
 pub fn read_calibration(run: &RunFolder) -> Result<Option<Calibration>> {
     let path = run.calibration();
-    let text = match std::fs::read_to_string(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(Error::io(&path, "read"))?,
-    };
-    let broken = |line: usize| Error::Data(format!("{}: line {line}: is not what dsgkd wrote", path.display()));
-    serde_json::from_str(&text).map(Some).map_err(|error| broken(error.line()))
+    path.exists().then(|| read_json(&path)).transpose()
 }

@@ -210,15 +210,9 @@ pub fn evaluate_predictions(runs: &[Predictions], config: &Config) -> Result<Run
     let intervals = bootstrap(runs, options)?;
     let subsamples =
         config.evaluation.reference_subsamples.then(|| reference_subsamples(runs, config.seed)).transpose()?;
-    let first = runs.first().ok_or_else(|| Error::Data("there are no predictions to evaluate".to_string()))?;
-    let pooled = Predictions {
-        ids: runs.iter().flat_map(|run| run.ids.clone()).collect(),
-        labels: runs.iter().flat_map(|run| run.labels.clone()).collect(),
-        probabilities: runs.iter().flat_map(|run| run.probabilities.clone()).collect(),
-        ..first.clone()
-    };
+    let pooled = Predictions::pooled(runs)?;
     let metrics = pooled.evaluate()?;
-    Ok(RunMetrics { notes: pooled.ids.len(), classes: first.classes.clone(), metrics, intervals, subsamples })
+    Ok(RunMetrics { notes: pooled.ids.len(), classes: pooled.classes, metrics, intervals, subsamples })
 }
 
 /// The student, the teachers, and their tokenizers (student first).

@@ -3,6 +3,7 @@
 use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
 use crate::error::{Error, Result};
 use crate::eval::temperature::apply_temperature;
+use crate::eval::threshold::decide;
 use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::infer::Scorer;
 use crate::text::Tokenizer;
@@ -125,21 +126,11 @@ impl Predictor {
         let rows = probabilities.chunks_exact(classes).zip(&encoded);
         Ok(rows
             .map(|(row, (_, truncated))| Prediction {
-                class: self.class(row),
+                class: decide(row, self.settings.prevalence),
                 probabilities: row.to_vec(),
                 truncated: *truncated,
             })
             .collect())
-    }
-
-    fn class(&self, probabilities: &[f64]) -> usize {
-        match (probabilities, self.settings.prevalence) {
-            ([_, positive], Some(threshold)) => usize::from(*positive >= threshold),
-            _ => (0..probabilities.len())
-                .rev()
-                .max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b]))
-                .unwrap_or(0),
-        }
     }
 
     /// The columns that predictions add to a table.

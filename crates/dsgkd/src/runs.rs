@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
-use crate::run::folder::RunFolder;
+use crate::run::folder::{RunFolder, read_json};
 use std::path::Path;
 
 /// One run, or the runs of one experiment's folds or seeds.
@@ -26,8 +26,7 @@ impl FinishedRuns {
             let message = format!("{}: holds no run with test predictions", folder.display());
             return Err(Error::Data(message));
         }
-        let predictions =
-            folders.iter().map(|folder| read_predictions(&folder.predictions())).collect::<Result<_>>()?;
+        let predictions = folders.iter().map(read_predictions).collect::<Result<_>>()?;
         Ok(FinishedRuns { name: file_name(folder), folders, predictions })
     }
 }
@@ -44,10 +43,12 @@ pub fn with(folder: &Path, holds: impl Fn(&RunFolder) -> bool) -> Result<Vec<Run
     Ok(paths.iter().map(|path| RunFolder::existing(path)).filter(holds).collect())
 }
 
-fn read_predictions(path: &Path) -> Result<Predictions> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    let broken = |line: usize| Error::Data(format!("{}: line {line}: is not what dsgkd wrote", path.display()));
-    let predictions: Predictions = serde_json::from_str(&text).map_err(|error| broken(error.line()))?;
+/// A run's test predictions, checked.
+///
+/// # Errors
+/// The file, when it is not what dsgkd wrote.
+pub fn read_predictions(run: &RunFolder) -> Result<Predictions> {
+    let predictions: Predictions = read_json(&run.predictions())?;
     predictions.validate()?;
     Ok(predictions)
 }

@@ -5,7 +5,7 @@ use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use dsgkd::calibrate::{BeforeAndAfter, Calibration, calibrate};
 use dsgkd::error::Error;
-use dsgkd::runs::{FinishedRuns, file_name, with};
+use dsgkd::runs::{file_name, with};
 
 pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
     let mut done: Vec<(String, Calibration)> = vec![];
@@ -15,9 +15,7 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
             return Err(Error::Data(format!("{}: holds no run with a trained model", folder.display())));
         }
         for run in runs {
-            let test = if run.predictions().exists() { Some(FinishedRuns::read(run.root())?) } else { None };
-            let calibration = calibrate(&run, test.as_ref().and_then(|test| test.predictions.first()))?;
-            done.push((file_name(run.root()), calibration));
+            done.push((file_name(run.root()), calibrate(&run)?));
         }
     }
     if global.json {

@@ -6,6 +6,7 @@ use super::keys::{KEYS, Kind};
 use super::overrides;
 use super::schema::{Config, Preset};
 use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -31,6 +32,18 @@ pub fn load(path: Option<&Path>, overrides: &[String]) -> Result<Config> {
         None => Document::empty(),
     };
     finish(document, overrides)
+}
+
+/// Reads a file that is no experiment: unknown keys are refused by the type.
+///
+/// # Errors
+/// [`Error::Config`] with file and line; [`Error::Io`].
+pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Error::Config(format!("{}, line {line}: {}", path.display(), error.message().replace('\n', " ")))
+    })
 }
 
 /// Everything after reading: overrides, checks, defaults.

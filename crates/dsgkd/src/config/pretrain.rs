@@ -171,11 +171,7 @@ impl Default for PretrainTrainConfig {
 /// Names the file, and the key that is unknown or of the wrong type.
 pub fn load_pretrain(path: &std::path::Path) -> crate::error::Result<PretrainConfig> {
     use crate::error::Error;
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    let mut config: PretrainConfig = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Error::Config(format!("{}, line {line}: {}", path.display(), error.message().replace('\n', " ")))
-    })?;
+    let mut config: PretrainConfig = super::read_toml(path)?;
     let folder = path.parent().unwrap_or(std::path::Path::new(""));
     let paths = [&mut config.output_dir, &mut config.model];
     for path in paths.into_iter().chain(config.corpus.iter_mut().flat_map(|corpus| &mut corpus.files)) {

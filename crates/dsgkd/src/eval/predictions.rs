@@ -118,6 +118,20 @@ impl Predictions {
         self.part().check(self.classes.len())
     }
 
+    /// The rows of several runs of one classifier (folds, seeds) one after the other, with the first one's training prevalence.
+    ///
+    /// # Errors
+    /// There is no run.
+    pub fn pooled(runs: &[Predictions]) -> Result<Self> {
+        let first = runs.first().ok_or_else(|| Error::Data("there are no predictions to evaluate".into()))?;
+        Ok(Predictions {
+            ids: runs.iter().flat_map(|run| run.ids.clone()).collect(),
+            labels: runs.iter().flat_map(|run| run.labels.clone()).collect(),
+            probabilities: runs.iter().flat_map(|run| run.probabilities.clone()).collect(),
+            ..first.clone()
+        })
+    }
+
     /// With two classes, whether each note is positive and the probability that it is.
     pub fn binary(&self) -> Option<(Vec<bool>, Vec<f64>)> {
         let positive = self.labels.iter().map(|label| *label == 1).collect();

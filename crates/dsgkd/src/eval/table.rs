@@ -131,11 +131,13 @@ fn header<T: ToString>(first: impl ToString, others: impl IntoIterator<Item = T>
     std::iter::once(first.to_string()).chain(others.into_iter().map(|cell| cell.to_string())).collect()
 }
 
-fn number(value: Option<f64>) -> String {
+/// Three digits, or what stands for no value.
+pub(crate) fn number(value: Option<f64>) -> String {
     value.map_or_else(|| UNDEFINED.into(), |value| format!("{value:.3}"))
 }
 
-fn signed(value: Option<f64>) -> String {
+/// [`number`] with its sign.
+pub(crate) fn signed(value: Option<f64>) -> String {
     match value.map(|value| format!("{value:+.3}")) {
         // A difference that rounds to nothing has no direction.
         Some(text) if text == "-0.000" || text == "+0.000" => "0.000".into(),
@@ -144,14 +146,16 @@ fn signed(value: Option<f64>) -> String {
     }
 }
 
-fn range(interval: &Option<Interval>, text: fn(Option<f64>) -> String) -> String {
+/// An interval in brackets, its ends as `text` writes them.
+pub(crate) fn range(interval: &Option<Interval>, text: fn(Option<f64>) -> String) -> String {
     match interval {
         Some(interval) => format!("[{}, {}]", text(Some(interval.low)), text(Some(interval.high))),
         None => format!("[{UNDEFINED}]"),
     }
 }
 
-fn p_text(p_value: Option<f64>) -> String {
+/// A p-value.
+pub(crate) fn p_text(p_value: Option<f64>) -> String {
     match p_value {
         Some(p_value) if p_value < 0.001 => "<0.001".into(),
         other => number(other),

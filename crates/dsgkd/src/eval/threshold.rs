@@ -1,6 +1,16 @@
 //! Metrics of decisions: a class is predicted for each note, and the right and wrong ones are counted.
 
+use super::scored::most_probable;
 use serde::{Deserialize, Serialize};
+
+/// The class that a note of these probabilities is given: of two, where the share of positives among the training notes is known, the
+/// positive one at or above it; else the most probable, the first of equals.
+pub fn decide(probabilities: &[f64], training_prevalence: Option<f64>) -> usize {
+    match (probabilities, training_prevalence) {
+        ([_, positive], Some(threshold)) => usize::from(*positive >= threshold),
+        _ => most_probable(probabilities),
+    }
+}
 
 /// Notes of one class against all others, by what is true and what was predicted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

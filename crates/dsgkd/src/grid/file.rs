@@ -1,6 +1,6 @@
 //! The keys of a grid file (`dsgkd grid`): arms by columns by seeds, each cell an experiment.
 
-use crate::config::{Config, load};
+use crate::config::{Config, load, read_toml};
 use crate::error::{Error, Result};
 use crate::eval::Metric;
 use serde::Deserialize;
@@ -57,11 +57,7 @@ fn auroc() -> Metric {
 /// # Errors
 /// [`Error::Config`] with file and line.
 pub fn load_grid(path: &Path) -> Result<Grid> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    let mut grid: Grid = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Error::Config(format!("{}, line {line}: {}", path.display(), error.message().replace('\n', " ")))
-    })?;
+    let mut grid: Grid = read_toml(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     grid.output_dir = folder.join(&grid.output_dir);
     grid.arms.iter_mut().for_each(|arm| arm.config = folder.join(&arm.config));

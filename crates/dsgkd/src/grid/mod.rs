@@ -3,6 +3,7 @@
 pub mod file;
 
 use crate::error::Result;
+use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Metric, Predictions, compare};
 use crate::runs::FinishedRuns;
 use file::Grid;
@@ -48,7 +49,7 @@ pub fn results(grid: &Grid, options: BootstrapOptions) -> Result<Vec<Cell>> {
             let (mut seeds, mut rows) = (vec![], vec![]);
             for seed in &grid.seeds {
                 let runs = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
-                seeds.push(of_seed(&runs.predictions, grid.metric)?);
+                seeds.push(Predictions::pooled(&runs.predictions)?.evaluate()?.get(grid.metric));
                 rows.extend(runs.predictions);
             }
             let (mean, standard_deviation) = spread(&seeds);
@@ -72,17 +73,6 @@ pub fn results(grid: &Grid, options: BootstrapOptions) -> Result<Vec<Cell>> {
     Ok(cells)
 }
 
-/// The metric of one seed's folds, their rows pooled.
-fn of_seed(folds: &[Predictions], metric: Metric) -> Result<Option<f64>> {
-    let pooled = Predictions {
-        ids: folds.iter().flat_map(|fold| fold.ids.clone()).collect(),
-        labels: folds.iter().flat_map(|fold| fold.labels.clone()).collect(),
-        probabilities: folds.iter().flat_map(|fold| fold.probabilities.clone()).collect(),
-        ..folds[0].clone()
-    };
-    Ok(pooled.evaluate()?.get(metric))
-}
-
 fn spread(values: &[Option<f64>]) -> (Option<f64>, Option<f64>) {
     let Some(values) = values.iter().copied().collect::<Option<Vec<f64>>>() else { return (None, None) };
     let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -93,7 +83,6 @@ fn spread(values: &[Option<f64>]) -> (Option<f64>, Option<f64>) {
 /// The cells as a Markdown table.
 pub fn table(metric: Metric, cells: &[Cell]) -> String {
     let several = cells.iter().any(|cell| cell.column != cells[0].column);
-    let number = |value: Option<f64>| value.map_or("undefined".to_string(), |value| format!("{value:.3}"));
     let mut out = String::new();
     if several {
         out += "| condition ";
@@ -106,11 +95,9 @@ pub fn table(metric: Metric, cells: &[Cell]) -> String {
         }
         let spread = cell.standard_deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.3}"));
         let (difference, p) = match &cell.difference {
-            None => ("-".to_string(), "-".to_string()),
+            None => (NOT_APPLICABLE.to_string(), NOT_APPLICABLE.to_string()),
             Some(CellDifference { difference, interval, p_value }) => {
-                let interval = interval.map_or(String::new(), |at| format!(" [{:+.3}, {:+.3}]", at.low, at.high));
-                let difference = difference.map_or("undefined".to_string(), |value| format!("{value:+.3}"));
-                (difference + &interval, number(*p_value))
+                (format!("{} {}", signed(*difference), range(interval, signed)), p_text(*p_value))
             }
         };
         out += &format!("| {} | {}{spread} | {difference} | {p} |\n", cell.arm, number(cell.mean));

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, ReliabilityBin};
 use crate::eval::curves::{threshold_of_sensitivity, threshold_of_specificity};
 use crate::eval::delong::{AurocInterval, delong_interval};
-use crate::eval::threshold::Confusion;
+use crate::eval::threshold::{Confusion, decide};
 use crate::eval::{BootstrapOptions, Comparison, Intervals, Predictions, bootstrap, compare};
 use crate::run::folder::RunFolder;
 use crate::runs::FinishedRuns;
@@ -82,10 +82,10 @@ pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<G
 }
 
 fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -> Result<Arm> {
-    let pooled = pool(&run.predictions)?;
-    let configs: Vec<Result<Config>> =
-        run.folders.iter().map(|folder| Ok(config::load(Some(&folder.config()), &[])?.resolved())).collect();
-    let config = configs.into_iter().next().and_then(Result::ok);
+    let pooled = Predictions::pooled(&run.predictions)?;
+    // The runs of an arm differ in fold or seed alone.
+    let config = run.folders.first().and_then(|folder| config::load(Some(&folder.config()), &[]).ok());
+    let config = config.map(|config| config.resolved());
     let subgroups = match &config {
         Some(config) => subgroups(config, &run.predictions, &options.subgroups, samples)?,
         None if options.subgroups.is_empty() => vec![],
@@ -106,16 +106,6 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     })
 }
 
-fn pool(predictions: &[Predictions]) -> Result<Predictions> {
-    let first = predictions.first().ok_or_else(|| Error::Data("there are no predictions to report on".to_string()))?;
-    Ok(Predictions {
-        ids: predictions.iter().flat_map(|run| run.ids.clone()).collect(),
-        labels: predictions.iter().flat_map(|run| run.labels.clone()).collect(),
-        probabilities: predictions.iter().flat_map(|run| run.probabilities.clone()).collect(),
-        ..first.clone()
-    })
-}
-
 fn reliability(predictions: &Predictions) -> Result<Reliability> {
     Ok(Reliability { bins: predictions.reliability(DEFAULT_BINS)?, scores: CalibrationScores::of(predictions)? })
 }
@@ -130,7 +120,7 @@ fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliabilit
     }
     let runs = run.predictions.iter().zip(&temperatures);
     let runs: Vec<Predictions> = runs.map(|(predictions, temperature)| scaled(predictions, *temperature)).collect();
-    let scaled = reliability(&pool(&runs)?)?;
+    let scaled = reliability(&Predictions::pooled(&runs)?)?;
     Ok(Some((temperatures, scaled)))
 }
 
@@ -164,16 +154,12 @@ fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
     Some(Binary { delong, thresholds, positive, scores })
 }
 
-/// Two classes: at each run's training prevalence, as `predict` decides; more: the most probable class.
+/// Each note as `predict` decides it.
 fn confusion(runs: &[Predictions], classes: usize) -> Vec<Vec<u64>> {
     let mut counts = vec![vec![0; classes]; classes];
     for run in runs {
         for (row, &label) in run.probabilities.chunks_exact(classes).zip(&run.labels) {
-            let predicted = match (row, run.training_prevalence) {
-                ([_, positive], threshold) => usize::from(*positive >= threshold.unwrap_or(0.5)),
-                _ => (0..classes).rev().max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0),
-            };
-            counts[label][predicted] += 1;
+            counts[label][decide(row, run.training_prevalence)] += 1;
         }
     }
     counts

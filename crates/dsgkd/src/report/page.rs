@@ -6,7 +6,9 @@ use super::tripod::{FOR_THE_AUTHORS, items};
 use crate::config::to_toml;
 use crate::error::Result;
 use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
+use crate::eval::delong::AurocInterval;
 use crate::eval::proportion::wilson_interval;
+use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{Comparison, Interval, Intervals, Metric};
 use crate::runs::file_name;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -70,13 +72,9 @@ fn heads(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(first.to_string()).chain(rest).collect()
 }
 
-fn number(value: Option<f64>) -> String {
-    value.map_or("undefined".to_string(), |value| format!("{value:.3}"))
-}
-
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
     match (value, interval) {
-        (Some(_), Some(Interval { low, high })) => format!("{} [{low:.3}, {high:.3}]", number(value)),
+        (Some(_), Some(_)) => format!("{} {}", number(value), range(&interval, number)),
         _ => number(value),
     }
 }
@@ -150,7 +148,9 @@ fn metrics(gathered: &Gathered) -> Markup {
     }
     let delong = |arm: &Arm| {
         let interval = arm.binary.as_ref().and_then(|binary| binary.delong);
-        interval.map_or("-".to_string(), |d| format!("{:.3} [{:.3}, {:.3}]", d.auroc, d.low, d.high))
+        interval.map_or(NOT_APPLICABLE.to_string(), |AurocInterval { auroc, low, high, .. }| {
+            with_interval(Some(auroc), Some(Interval { low, high }))
+        })
     };
     if arms.iter().any(|arm| arm.binary.is_some()) {
         rows.push(heads("auroc, DeLong's interval", arms.iter().map(delong)));
@@ -164,7 +164,7 @@ fn metrics(gathered: &Gathered) -> Markup {
 
 fn estimate(intervals: &Intervals, metric: Metric) -> String {
     let found = intervals.estimates.iter().find(|estimate| estimate.metric == metric);
-    found.map_or("-".to_string(), |estimate| with_interval(estimate.value, estimate.interval))
+    found.map_or(NOT_APPLICABLE.to_string(), |estimate| with_interval(estimate.value, estimate.interval))
 }
 
 fn comparisons(gathered: &Gathered) -> Markup {
@@ -182,24 +182,16 @@ fn comparison_table(baseline: &str, name: &str, comparison: &Comparison) -> Mark
         .differences
         .iter()
         .map(|difference| {
-            let signed = |value: f64| format!("{value:+.3}");
-            let change = match (difference.difference, difference.interval) {
-                (Some(change), Some(Interval { low, high })) => {
-                    format!("{} [{}, {}]", signed(change), signed(low), signed(high))
-                }
-                (Some(change), None) => signed(change),
-                _ => "undefined".to_string(),
-            };
-            let p = match difference.p_value {
-                Some(p) if p < 0.001 => "<0.001".to_string(),
-                p => number(p),
+            let change = match difference.interval {
+                Some(_) => format!("{} {}", signed(difference.difference), range(&difference.interval, signed)),
+                None => signed(difference.difference),
             };
             vec![
                 difference.metric.name().to_string(),
                 number(difference.baseline),
                 number(difference.candidate),
                 change,
-                p,
+                p_text(difference.p_value),
             ]
         })
         .collect();

@@ -4,6 +4,7 @@ use super::atomic::{create_private_folder, private_file, sweep, write_file};
 use crate::config::{self, Config, Monitor};
 use crate::error::{Error, Result};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -219,6 +220,16 @@ impl RunFolder {
         let text = serde_json::to_string_pretty(value).map_err(failed)?;
         write_file(path, |out| writeln!(out, "{text}"))
     }
+}
+
+/// Reads what [`RunFolder::write_json`] wrote.
+///
+/// # Errors
+/// [`Error::Io`], or [`Error::Data`] naming file and line, never the content.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+    let broken = |line: usize| Error::Data(format!("{}: line {line}: is not what dsgkd wrote", path.display()));
+    serde_json::from_str(&text).map_err(|error| broken(error.line()))
 }
 
 #[cfg(unix)]

@@ -1,0 +1,178 @@
+//! `[student]`, `[[teachers]]` and `[distill]`.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// `[student]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StudentConfig {
+    /// A Hugging Face model folder (a hub id with the `hub` feature).
+    pub model: PathBuf,
+    /// Classification head: `family` (what `AutoModelForSequenceClassification` has) or `reference` (the published one).
+    /// Absent: by preset.
+    pub head: Option<HeadKind>,
+    /// Dropout of hidden states; absent: the model's own.
+    pub hidden_dropout_prob: Option<f64>,
+    /// Dropout of attention probabilities; absent: the model's own.
+    pub attention_probs_dropout_prob: Option<f64>,
+    /// Dropout before the classifier; absent: the model's own.
+    pub classifier_dropout: Option<f64>,
+}
+
+/// Classification heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadKind {
+    /// The family's own, as `AutoModelForSequenceClassification` builds it.
+    Family,
+    /// Pooled output, dropout, dense, GELU, dropout, linear.
+    Reference,
+}
+
+/// `[[teachers]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TeacherConfig {
+    /// A Hugging Face model folder (a hub id with the `hub` feature).
+    pub model: PathBuf,
+    /// Weight of this teacher in the mean of the teachers' losses.
+    pub weight: f64,
+    /// Which student layer each teacher layer teaches: `uniform`, `last-k`, or a list of `[teacher, student]` pairs; layer 0 is
+    /// the embedding output.
+    pub layer_map: LayerMap,
+    /// How heads are paired: `same` (head by head), `mean` (averaged on both sides), or a list of `[teacher, student]` pairs,
+    /// from 0. Absent: `same` where the numbers of heads agree, else `mean`.
+    pub head_map: Option<HeadMap>,
+}
+
+impl Default for TeacherConfig {
+    fn default() -> Self {
+        TeacherConfig { model: PathBuf::new(), weight: 1.0, layer_map: LayerMap::default(), head_map: None }
+    }
+}
+
+/// Which student layer each teacher layer teaches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LayerMap {
+    /// `uniform` or `last-k`.
+    Named(LayerMapName),
+    /// `[teacher, student]` pairs of layers, 0 = embedding output.
+    Pairs(Vec<[usize; 2]>),
+}
+
+impl Default for LayerMap {
+    fn default() -> Self {
+        LayerMap::Named(LayerMapName::Uniform)
+    }
+}
+
+/// Layer maps by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerMapName {
+    /// Layers spread evenly over the deeper model; the embedding outputs are paired.
+    #[default]
+    Uniform,
+    /// The last layers of the deeper model, one by one.
+    LastK,
+}
+
+/// How attention heads are paired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum HeadMap {
+    /// `same` or `mean`.
+    Named(HeadMapName),
+    /// `[teacher, student]` pairs of heads, from 0.
+    Pairs(Vec<[usize; 2]>),
+}
+
+/// Head maps by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadMapName {
+    /// Head by head; the numbers of heads must agree.
+    Same,
+    /// The mean over heads of either model.
+    Mean,
+}
+
+/// `[distill]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DistillConfig {
+    /// Weight of the hidden-state loss.
+    pub alpha: f64,
+    /// Weight of the attention loss.
+    pub beta: f64,
+    /// Compare attention rows over aligned words, or column by column as published.
+    pub attention: AttentionRows,
+    /// Take the student's rows after attention dropout, as the original's library returns them in training.
+    pub attention_after_dropout: bool,
+    /// Where what the frozen teacher says of a note is kept, instead of running it again every epoch.
+    pub teacher_cache: TeacherCacheStore,
+    /// How it is kept.
+    pub teacher_cache_dtype: TeacherCacheDtype,
+    /// Bytes the caches of all teachers may take together, in MiB; notes beyond it are run again.
+    pub teacher_cache_mib: usize,
+}
+
+impl Default for DistillConfig {
+    fn default() -> Self {
+        DistillConfig {
+            alpha: 0.6,
+            beta: 0.2,
+            attention: AttentionRows::Aligned,
+            attention_after_dropout: false,
+            teacher_cache: TeacherCacheStore::Memory,
+            teacher_cache_dtype: TeacherCacheDtype::Float32,
+            teacher_cache_mib: 2048,
+        }
+    }
+}
+
+/// Where a teacher's features are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherCacheStore {
+    /// Nowhere: the teacher runs again every epoch.
+    None,
+    /// In memory.
+    Memory,
+    /// In the run folder while the run lasts; a resumed run finds them there.
+    File,
+}
+
+/// How a teacher's features are kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TeacherCacheDtype {
+    /// As they are.
+    #[default]
+    Float32,
+    /// Rounded, in half the room.
+    Float16,
+}
+
+impl TeacherCacheDtype {
+    /// Bytes of a number.
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            TeacherCacheDtype::Float32 => 4,
+            TeacherCacheDtype::Float16 => 2,
+        }
+    }
+}
+
+/// What the columns of an attention row are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttentionRows {
+    /// Mass summed over the tokens of each aligned word, renormalised: the same words in both models.
+    #[default]
+    Aligned,
+    /// Token positions 0..max_length of either model, as published.
+    Positional,
+}
