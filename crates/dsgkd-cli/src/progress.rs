@@ -121,6 +121,27 @@ impl RunObserver for Progress {
             if summary.bad_rows > 0 { format!(", {} bad rows skipped", summary.bad_rows) } else { String::new() },
         ));
     }
+
+    fn adapting(&mut self, log: &PretrainLog) {
+        self.masked(log);
+        if log.step == log.steps {
+            // The training's steps are others, and its time is not this one's.
+            (self.started, self.first_step) = (Instant::now(), None);
+        }
+    }
+}
+
+impl Progress {
+    fn masked(&mut self, log: &PretrainLog) {
+        let rate = log.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        self.steps(log.step, log.steps, &format!("loss {:.3}, {rate:.0} tokens/s", log.loss));
+        if let Some(held_out) = log.held_out {
+            self.say(&format!(
+                "{}: step {}: held out: loss {:.4}, masked accuracy {:.4}",
+                self.name, log.step, held_out.loss, held_out.accuracy
+            ));
+        }
+    }
 }
 
 impl PretrainObserver for Progress {
@@ -135,14 +156,7 @@ impl PretrainObserver for Progress {
     }
 
     fn step(&mut self, log: &PretrainLog) {
-        let rate = log.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
-        self.steps(log.step, log.steps, &format!("loss {:.3}, {rate:.0} tokens/s", log.loss));
-        if let Some(held_out) = log.held_out {
-            self.say(&format!(
-                "{}: step {}: held out: loss {:.4}, masked accuracy {:.4}",
-                self.name, log.step, held_out.loss, held_out.accuracy
-            ));
-        }
+        self.masked(log);
     }
 
     fn interrupted(&self) -> bool {

@@ -8,12 +8,14 @@ use common::{World, dsgkd};
 const GRID: &str = r#"
 output_dir = "grid"
 seeds = [1, 2]
+resplit = true
 [[arms]]
 name = "alone"
 config = "alone.toml"
 [[arms]]
 name = "taught"
 config = "taught.toml"
+set = ["teachers.0.model=teacher-run/model"] # from the grid file's folder, wherever the command runs
 [[columns]]
 name = "30 labels"
 set = ["data.split.label_budget=30", "data.split.rest_unlabeled=true", "train.num_train_epochs=1"]
@@ -44,6 +46,9 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let counts: serde_json::Value = serde_json::from_str(&environment).unwrap();
     assert_eq!(counts["notes"]["training"], 30);
     assert!(counts["notes"]["unlabeled"].as_u64().unwrap() > 20);
+    let config = std::fs::read_to_string(folder.join("config.toml")).unwrap();
+    let of_split = config.split("[data.split]").nth(1).unwrap().split("\n[").next().unwrap();
+    assert!(of_split.contains("\nseed = 2\n"), "{of_split}");
 
     // What is done is kept; what is not is trained.
     let before = std::fs::metadata(folder.join("config.toml")).unwrap().modified().unwrap();

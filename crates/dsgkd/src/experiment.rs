@@ -1,18 +1,21 @@
 //! One experiment from its file to its run folder: notes, models, training, test, prediction folder.
 
+use crate::baseline;
 use crate::config::{
-    ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, TeacherCacheStore, TermRule,
-    Truncation, to_toml,
+    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, PretrainConfig,
+    PretrainTrainConfig, TeacherCacheStore, TermRule, Truncation, to_toml,
 };
 use crate::data::{Note, Notes, Splits, file_sha256, make_splits, read_notes};
-use crate::distill::Example;
 use crate::distill::cache::{TeacherCache, fingerprint};
 use crate::distill::feature_file::FeatureFile;
 use crate::distill::teacher::{Teacher, projection_name};
+use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
 use crate::infer::Scorer;
-use crate::run::atomic::{write_file, write_folder};
+use crate::pretrain::{PretrainLog, PretrainObserver, pretrain_on};
+use crate::random::SplitMix64;
+use crate::run::atomic::{create_private_folder, write_file, write_folder};
 use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::{Aligner, DropCounts, Tokenizer};
@@ -33,6 +36,8 @@ pub trait RunObserver: TrainObserver {
     fn loaded(&mut self, role: &str, report: &LoadReport);
     /// Notes are ready: what was found in them.
     fn prepared(&mut self, summary: &DataSummary);
+    /// Steps of `[adapt]` were done.
+    fn adapting(&mut self, log: &PretrainLog);
 }
 
 /// Counts of an experiment's notes, terms and tokens.
@@ -62,6 +67,25 @@ pub struct DataSummary {
     pub aligned_terms: Vec<usize>,
     /// Terms dropped for each teacher, by reason.
     pub dropped_terms: Vec<DropCounts>,
+}
+
+impl DataSummary {
+    /// Of notes and their split; terms and tokens are counted as they are read.
+    fn new(notes: &Notes, splits: &Splits, class_counts: Vec<usize>, teachers: usize) -> DataSummary {
+        DataSummary {
+            training: splits.train.len(),
+            unlabeled: notes.unlabeled.len() + splits.unlabeled.len(),
+            validation: splits.validation.len(),
+            test: splits.test.len(),
+            classes: notes.labels.clone(),
+            class_counts,
+            bad_rows: notes.bad_rows.total(),
+            duplicates: splits.duplicates,
+            aligned_terms: vec![0; teachers],
+            dropped_terms: vec![DropCounts::default(); teachers],
+            ..DataSummary::default()
+        }
+    }
 }
 
 /// What `metrics.json` holds.
@@ -115,9 +139,11 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let notes = read_notes(&config.data)?;
     let seed = config.data.split.seed.unwrap_or(config.seed);
     let splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
-    let labelled: Vec<usize> = splits.train.clone();
-    let class_counts = notes.class_counts(&labelled);
-    let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / labelled.len().max(1) as f64);
+    let class_counts = notes.class_counts(&splits.train);
+    let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / splits.train.len().max(1) as f64);
+    if config.baseline == Baseline::TfIdf {
+        return run_baseline(config, resume, &notes, &splits, class_counts, prevalence, observer);
+    }
 
     let (mut student, teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
     let longest: Vec<usize> = std::iter::once(&student)
@@ -125,22 +151,13 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         .map(|model| model.architecture.max_tokens())
         .collect();
     let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &longest)?;
-    let (set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts)?;
+    let shuffle = config.distill.shuffle_terms.then_some(config.seed);
+    let (set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);
-    if set.training.is_empty() {
-        return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
+    let (folder, resolved) = begin(config, resume, &notes, &summary)?;
+    if config.adapt.num_train_epochs > 0 {
+        adapt(config, &notes, &splits, &folder, &mut student, observer)?;
     }
-
-    let folder = RunFolder::open(&config.output_dir, resume)?;
-    let mut resolved = config.with_absolute_paths()?;
-    resolved.data.labels = notes.labels.clone();
-    let hashes = data_hashes(&notes)?;
-    if resume {
-        folder.check_same(&resolved, &hashes)?;
-    }
-    let text = to_toml(&resolved)?;
-    write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
-    folder.write_json(&folder.environment(), &environment(&hashes, config.train.dtype.available(), &summary))?;
 
     let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
     let settings = step_settings(config, &summary);
@@ -150,17 +167,17 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
 
     learner.caches.clear(); // closes their files
     (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
+    folder.remove_adapted()?;
 
     // The test measures what `predict` will give.
     learner.student.set_precision(Precision::Float32);
     let test = if test.is_empty() {
         None
     } else {
-        let predictions = predict_examples(&learner.student, &test, &notes, &splits.test, prevalence);
-        folder.write_json(&folder.predictions(), &predictions)?;
-        let metrics = evaluate_predictions(std::slice::from_ref(&predictions), config)?;
-        folder.write_json(&folder.metrics(), &metrics)?;
-        Some(metrics)
+        let texts: Vec<&[u32]> = test.iter().map(|example| &example.input_ids[..]).collect();
+        let logits = Scorer::default().logits(&learner.student, &texts);
+        let probabilities = softmax(&logits, notes.labels.len());
+        Some(write_test(config, &folder, &notes, &splits.test, prevalence, probabilities)?)
     };
     let mut data = resolved.data.clone();
     (data.train, data.validation, data.test, data.unlabeled) = (vec![], vec![], vec![], vec![]);
@@ -174,6 +191,129 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let card = model_card(config, &learner.student, &summary, test.as_ref());
     export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
     Ok(RunSummary { train: trained, test })
+}
+
+/// Opens the run's folder and writes what it is made of, or when resuming holds that against what is there.
+fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) -> Result<(RunFolder, Config)> {
+    if summary.training + summary.unlabeled == 0 {
+        return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
+    }
+    let folder = RunFolder::open(&config.output_dir, resume)?;
+    let mut resolved = config.with_absolute_paths()?;
+    resolved.data.labels = notes.labels.clone();
+    let hashes = data_hashes(notes)?;
+    if resume {
+        folder.check_same(&resolved, &hashes)?;
+    }
+    let text = to_toml(&resolved)?;
+    write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
+    folder.write_json(&folder.environment(), &environment(&hashes, config.train.dtype.available(), summary))?;
+    Ok((folder, resolved))
+}
+
+/// Trains the student's folder as a masked language model on the training notes and those without labels, and takes the encoder's
+/// tensors over; heads and pooler stay. What was finished before the run was cut off is kept.
+fn adapt(
+    config: &Config,
+    notes: &Notes,
+    splits: &Splits,
+    folder: &RunFolder,
+    student: &mut Model,
+    observer: &mut dyn RunObserver,
+) -> Result<()> {
+    let own = splits.train.iter().chain(&splits.unlabeled).map(|index| &notes.notes[*index]);
+    let texts: Vec<&str> = own.chain(&notes.unlabeled).map(|note| &note.text[..]).collect();
+    let pretraining = PretrainConfig {
+        output_dir: folder.adapted(),
+        seed: config.seed,
+        model: config.student.model.clone(),
+        train: PretrainTrainConfig {
+            dtype: config.train.dtype,
+            max_length: config.text.max_length,
+            batch_tokens: config.adapt.batch_tokens,
+            num_train_epochs: config.adapt.num_train_epochs as f64,
+            learning_rate: config.adapt.learning_rate,
+            whole_word_masking: config.adapt.whole_word_masking,
+            held_out_every: ADAPT_HELD_OUT_EVERY.min(texts.len()),
+            ..PretrainTrainConfig::default()
+        },
+        ..PretrainConfig::default()
+    };
+    let model = folder.adapted().join("model");
+    if !model.exists() {
+        create_private_folder(&folder.adapted()).map_err(Error::io(&folder.adapted(), "create"))?;
+        pretrain_on(&pretraining, &texts, true, &mut Adapting(observer))?;
+    }
+    let (adapted, _) = Model::open(&model, &Heads::default(), config.seed)?;
+    for spec in student.layout().tensors().to_vec() {
+        if let Some(found) = adapted.layout().find(&spec.name) {
+            student.values[spec.range].copy_from_slice(&adapted.values[found.range.clone()]);
+        }
+    }
+    Ok(())
+}
+
+/// One in this many notes tells how far [`adapt`] has come, and is not trained on.
+const ADAPT_HELD_OUT_EVERY: usize = 20;
+
+/// Passes a pretraining's progress on as a run's.
+struct Adapting<'a>(&'a mut dyn RunObserver);
+
+impl PretrainObserver for Adapting<'_> {
+    fn stage(&mut self, _: &str) {}
+
+    fn loaded(&mut self, _: &LoadReport) {}
+
+    fn step(&mut self, log: &PretrainLog) {
+        self.0.adapting(log);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
+/// A run without an encoder: it leaves predictions and figures, no model.
+fn run_baseline(
+    config: &Config,
+    resume: bool,
+    notes: &Notes,
+    splits: &Splits,
+    class_counts: Vec<usize>,
+    prevalence: f64,
+    observer: &mut dyn RunObserver,
+) -> Result<RunSummary> {
+    let summary = DataSummary::new(notes, splits, class_counts, 0);
+    observer.prepared(&summary);
+    let (folder, _) = begin(config, resume, notes, &summary)?;
+    let texts = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index].text[..]).collect::<Vec<&str>>();
+    let labels: Vec<usize> = splits.train.iter().filter_map(|index| notes.notes[*index].label).collect();
+    let (training, test) = (texts(&splits.train), texts(&splits.test));
+    let probabilities = baseline::probabilities(&training, &labels, notes.labels.len(), &test)?;
+    let test = write_test(config, &folder, notes, &splits.test, prevalence, probabilities)?;
+    Ok(RunSummary { train: TrainSummary::default(), test: Some(test) })
+}
+
+/// Writes the test notes' predictions, `[test notes, classes]`, and what they measure.
+fn write_test(
+    config: &Config,
+    folder: &RunFolder,
+    notes: &Notes,
+    test: &[usize],
+    prevalence: f64,
+    probabilities: Vec<f64>,
+) -> Result<RunMetrics> {
+    let predictions = Predictions {
+        ids: test.iter().map(|index| notes.notes[*index].id.clone()).collect(),
+        labels: test.iter().filter_map(|index| notes.notes[*index].label).collect(),
+        probabilities,
+        classes: notes.labels.clone(),
+        training_prevalence: (notes.labels.len() == 2).then_some(prevalence),
+    };
+    folder.write_json(&folder.predictions(), &predictions)?;
+    let metrics = evaluate_predictions(std::slice::from_ref(&predictions), config)?;
+    folder.write_json(&folder.metrics(), &metrics)?;
+    Ok(metrics)
 }
 
 /// SHA-256 of each data file, by its path.
@@ -273,26 +413,22 @@ fn prepare(
     aligner: &Aligner,
     prevalence: f64,
     class_counts: Vec<usize>,
+    shuffle: Option<u64>,
 ) -> Result<(TrainingSet, Vec<Example>, DataSummary)> {
     let pick = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index]).collect::<Vec<&Note>>();
     let labelled = pick(&splits.train);
-    let mut summary = DataSummary {
-        training: labelled.len(),
-        unlabeled: notes.unlabeled.len() + splits.unlabeled.len(),
-        validation: splits.validation.len(),
-        test: splits.test.len(),
-        classes: notes.labels.clone(),
-        class_counts,
-        bad_rows: notes.bad_rows.total(),
-        duplicates: splits.duplicates,
-        aligned_terms: vec![0; aligner.teachers.len()],
-        dropped_terms: vec![DropCounts::default(); aligner.teachers.len()],
-        ..DataSummary::default()
-    };
+    let mut summary = DataSummary::new(notes, splits, class_counts, aligner.teachers.len());
     let examples = |notes: Vec<&Note>, with_teachers: bool, summary: &mut DataSummary| -> Result<Vec<Example>> {
-        let aligned = notes.par_iter().map(|note| {
+        let aligned = notes.par_iter().enumerate().map(|(number, note)| {
             if with_teachers {
-                return aligner.align(&note.text);
+                let mut aligned = aligner.align(&note.text)?;
+                if let Some(seed) = shuffle {
+                    aligned
+                        .views
+                        .iter_mut()
+                        .for_each(|view| shuffle_terms(view, &mut SplitMix64::at(seed, number as u64)));
+                }
+                return Ok(aligned);
             }
             let (encoding, truncated) = aligner.encode(&note.text)?;
             Ok(crate::text::AlignedNote { input_ids: encoding.ids, truncated, terms: 0, views: vec![] })
@@ -346,24 +482,6 @@ fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
         epsilon: config.train.adam_epsilon,
         weight_decay: config.train.weight_decay,
         max_grad_norm: config.train.max_grad_norm,
-    }
-}
-
-fn predict_examples(
-    student: &Model,
-    examples: &[Example],
-    notes: &Notes,
-    indices: &[usize],
-    prevalence: f64,
-) -> Predictions {
-    let texts: Vec<&[u32]> = examples.iter().map(|example| &example.input_ids[..]).collect();
-    let logits = Scorer::default().logits(student, &texts);
-    Predictions {
-        ids: indices.iter().map(|index| notes.notes[*index].id.clone()).collect(),
-        labels: indices.iter().filter_map(|index| notes.notes[*index].label).collect(),
-        probabilities: softmax(&logits, student.classes.len()),
-        classes: student.classes.clone(),
-        training_prevalence: (student.classes.len() == 2).then_some(prevalence),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! Data flows one way, and the modules stand in that order; each imports only from those above it:
 //!
-//! `config` -> `data` (files, notes, splits) -> `text` (tokens, terms, aligned spans) -> `batch` ->
+//! `config` -> `data` (files, notes, splits) -> `baseline` | `text` (tokens, terms, aligned spans) -> `batch` ->
 //! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict` -> `runs` (read back), `calibrate`, `report`,
 //! `grid`.
 
+pub mod baseline;
 pub mod calibrate;
 pub mod check;
 pub mod config;

@@ -45,7 +45,7 @@ fn train(config: &Config, global: &Global) -> Result<()> {
         return train_folds(config, global);
     }
     let folder = RunFolder::existing(&config.output_dir);
-    if folder.model().exists() {
+    if folder.is_finished(config) {
         return Ok(());
     }
     let mut progress = Progress::new(global.quiet, "run");

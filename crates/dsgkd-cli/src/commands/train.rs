@@ -53,7 +53,7 @@ pub(crate) fn train_folds(config: &Config, global: &Global) -> Result<()> {
         of_fold.data.split.fold = fold;
         of_fold.output_dir = config.output_dir.join(format!("fold-{fold}"));
         let folder = RunFolder::existing(&of_fold.output_dir);
-        if folder.model().exists() {
+        if folder.is_finished(&of_fold) {
             continue;
         }
         let mut progress = Progress::new(global.quiet, &format!("{} fold {fold}", name(config)));

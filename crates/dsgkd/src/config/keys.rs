@@ -110,11 +110,12 @@ pub(super) const ALIASES: [(&str, &str); 1] = [("train.per_device_train_batch_si
 pub(super) const REQUIRED: [&str; 5] = ["output_dir", "data.train", "data.text", "data.label", "student.model"];
 
 /// What each section is about, for the commented file.
-pub(super) const SECTIONS: [(&str, &str); 8] = [
+pub(super) const SECTIONS: [(&str, &str); 9] = [
     ("data", "Files, columns, the note's template."),
     ("data.split", "How validation and test notes are split off."),
     ("text", "Tokens and terms."),
     ("student", "The model that is trained."),
+    ("adapt", "Masked-language-model training of the student on the training notes, before it sees their labels."),
     ("teachers", "The frozen domain models, one [[teachers]] block each; none means plain fine-tuning."),
     ("distill", "The distillation losses."),
     ("train", "The training itself."),
@@ -138,6 +139,7 @@ pub(super) const KEYS: &[Key] = &[
     key("output_dir", Kind::Path, "The run folder."),
     key("threads", Kind::Whole, "Threads to compute with; 0: all cores."),
     key("seed", Kind::Whole, "Seed of splits, initial heads, order of notes and dropout."),
+    key("baseline", Kind::Choice(&["none", "tf-idf"]), "\"tf-idf\": TF-IDF and logistic regression instead of an encoder, the floor that one must beat."),
     key("data.train", Kind::Paths, "Training files: CSV, TSV, JSONL (each also .gz), Parquet or XLSX; relative to this file."),
     key("data.validation", Kind::Paths, "Validation files; empty: split off the training notes."),
     key("data.test", Kind::Paths, "Test files; empty: split off the training notes."),
@@ -178,6 +180,10 @@ pub(super) const KEYS: &[Key] = &[
     absent("student.hidden_dropout_prob", Kind::Number, "0.1", "Dropout of hidden states. Absent: the model's own."),
     absent("student.attention_probs_dropout_prob", Kind::Number, "0.1", "Dropout of attention probabilities. Absent: the model's own."),
     absent("student.classifier_dropout", Kind::Number, "0.1", "Dropout before the classifier. Absent: the model's own."),
+    key("adapt.num_train_epochs", Kind::Whole, "Passes over the training notes; 0: none of this."),
+    key("adapt.learning_rate", Kind::Number, "Peak learning rate."),
+    key("adapt.batch_tokens", Kind::Whole, "Tokens of a batch at most."),
+    key("adapt.whole_word_masking", Kind::Flag, "Hide all tokens of a word together."),
     key("teachers.model", Kind::Path, "A Hugging Face model folder."),
     key("teachers.weight", Kind::Number, "Weight of this teacher in the mean of the teachers' losses."),
     key("teachers.layer_map", Kind::Pairs(&["uniform", "last-k"]), "\"uniform\", \"last-k\", or [teacher, student] pairs of layers; 0 is the embedding output."),
@@ -186,6 +192,7 @@ pub(super) const KEYS: &[Key] = &[
     key("distill.beta", Kind::Number, "Weight of the attention loss."),
     key("distill.attention", Kind::Choice(&["aligned", "positional"]), "Compare attention rows over aligned words (\"aligned\"), or column by column as published (\"positional\")."),
     key("distill.attention_after_dropout", Kind::Flag, "Take the student's rows after attention dropout, as published."),
+    key("distill.shuffle_terms", Kind::Flag, "A control: each term meets what the teacher said of another word of its note."),
     key("distill.teacher_cache", Kind::Choice(&["none", "memory", "file"]), "Where to keep what the frozen teacher says of a note: \"none\" (it runs again every epoch), \"memory\", or \"file\" (in the run folder, until the run is done)."),
     key("distill.teacher_cache_dtype", Kind::Choice(&["float32", "float16"]), "How to keep it: \"float16\" takes half the room and rounds."),
     key("distill.teacher_cache_mib", Kind::Whole, "MiB that the caches of all teachers may take; notes beyond it are run again."),

@@ -21,6 +21,14 @@ use toml::{Table, Value};
 /// one), wrong types and impossible values; [`Error::Io`] when the file cannot be read. Keys that
 /// only a training needs are asked for by [`Config::validate`].
 pub fn load(path: Option<&Path>, overrides: &[String]) -> Result<Config> {
+    load_from(path, overrides, Path::new(""))
+}
+
+/// As [`load`], with relative paths in overrides starting at `folder`.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_from(path: Option<&Path>, overrides: &[String], folder: &Path) -> Result<Config> {
     let document = match path {
         Some(path) => {
             let mut document = Document::read(path)?;
@@ -31,7 +39,7 @@ pub fn load(path: Option<&Path>, overrides: &[String]) -> Result<Config> {
         }
         None => Document::empty(),
     };
-    finish(document, overrides)
+    finish(document, overrides, folder)
 }
 
 /// Reads a file that is no experiment: unknown keys are refused by the type.
@@ -47,9 +55,9 @@ pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
 }
 
 /// Everything after reading: overrides, checks, defaults.
-pub(super) fn finish(mut document: Document, settings: &[String]) -> Result<Config> {
+pub(super) fn finish(mut document: Document, settings: &[String], folder: &Path) -> Result<Config> {
     for setting in settings {
-        overrides::apply(&mut document, setting)?;
+        overrides::apply(&mut document, setting, folder)?;
     }
     check(&mut document)?;
     let preset = match document.table.get("preset").and_then(Value::as_str) {

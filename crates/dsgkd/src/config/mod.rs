@@ -21,7 +21,7 @@ mod hostile;
 mod tests;
 
 pub use load::load;
-pub(crate) use load::read_toml;
+pub(crate) use load::{load_from, read_toml};
 pub use pretrain::*;
 pub use schema::*;
 pub use write::{commented_template, to_toml};

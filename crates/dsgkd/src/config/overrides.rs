@@ -3,13 +3,14 @@
 use super::document::{Document, join, one_line};
 use super::keys::{Kind, find};
 use crate::error::{Error, Result};
+use std::path::Path;
 use toml::{Table, Value};
 
 /// The schema is four deep; this bounds what a hostile argument can nest.
 const DEEPEST: usize = 8;
 
-/// Sets `key=value` in the document.
-pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
+/// Sets `key=value` in the document; relative paths start at `folder`.
+pub(super) fn apply(document: &mut Document, setting: &str, folder: &Path) -> Result<()> {
     let refuse = |why: &str| Error::Config(format!("--set {}: {why}", one_line(setting, 100)));
     let (key, text) =
         setting.split_once('=').ok_or_else(|| refuse("write it as key=value, like train.batch_size=8"))?;
@@ -21,7 +22,10 @@ pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
     if names.iter().any(String::is_empty) {
         return Err(refuse("a part of the key is empty"));
     }
-    let value = value(text, is_textual(&names));
+    let mut value = value(text, is_textual(&names));
+    if kind(&names).is_some_and(|kind| matches!(kind, Kind::Path | Kind::Paths)) {
+        start_at(&mut value, folder);
+    }
     insert(&mut document.table, &names, value).map_err(|why| refuse(&why))?;
     document.mark_override(&names.iter().fold(String::new(), |path, name| join(&path, name)));
     Ok(())
@@ -45,17 +49,36 @@ fn segments(key: &str) -> Vec<String> {
     names
 }
 
+/// What stands behind a key, or behind the list that it counts into; positions among the teachers do not count.
+fn kind(names: &[String]) -> Option<Kind> {
+    let find = |names: &[String]| find(&names.join(".")).map(|key| key.kind);
+    match names {
+        [teachers, _, name] if teachers == "teachers" => find(&[teachers.clone(), name.clone()]),
+        [list @ .., _] => find(names).or_else(|| find(list).filter(|kind| kind.holds_text())),
+        [] => None,
+    }
+}
+
 /// Whether text stands behind the key, so that a number or date typed for it is meant as text.
 fn is_textual(names: &[String]) -> bool {
-    let kind = |names: &[&String]| {
-        find(&names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(".")).map(|key| key.kind)
-    };
-    let names: Vec<&String> = names.iter().collect();
-    match names.as_slice() {
-        [teachers, _, name] if *teachers == "teachers" => kind(&[teachers, name]).is_some_and(Kind::is_textual),
-        [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => true,
-        [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => true,
-        all => kind(all).is_some_and(Kind::is_textual),
+    match (kind(names), names) {
+        (Some(kind), _) if find(&names.join(".")).is_none() => kind.holds_text() || kind.is_textual(),
+        (Some(kind), _) => kind.is_textual(),
+        (None, [section @ .., _, _]) => matches!(kind(section), Some(Kind::TextMapMap)),
+        _ => false,
+    }
+}
+
+/// Puts a folder before a path, or before each of a list.
+fn start_at(value: &mut Value, folder: &Path) {
+    match value {
+        Value::String(path) if !path.is_empty() => {
+            if let Some(joined) = folder.join(&*path).to_str() {
+                *path = joined.to_string();
+            }
+        }
+        Value::Array(paths) => paths.iter_mut().for_each(|path| start_at(path, folder)),
+        _ => {}
     }
 }
 

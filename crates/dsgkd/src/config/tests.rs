@@ -10,7 +10,8 @@ use std::path::PathBuf;
 
 pub(super) fn read(text: &str, overrides: &[&str]) -> Result<Config, String> {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-    let result = Document::parse("exp.toml", text).and_then(|document| finish(document, &overrides));
+    let result =
+        Document::parse("exp.toml", text).and_then(|document| finish(document, &overrides, std::path::Path::new("")));
     result.map_err(|error| match error {
         Error::Config(message) => message,
         other => panic!("not a configuration error: {other}"),

@@ -1,7 +1,7 @@
 //! Values that are of the right type and still cannot be meant.
 
 use super::check::Problem;
-use super::schema::{ClassWeights, Config, HeadMap, LayerMap, TermRule};
+use super::schema::{Baseline, ClassWeights, Config, HeadMap, LayerMap, TermRule};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -20,11 +20,20 @@ impl Config {
             "is empty and so is `data.template`; name the column with the notes, or give a template",
         );
         problems.check(!data.label.is_empty(), "data.label", "is empty; name the column with the labels");
-        problems.check(
-            !is_empty(&self.student.model),
-            "student.model",
-            "is empty; name the folder of the model to train",
-        );
+        if self.baseline == Baseline::None {
+            problems.check(
+                !is_empty(&self.student.model),
+                "student.model",
+                "is empty; name the folder of the model to train",
+            );
+        } else {
+            let has_test = !data.test.is_empty() || data.split.folds > 0 || data.split.test_fraction > 0.0;
+            problems.check(
+                has_test,
+                "baseline",
+                "leaves no model, only figures: give `data.test`, folds or a test_fraction",
+            );
+        }
         let mut all = self.impossible_values();
         all.append(&mut problems.0);
         match all.into_iter().next() {
@@ -136,6 +145,9 @@ impl Config {
             let heads = !matches!(&teacher.head_map, Some(HeadMap::Pairs(pairs)) if pairs.is_empty());
             problems.check(heads, &key("head_map"), "is an empty list; pair at least one head");
         }
+        let adapt = &self.adapt;
+        problems.check(is_positive(adapt.learning_rate), "adapt.learning_rate", "must be a finite number above 0");
+        problems.check(adapt.batch_tokens >= 1, "adapt.batch_tokens", "must be 1 or more");
         let distill = &self.distill;
         problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
         problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");

@@ -11,8 +11,23 @@ pub mod maps;
 pub mod rows;
 pub mod teacher;
 
+use crate::random::SplitMix64;
 pub use crate::text::{SpanPair, TeacherView};
 use dsgkd_ops::spans::Span;
+
+/// The control `distill.shuffle_terms`: each term's place in the teacher becomes that of another word of the note, drawn at random. A
+/// term of a note without another word is dropped.
+pub fn shuffle_terms(view: &mut TeacherView, random: &mut SplitMix64) {
+    let words = &view.words;
+    view.terms.retain_mut(|term| {
+        let apart = |word: &&SpanPair| word.teacher.1 <= term.teacher.0 || term.teacher.1 <= word.teacher.0;
+        let others: Vec<&SpanPair> = words.iter().filter(apart).collect();
+        if let Some(other) = others.get(random.below(others.len() as u64) as usize) {
+            term.teacher = other.teacher;
+        }
+        !others.is_empty()
+    });
+}
 
 /// A note made ready for training.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,5 +66,31 @@ impl BatchSpans {
             }
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shuffled_term_meets_another_word_or_none() {
+        let pair = |at: u32| SpanPair { student: (at, at + 1), teacher: (at + 10, at + 11) };
+        let words: Vec<SpanPair> = (1..6).map(pair).collect();
+        let view = TeacherView { terms: vec![pair(2), pair(4)], words, ..TeacherView::default() };
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let mut shuffled = view.clone();
+            shuffle_terms(&mut shuffled, &mut SplitMix64::new(seed));
+            for (term, before) in shuffled.terms.iter().zip(&view.terms) {
+                assert_eq!(term.student, before.student);
+                assert_ne!(term.teacher, before.teacher);
+                seen.insert((before.student, term.teacher));
+            }
+        }
+        assert_eq!(seen.len(), 8, "each of the two terms meets all four other words");
+        let mut alone = TeacherView { terms: vec![pair(1)], words: vec![pair(1)], ..TeacherView::default() };
+        shuffle_terms(&mut alone, &mut SplitMix64::new(0));
+        assert!(alone.terms.is_empty());
     }
 }

@@ -12,6 +12,7 @@
 //! | [`metrics`] | the list of metrics and [`evaluate`] |
 //! | [`ranking`], [`threshold`], [`scoring`] | the definitions: AUROC and AUPRC; confusion counts; Brier and log loss |
 //! | [`mod@bootstrap`], [`mod@compare`], [`delong`], [`subsamples`] | intervals, paired differences, the original's spread |
+//! | [`resampled`] | means over folds and seeds |
 //! | [`calibration`], [`temperature`] | reliability bins and expected calibration error; making a classifier less sure of itself |
 //! | [`curves`], [`proportion`] | ROC, precision-recall and decision curves, chosen thresholds; intervals of shares |
 //! | [`table`] | the same as text and JSON |
@@ -27,6 +28,7 @@ pub mod predictions;
 pub mod proportion;
 pub mod random;
 pub mod ranking;
+pub mod resampled;
 mod scored;
 pub mod scoring;
 pub mod subsamples;

@@ -1,6 +1,6 @@
 //! The keys of a grid file (`dsgkd grid`): arms by columns by seeds, each cell an experiment.
 
-use crate::config::{Config, load, read_toml};
+use crate::config::{Config, load_from, read_toml};
 use crate::error::{Error, Result};
 use crate::eval::Metric;
 use serde::Deserialize;
@@ -14,9 +14,15 @@ pub struct Grid {
     pub output_dir: PathBuf,
     /// Seeds of every cell.
     pub seeds: Vec<u64>,
+    /// Draw each seed's split anew, whatever `data.split.seed` the arms name: the differences then tell of other training notes too.
+    #[serde(default)]
+    pub resplit: bool,
     /// What is shown.
     #[serde(default = "auroc")]
     pub metric: Metric,
+    /// The grid file's folder.
+    #[serde(skip)]
+    folder: PathBuf,
     /// What is compared; the others are held against the first.
     pub arms: Vec<Arm>,
     /// Under which conditions; none: as the arms are.
@@ -32,7 +38,7 @@ pub struct Arm {
     pub name: String,
     /// Its experiment file.
     pub config: PathBuf,
-    /// Overrides, `key=value`.
+    /// Overrides, `key=value`; relative paths start at the grid file's folder.
     #[serde(default)]
     pub set: Vec<String>,
 }
@@ -59,6 +65,7 @@ fn auroc() -> Metric {
 pub fn load_grid(path: &Path) -> Result<Grid> {
     let mut grid: Grid = read_toml(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
+    grid.folder = folder.to_path_buf();
     grid.output_dir = folder.join(&grid.output_dir);
     grid.arms.iter_mut().for_each(|arm| arm.config = folder.join(&arm.config));
     if grid.columns.is_empty() {
@@ -93,10 +100,14 @@ impl Grid {
     /// The experiment of a cell.
     ///
     /// # Errors
-    /// As [`load`] and [`Config::validate`].
+    /// As [`load`](crate::config::load) and [`Config::validate`].
     pub fn experiment(&self, arm: &Arm, column: &Column, seed: u64) -> Result<Config> {
-        let set: Vec<String> = arm.set.iter().chain(&column.set).cloned().chain([format!("seed={seed}")]).collect();
-        let mut config = load(Some(&arm.config), &set)?.resolved();
+        let mut set: Vec<String> = arm.set.iter().chain(&column.set).cloned().collect();
+        set.push(format!("seed={seed}"));
+        if self.resplit {
+            set.push(format!("data.split.seed={seed}"));
+        }
+        let mut config = load_from(Some(&arm.config), &set, &self.folder)?.resolved();
         config.output_dir = self.folder(arm, column, seed);
         config.validate()?;
         Ok(config)

@@ -3,6 +3,7 @@
 pub mod file;
 
 use crate::error::Result;
+use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Metric, Predictions, compare};
 use crate::runs::FinishedRuns;
@@ -35,6 +36,17 @@ pub struct CellDifference {
     pub interval: Option<Interval>,
     /// Two-sided.
     pub p_value: Option<f64>,
+    /// Over folds and seeds: what other training notes would have given. `None` without folds.
+    pub resampled: Option<Resampled>,
+}
+
+/// The runs of one cell.
+struct Runs {
+    /// Of all seeds.
+    rows: Vec<Predictions>,
+    /// The metric, seed by seed and fold by fold.
+    folds: Vec<Vec<Option<f64>>>,
+    mean: Option<f64>,
 }
 
 /// Reads all cells of a grid whose runs are done.
@@ -44,33 +56,57 @@ pub struct CellDifference {
 pub fn results(grid: &Grid, options: BootstrapOptions) -> Result<Vec<Cell>> {
     let mut cells = vec![];
     for column in &grid.columns {
-        let mut first: Option<(Vec<Predictions>, Option<f64>)> = None;
+        let mut first: Option<Runs> = None;
         for arm in &grid.arms {
-            let (mut seeds, mut rows) = (vec![], vec![]);
+            let (mut seeds, mut rows, mut folds) = (vec![], vec![], vec![]);
             for seed in &grid.seeds {
                 let runs = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
                 seeds.push(Predictions::pooled(&runs.predictions)?.evaluate()?.get(grid.metric));
+                let of_fold = |fold: &Predictions| Ok(fold.evaluate()?.get(grid.metric));
+                folds.push(runs.predictions.iter().map(of_fold).collect::<Result<Vec<_>>>()?);
                 rows.extend(runs.predictions);
             }
             let (mean, standard_deviation) = spread(&seeds);
             let difference = match &first {
                 None => None,
-                Some((baseline, of_baseline)) => {
-                    let compared = compare(baseline, &rows, options)?;
+                Some(baseline) => {
+                    let compared = compare(&baseline.rows, &rows, options)?;
                     let found = compared.differences.into_iter().find(|found| found.metric == grid.metric);
                     found.map(|found| CellDifference {
-                        difference: mean.zip(*of_baseline).map(|(mean, of_baseline)| mean - of_baseline),
+                        difference: mean.zip(baseline.mean).map(|(mean, of_baseline)| mean - of_baseline),
                         interval: found.interval,
                         p_value: found.p_value,
+                        resampled: over_folds(&baseline.folds, &folds, grid.resplit),
                     })
                 }
             };
-            first.get_or_insert((rows, mean));
+            first.get_or_insert(Runs { rows, folds, mean });
             let (column, arm) = (column.name.clone(), arm.name.clone());
             cells.push(Cell { column, arm, seeds, mean, standard_deviation, difference });
         }
     }
     Ok(cells)
+}
+
+/// The paired differences of the folds. Where each seed splits anew, each counts; where all seeds share the folds, a fold counts once, as
+/// the mean of its seeds.
+fn over_folds(baseline: &[Vec<Option<f64>>], candidate: &[Vec<Option<f64>>], resplit: bool) -> Option<Resampled> {
+    let folds = baseline.first()?.len();
+    if folds < 2 || baseline.iter().chain(candidate).any(|of_seed| of_seed.len() != folds) {
+        return None;
+    }
+    let pairs = baseline.iter().zip(candidate).map(|(baseline, candidate)| {
+        baseline.iter().zip(candidate).map(|(baseline, candidate)| Some((*candidate)? - (*baseline)?)).collect()
+    });
+    let differences: Vec<Vec<f64>> = pairs.collect::<Option<_>>()?;
+    let values = if resplit {
+        differences.concat()
+    } else {
+        let mean =
+            |fold: usize| differences.iter().map(|of_seed| of_seed[fold]).sum::<f64>() / differences.len() as f64;
+        (0..folds).map(mean).collect()
+    };
+    corrected_resampled_t(&values, 1.0 / (folds - 1) as f64)
 }
 
 fn spread(values: &[Option<f64>]) -> (Option<f64>, Option<f64>) {
@@ -87,20 +123,28 @@ pub fn table(metric: Metric, cells: &[Cell]) -> String {
     if several {
         out += "| condition ";
     }
-    out += &format!("| arm | {metric}, mean ± sd of seeds | difference to the first arm [95 %] | p |\n");
-    out += if several { "|---|---|---|---|---|\n" } else { "|---|---|---|---|\n" };
+    out += &format!(
+        "| arm | {metric}, mean ± sd of seeds | difference to the first arm [95 %, other notes] | p | [95 %, other folds] | p |\n"
+    );
+    out += if several { "|---|---|---|---|---|---|---|\n" } else { "|---|---|---|---|---|---|\n" };
     for cell in cells {
         if several {
             out += &format!("| {} ", cell.column);
         }
         let spread = cell.standard_deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.3}"));
-        let (difference, p) = match &cell.difference {
-            None => (NOT_APPLICABLE.to_string(), NOT_APPLICABLE.to_string()),
-            Some(CellDifference { difference, interval, p_value }) => {
-                (format!("{} {}", signed(*difference), range(interval, signed)), p_text(*p_value))
-            }
-        };
-        out += &format!("| {} | {}{spread} | {difference} | {p} |\n", cell.arm, number(cell.mean));
+        let nothing = NOT_APPLICABLE.to_string();
+        let (difference, p) = cell.difference.as_ref().map_or((nothing.clone(), nothing.clone()), |found| {
+            (format!("{} {}", signed(found.difference), range(&found.interval, signed)), p_text(found.p_value))
+        });
+        let resampled = cell.difference.as_ref().and_then(|found| found.resampled);
+        let (over_folds, p_of_folds) = resampled.map_or((nothing.clone(), nothing), |found| {
+            (range(&Some(found.interval), signed), p_text(Some(found.p_value)))
+        });
+        out += &format!(
+            "| {} | {}{spread} | {difference} | {p} | {over_folds} | {p_of_folds} |\n",
+            cell.arm,
+            number(cell.mean)
+        );
     }
     out
 }
@@ -114,5 +158,21 @@ mod tests {
         assert_eq!(spread(&[Some(1.0), None]), (None, None));
         assert_eq!(spread(&[Some(1.0)]), (Some(1.0), None));
         assert_eq!(spread(&[Some(1.0), Some(3.0)]), (Some(2.0), Some(2f64.sqrt())));
+    }
+
+    #[test]
+    fn folds_that_seeds_share_count_once() {
+        let baseline = vec![vec![Some(0.5), Some(0.6)], vec![Some(0.5), Some(0.7)]];
+        let candidate = vec![vec![Some(0.6), Some(0.6)], vec![Some(0.7), Some(0.8)]];
+        let shared = over_folds(&baseline, &candidate, false).map(|found| found.mean);
+        assert!(shared.is_some_and(|mean| (mean - 0.1).abs() < 1e-12));
+        let p_value = |found: Option<Resampled>| found.map(|found| (found.p_value * 1e9).round());
+        let shared = over_folds(&baseline, &candidate, false);
+        assert_eq!(p_value(shared), p_value(corrected_resampled_t(&[0.15, 0.05], 1.0)));
+        let anew = over_folds(&baseline, &candidate, true);
+        assert_eq!(p_value(anew), p_value(corrected_resampled_t(&[0.1, 0.0, 0.2, 0.1], 1.0)));
+        let undefined = vec![vec![Some(0.6), None], vec![Some(0.7), Some(0.8)]];
+        assert_eq!(over_folds(&baseline, &undefined, true), None);
+        assert_eq!(over_folds(&[vec![Some(0.5)]], &[vec![Some(0.6)]], true), None);
     }
 }

@@ -101,6 +101,45 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Trains and writes `config.output_dir/model`. With `resume`, goes on from the folder's checkpoint.
 pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn PretrainObserver) -> Result<PretrainSummary> {
+    pretrain_documents(config, Documents::Files, resume, observer)
+}
+
+/// As [`pretrain`] with a `config.model` to continue from, on texts in memory instead of files.
+pub fn pretrain_on(
+    config: &PretrainConfig,
+    texts: &[&str],
+    resume: bool,
+    observer: &mut dyn PretrainObserver,
+) -> Result<PretrainSummary> {
+    pretrain_documents(config, Documents::Texts(texts), resume, observer)
+}
+
+/// Where the documents are.
+#[derive(Clone, Copy)]
+enum Documents<'a> {
+    /// In the files of `config.corpus`.
+    Files,
+    Texts(&'a [&'a str]),
+}
+
+impl Documents<'_> {
+    /// Calls `take` with each document; returns the number of bad rows.
+    fn for_each(self, corpora: &[CorpusConfig], mut take: impl FnMut(&str) -> Result<()>) -> Result<usize> {
+        match self {
+            Documents::Files => {
+                corpora.iter().try_fold(0, |bad, corpus| Ok(bad + corpus::for_each_document(corpus, &mut take)?.1))
+            }
+            Documents::Texts(texts) => texts.iter().try_for_each(|text| take(text)).map(|()| 0),
+        }
+    }
+}
+
+fn pretrain_documents(
+    config: &PretrainConfig,
+    documents: Documents,
+    resume: bool,
+    observer: &mut dyn PretrainObserver,
+) -> Result<PretrainSummary> {
     let folder = &config.output_dir;
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create"))?;
     sweep(folder)?; // what a killed process left unfinished
@@ -121,14 +160,14 @@ pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn Pretra
     tokenizer.check_fits(model.architecture.vocab_size)?;
     observer.stage("tokenizing the corpus");
     let max_length = config.train.max_length.min(model.architecture.max_tokens());
-    let texts = tokenize(config, &tokenizer, max_length)?;
+    let texts = tokenize(config, documents, &tokenizer, max_length)?;
     let ids = mask_ids(&tokenizer, model.architecture.vocab_size)?;
     model.set_precision(config.train.dtype.precision());
     let begins = beginnings(&tokenizer, config.train.whole_word_masking)?;
     let begins_word = |id: u32| begins.get(id as usize).copied().unwrap_or(true);
     let summary = run(config, &mut model, &texts, ids, &begins_word, resume, observer)?;
     write_folder(&folder.join("model"), |to| {
-        model.save(to, WeightFormat::F16)?;
+        model.save(to, if matches!(documents, Documents::Files) { WeightFormat::F16 } else { WeightFormat::F32 })?;
         tokenizer.copy_files(to)?;
         let path = to.join("README.md");
         std::fs::write(&path, model_card(config, &summary)).map_err(Error::io(&path, "write"))
@@ -201,7 +240,7 @@ fn mask_ids(tokenizer: &Tokenizer, vocab_size: usize) -> Result<MaskIds> {
 }
 
 /// All documents as token ids, long ones cut into several texts; every `held_out_every`-th document is held out.
-fn tokenize(config: &PretrainConfig, tokenizer: &Tokenizer, max_length: usize) -> Result<Texts> {
+fn tokenize(config: &PretrainConfig, documents: Documents, tokenizer: &Tokenizer, max_length: usize) -> Result<Texts> {
     let mut texts = Texts { training: vec![], held_out: vec![], documents: 0, bad_rows: 0 };
     let mut waiting: Vec<String> = vec![];
     let (cls, sep) = frame(tokenizer)?;
@@ -219,14 +258,11 @@ fn tokenize(config: &PretrainConfig, tokenizer: &Tokenizer, max_length: usize) -
         }
         Ok(())
     };
-    for corpus in &config.corpus {
-        let (_, bad) = corpus::for_each_document(corpus, |text| {
-            waiting.push(text.to_string());
-            if waiting.len() >= 4096 { flush(&mut waiting, &mut texts) } else { Ok(()) }
-        })?;
-        flush(&mut waiting, &mut texts)?;
-        texts.bad_rows += bad;
-    }
+    texts.bad_rows = documents.for_each(&config.corpus, |text| {
+        waiting.push(text.to_string());
+        if waiting.len() >= 4096 { flush(&mut waiting, &mut texts) } else { Ok(()) }
+    })?;
+    flush(&mut waiting, &mut texts)?;
     if texts.training.is_empty() || texts.held_out.is_empty() {
         return Err(Error::Data(format!(
             "the corpus has {} documents; give more, or a smaller train.held_out_every",

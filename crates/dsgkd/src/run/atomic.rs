@@ -190,7 +190,7 @@ pub(super) fn private_file() -> fs::OpenOptions {
 }
 
 /// Creates the folder, and those above it, for their owner alone; one that is there already stays as it is.
-pub(super) fn create_private_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -1,7 +1,7 @@
 //! The run folder: what stands where.
 
 use super::atomic::{create_private_folder, private_file, sweep, write_file};
-use crate::config::{self, Config, Monitor};
+use crate::config::{self, Baseline, Config, Monitor};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -167,6 +167,25 @@ impl RunFolder {
     /// Probabilities of the test notes.
     pub fn predictions(&self) -> PathBuf {
         self.root.join("predictions.json")
+    }
+
+    /// Whether all of it is done: the model is written last, and a baseline's figures are.
+    pub fn is_finished(&self, config: &Config) -> bool {
+        match config.baseline {
+            Baseline::None => self.model().exists(),
+            Baseline::TfIdf => self.metrics().exists(),
+        }
+    }
+
+    /// The student as a masked language model of the training notes, there while the run lasts.
+    pub fn adapted(&self) -> PathBuf {
+        self.root.join("adapted")
+    }
+
+    /// Removes that: the run's model has come of it.
+    pub fn remove_adapted(&self) -> Result<()> {
+        let path = self.adapted();
+        if path.exists() { std::fs::remove_dir_all(&path).map_err(Error::io(&path, "write")) } else { Ok(()) }
     }
 
     /// What teacher `number` said of notes: a cache, there while the run lasts.

@@ -24,12 +24,16 @@ pub struct Config {
     pub threads: usize,
     /// Seed of splits, initial heads, order of notes and dropout.
     pub seed: u64,
+    /// What is run instead of an encoder: the floor that one must beat.
+    pub baseline: Baseline,
     /// Where the notes and labels are.
     pub data: DataConfig,
     /// Tokens and terms.
     pub text: TextConfig,
     /// The model that is trained.
     pub student: StudentConfig,
+    /// Masked-language-model training of the student on the training notes, before it sees their labels.
+    pub adapt: AdaptConfig,
     /// The frozen domain models; none means plain fine-tuning.
     pub teachers: Vec<TeacherConfig>,
     /// The distillation losses.
@@ -38,6 +42,17 @@ pub struct Config {
     pub train: TrainConfig,
     /// What is measured after training.
     pub evaluation: EvaluationConfig,
+}
+
+/// Classifiers without an encoder.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Baseline {
+    /// The student is trained.
+    #[default]
+    None,
+    /// TF-IDF of character sequences and logistic regression ([`crate::baseline`]).
+    TfIdf,
 }
 
 /// Named sets of defaults.

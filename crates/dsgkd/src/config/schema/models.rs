@@ -1,4 +1,4 @@
-//! `[student]`, `[[teachers]]` and `[distill]`.
+//! `[student]`, `[adapt]`, `[[teachers]]` and `[distill]`.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -18,6 +18,27 @@ pub struct StudentConfig {
     pub attention_probs_dropout_prob: Option<f64>,
     /// Dropout before the classifier; absent: the model's own.
     pub classifier_dropout: Option<f64>,
+}
+
+/// `[adapt]`: the student is trained as a masked language model on the training notes and those without labels, never on validation or
+/// test notes (task-adaptive pretraining, arXiv 2004.10964); the classification starts from there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdaptConfig {
+    /// Passes over the notes; 0: none of this.
+    pub num_train_epochs: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Tokens of a batch at most.
+    pub batch_tokens: usize,
+    /// Hide all tokens of a word together.
+    pub whole_word_masking: bool,
+}
+
+impl Default for AdaptConfig {
+    fn default() -> Self {
+        AdaptConfig { num_train_epochs: 0, learning_rate: 1e-4, batch_tokens: 1024, whole_word_masking: false }
+    }
 }
 
 /// Classification heads.
@@ -111,6 +132,9 @@ pub struct DistillConfig {
     pub attention: AttentionRows,
     /// Take the student's rows after attention dropout, as the original's library returns them in training.
     pub attention_after_dropout: bool,
+    /// A control, not a method: each term meets what the teacher said of another word of its note. What distillation brings beyond
+    /// this is what the alignment brings.
+    pub shuffle_terms: bool,
     /// Where what the frozen teacher says of a note is kept, instead of running it again every epoch.
     pub teacher_cache: TeacherCacheStore,
     /// How it is kept.
@@ -126,6 +150,7 @@ impl Default for DistillConfig {
             beta: 0.2,
             attention: AttentionRows::Aligned,
             attention_after_dropout: false,
+            shuffle_terms: false,
             teacher_cache: TeacherCacheStore::Memory,
             teacher_cache_dtype: TeacherCacheDtype::Float32,
             teacher_cache_mib: 2048,
