@@ -1,7 +1,8 @@
-//! `--set a.b=c`: one key of the experiment, set on the command line.
+//! `--set a.b=c`: one key of the file, set on the command line.
 
 use super::document::{Document, join, one_line};
-use super::keys::{Kind, find};
+use super::keys::Kind;
+use super::known::KnownKeys;
 use crate::error::{Error, Result};
 use toml::{Table, Value};
 
@@ -9,7 +10,7 @@ use toml::{Table, Value};
 const DEEPEST: usize = 8;
 
 /// Sets `key=value` in the document.
-pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
+pub(super) fn apply(document: &mut Document, known: &KnownKeys, setting: &str) -> Result<()> {
     let refuse = |why: &str| Error::Config(format!("--set {}: {why}", one_line(setting, 100)));
     let (key, text) =
         setting.split_once('=').ok_or_else(|| refuse("write it as key=value, like train.batch_size=8"))?;
@@ -21,8 +22,8 @@ pub(super) fn apply(document: &mut Document, setting: &str) -> Result<()> {
     if names.iter().any(String::is_empty) {
         return Err(refuse("a part of the key is empty"));
     }
-    let value = value(text, is_textual(&names));
-    insert(&mut document.table, &names, value).map_err(|why| refuse(&why))?;
+    let value = value(text, is_textual(known, &names));
+    insert(&mut document.table, known, &names, value).map_err(|why| refuse(&why))?;
     document.mark_override(&names.iter().fold(String::new(), |path, name| join(&path, name)));
     Ok(())
 }
@@ -46,13 +47,11 @@ fn segments(key: &str) -> Vec<String> {
 }
 
 /// Whether text stands behind the key, so that a number or date typed for it is meant as text.
-fn is_textual(names: &[String]) -> bool {
-    let kind = |names: &[&String]| {
-        find(&names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(".")).map(|key| key.kind)
-    };
+fn is_textual(known: &KnownKeys, names: &[String]) -> bool {
+    let kind = |names: &[&String]| known.kind(&names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join("."));
     let names: Vec<&String> = names.iter().collect();
     match names.as_slice() {
-        [teachers, _, name] if *teachers == "teachers" => kind(&[teachers, name]).is_some_and(Kind::is_textual),
+        [list, _, name] if known.lists.contains(&list.as_str()) => kind(&[list, name]).is_some_and(Kind::is_textual),
         [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => true,
         [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => true,
         all => kind(all).is_some_and(Kind::is_textual),
@@ -71,11 +70,11 @@ fn value(text: &str, is_textual: bool) -> Value {
     }
 }
 
-fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Result<(), String> {
+fn insert(table: &mut Table, known: &KnownKeys, names: &[String], value: Value) -> std::result::Result<(), String> {
     let mut path = String::new();
     let mut place: Option<&mut Value> = None;
     for (depth, name) in names.iter().enumerate() {
-        let is_counted = path == "teachers" || find(&path).is_some_and(|key| key.kind.is_list());
+        let is_counted = known.lists.contains(&path.as_str()) || known.kind(&path).is_some_and(Kind::is_list);
         let index = name.parse::<usize>().ok().filter(|_| is_counted);
         let (holder, schema_path) = (path.clone(), if index.is_some() { path.clone() } else { join(&path, name) });
         place = Some(match (place, index) {
@@ -101,8 +100,8 @@ fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Res
                 &mut items[index]
             }
             (Some(holder_value), None) => {
-                if path == "teachers" && depth == 1 {
-                    return Err(format!("say which teacher, like teachers.0.{name}"));
+                if depth == 1 && known.lists.contains(&path.as_str()) {
+                    return Err(format!("say which of the {path}, like {path}.0.{name}"));
                 }
                 let Value::Table(inner) = holder_value else {
                     return Err(format!("{holder} is not a table"));
