@@ -91,6 +91,9 @@ pub(crate) struct AlignArgs {
 pub(crate) struct PretrainArgs {
     /// The pretraining file
     pub(crate) config: PathBuf,
+    /// Override a key: `--set train.max_steps=100` (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
     pub(crate) resume: bool,

@@ -218,6 +218,30 @@ fn whole_words_can_be_hidden_in_pretraining() {
 }
 
 #[test]
+fn pretraining_files_take_overrides_and_name_wrong_keys() {
+    let world = World::new();
+    let file = world.path("override.toml");
+    let text =
+        "output_dir = \"over\"\n[[corpus]]\nfiles = [\"text.txt\"]\n[vocabulary]\nmin_frequency = 1\nsiz = 120\n";
+    std::fs::write(&file, text).unwrap();
+    let refused = stderr_of(dsgkd().arg("pretrain").arg(&file), 2);
+    assert!(
+        refused.contains("override.toml:6: unknown key `vocabulary.siz`; did you mean `vocabulary.size`?"),
+        "{refused}"
+    );
+    std::fs::write(&file, text.replace("siz =", "size =")).unwrap();
+    let refused = stderr_of(dsgkd().arg("pretrain").arg(&file).args(["--set", "train.maxsteps=2"]), 2);
+    assert!(refused.contains("--set: unknown key `train.maxsteps`; did you mean `train.max_steps`?"), "{refused}");
+    let settings =
+        ["train.max_steps=2", "train.batch_tokens=400", "train.held_out_every=20", "architecture.hidden_size=8"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let done = stdout(dsgkd().arg("pretrain").arg(&file).args(settings).args(["--quiet", "--json"]));
+    assert_eq!(serde_json::from_str::<Value>(&done).unwrap()["steps"], 2);
+    let model: Value = serde_json::from_slice(&common::bytes(&world.path("over/model/config.json"))).unwrap();
+    assert_eq!((&model["hidden_size"], &model["vocab_size"]), (&8.into(), &120.into()));
+}
+
+#[test]
 fn smaller_types_change_little_and_say_how_much() {
     let world = World::new();
     let config = world.experiment("bf16", false, "dtype = \"bfloat16\"\n");

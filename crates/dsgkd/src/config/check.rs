@@ -2,7 +2,7 @@
 //! the line and what was meant.
 
 use super::document::{Document, join, one_line};
-use super::keys::{ALIASES, find, schema_keys};
+use super::known::KnownKeys;
 use crate::error::{Error, Result};
 use toml::{Table, Value};
 
@@ -17,15 +17,15 @@ pub(super) struct Problem {
 }
 
 /// Checks every key of the document, and gives aliases their proper name.
-pub(super) fn check(document: &mut Document) -> Result<()> {
-    let mut checker = Checker { known: schema_keys(), problems: vec![] };
+pub(super) fn check(document: &mut Document, known: &KnownKeys) -> Result<()> {
+    let mut checker = Checker { known, problems: vec![] };
     checker.aliases(&mut document.table);
     checker.table(&document.table, "", "");
-    refuse(document, checker.problems)
+    refuse(document, known, checker.problems)
 }
 
 /// An error for the first of the problems in the order of the file, which also names the others.
-pub(super) fn refuse(document: &Document, mut problems: Vec<Problem>) -> Result<()> {
+pub(super) fn refuse(document: &Document, known: &KnownKeys, mut problems: Vec<Problem>) -> Result<()> {
     problems.sort_by_key(|problem| document.line(&problem.path));
     let Some(first) = problems.first() else {
         return Ok(());
@@ -33,9 +33,9 @@ pub(super) fn refuse(document: &Document, mut problems: Vec<Problem>) -> Result<
     let mut message = format!("{}{}", document.place(&first.path), first.message);
     // Looked for here and not where it was found: a hostile file may hold a million unknown keys.
     if let Some(unknown) = &first.unknown {
-        message += &match nearest(&schema_keys(), unknown) {
+        message += &match nearest(known, unknown) {
             Some(key) => format!("; did you mean `{key}`?"),
-            None => "; `dsgkd init` writes a file that shows every key".to_string(),
+            None => format!("; {}", known.shown),
         };
     }
     let others: Vec<_> =
@@ -47,18 +47,18 @@ pub(super) fn refuse(document: &Document, mut problems: Vec<Problem>) -> Result<
     Err(Error::Config(message))
 }
 
-struct Checker {
-    known: Vec<String>,
+struct Checker<'known> {
+    known: &'known KnownKeys,
     problems: Vec<Problem>,
 }
 
-impl Checker {
+impl Checker<'_> {
     fn refuse(&mut self, path: &str, what: String) {
         self.problems.push(Problem { path: path.to_string(), message: what, unknown: None });
     }
 
     fn aliases(&mut self, table: &mut Table) {
-        for (alias, path) in ALIASES {
+        for (alias, path) in self.known.aliases {
             let (Some((section, alias_name)), Some((_, name))) = (alias.rsplit_once('.'), path.rsplit_once('.')) else {
                 continue;
             };
@@ -81,11 +81,11 @@ impl Checker {
         for (name, value) in table {
             let (schema, written) = (join(schema, name), join(written, name));
             let below = format!("{schema}.");
-            if self.known.contains(&schema) {
+            if self.known.has(&schema) {
                 self.leaf(&schema, &written, value);
-            } else if schema == "teachers" {
-                self.teachers(value);
-            } else if self.known.iter().any(|key| key.starts_with(&below)) {
+            } else if self.known.lists.contains(&schema.as_str()) {
+                self.blocks(&schema, value);
+            } else if self.known.keys.iter().any(|(key, _)| key.starts_with(&below)) {
                 match value {
                     Value::Table(inner) => self.table(inner, &schema, &written),
                     other => self.refuse(
@@ -100,33 +100,32 @@ impl Checker {
         }
     }
 
-    fn teachers(&mut self, value: &Value) {
-        let Value::Array(teachers) = value else {
-            let what =
-                format!("`teachers` is {}, expected one [[teachers]] block a teacher (two brackets)", type_name(value));
-            return self.refuse("teachers", what);
+    fn blocks(&mut self, list: &str, value: &Value) {
+        let Value::Array(blocks) = value else {
+            let what = format!("`{list}` is {}, expected a [[{list}]] block for each (two brackets)", type_name(value));
+            return self.refuse(list, what);
         };
-        for (index, teacher) in teachers.iter().enumerate() {
-            let written = format!("teachers.{index}");
-            match teacher {
-                Value::Table(teacher) => self.table(teacher, "teachers", &written),
+        for (index, block) in blocks.iter().enumerate() {
+            let written = format!("{list}.{index}");
+            match block {
+                Value::Table(block) => self.table(block, list, &written),
                 other => {
-                    self.refuse(&written, format!("`{written}` is {}, expected a [[teachers]] block", type_name(other)))
+                    self.refuse(&written, format!("`{written}` is {}, expected a [[{list}]] block", type_name(other)))
                 }
             }
         }
     }
 
     fn leaf(&mut self, schema: &str, written: &str, value: &Value) {
-        if let Some(key) = find(schema)
-            && !key.kind.accepts(value)
+        if let Some(kind) = self.known.kind(schema)
+            && !kind.accepts(value)
         {
             let is = match value {
                 Value::String(text) => format!("{:?}", one_line(text, 40)),
                 Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => value.to_string(),
                 other => type_name(other).to_string(),
             };
-            self.refuse(written, format!("`{written}` is {is}, expected {}", key.kind.expected()));
+            self.refuse(written, format!("`{written}` is {is}, expected {}", kind.expected()));
         }
     }
 }
@@ -145,7 +144,7 @@ fn type_name(value: &Value) -> &'static str {
 
 /// The known key that `path` was most likely meant to be: a neighbour with a like name, else a key
 /// of that name in another section.
-fn nearest<'keys>(known: &'keys [String], path: &str) -> Option<&'keys str> {
+fn nearest<'keys>(known: &'keys KnownKeys, path: &str) -> Option<&'keys str> {
     // Comparing takes time in the product of the lengths; nobody mistypes 60 characters.
     if path.len() > 60 {
         return None;
@@ -163,5 +162,6 @@ fn nearest<'keys>(known: &'keys [String], path: &str) -> Option<&'keys str> {
         // A key of the same section is the likelier slip.
         score.map(|score| if key_section == section { score } else { score + 4 })
     };
-    known.iter().filter_map(|key| Some((distance(key)?, key))).min().map(|(_, key)| key.as_str())
+    let near = known.keys.iter().filter_map(|(key, _)| Some((distance(key)?, key)));
+    near.min().map(|(_, key)| key.as_str())
 }

@@ -1,13 +1,14 @@
 //! The user's file as a TOML table that remembers on which line each key was written.
 
 use crate::error::{Error, Result};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 use toml::Table;
 use toml::de::{DeTable, DeValue};
 
-/// No experiment file is this long: something else was given by mistake.
+/// No file of settings is this long: something else was given by mistake.
 const LARGEST_FILE: u64 = 4 << 20;
 
 /// Where a key's value comes from.
@@ -17,7 +18,7 @@ enum Place {
 }
 
 /// What the user wrote, in the file and in overrides.
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The file as messages name it; empty without a file.
     name: String,
     pub(super) table: Table,
@@ -30,18 +31,15 @@ impl Document {
         Document { name: String::new(), table: Table::new(), places: BTreeMap::new() }
     }
 
-    /// Reads and parses the file.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    /// Reads and parses the file, which should be `kind` ("an experiment file").
+    pub(super) fn read(path: &Path, kind: &str) -> Result<Self> {
         let name = path.display().to_string();
         let mut bytes = vec![];
         std::fs::File::open(path)
             .and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
             .map_err(Error::io(path, "read"))?;
         if bytes.len() as u64 > LARGEST_FILE {
-            return Err(Error::Config(format!(
-                "{name}: larger than {} MiB, so not an experiment file",
-                LARGEST_FILE >> 20
-            )));
+            return Err(Error::Config(format!("{name}: larger than {} MiB, so not {kind}", LARGEST_FILE >> 20)));
         }
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = line_of(&bytes, error.valid_up_to());
@@ -72,6 +70,25 @@ impl Document {
         self.places.insert(path.to_string(), Place::Override);
     }
 
+    /// What was written, as a value of the type that describes it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] at the key that the type does not take.
+    pub(crate) fn read_as<T: DeserializeOwned>(&self) -> Result<T> {
+        self.convert(self.table.clone())
+    }
+
+    /// As [`Document::read_as`], of what was written and something beneath it.
+    pub(super) fn convert<T: DeserializeOwned>(&self, table: Table) -> Result<T> {
+        table.try_into().map_err(|error: toml::de::Error| {
+            // The key at fault is told by the whole text alone.
+            let whole = error.to_string();
+            let key = whole.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`')).unwrap_or("");
+            let name = if key.is_empty() { String::new() } else { format!("`{}`: ", one_line(key, 80)) };
+            Error::Config(format!("{}{name}{}", self.place(key), one_line(error.message(), 200)))
+        })
+    }
+
     /// The line on which `path`, or the nearest table around it, was written; 0 when unknown.
     pub(super) fn line(&self, path: &str) -> usize {
         match self.find(path) {
@@ -81,7 +98,7 @@ impl Document {
     }
 
     /// The beginning of a message about `path`: `file:line: `, `--set: `, or what of it is known.
-    pub(super) fn place(&self, path: &str) -> String {
+    pub(crate) fn place(&self, path: &str) -> String {
         match self.find(path) {
             Some(Place::Line(line)) => format!("{}:{line}: ", self.name),
             Some(Place::Override) => "--set: ".to_string(),

@@ -1,8 +1,8 @@
 //! What is written about each key for people: its kind (for type errors) and its meaning (for the
 //! commented file). Which keys exist is asked of the schema itself; tests hold the two together.
 
+use super::known::keys_of;
 use super::schema::{Config, TeacherConfig};
-use serde_json::Value as Json;
 use toml::Value;
 
 /// One key of the experiment file.
@@ -17,7 +17,7 @@ pub(super) struct Key {
 
 /// What may stand behind a key.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Text,
     Path,
     Flag,
@@ -225,27 +225,12 @@ pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// The dotted paths of every key of the schema, in its order, and which of them are free tables.
-/// Asked of the serialised defaults, so a key added to the schema is known at once.
+/// The dotted paths of every key of the schema, in its order.
 pub(super) fn schema_keys() -> Vec<String> {
-    fn collect(prefix: &str, value: &Json, keys: &mut Vec<String>) {
-        match value {
-            // A struct always has fields; an empty object is a map with the user's own keys.
-            Json::Object(fields) if !fields.is_empty() => {
-                for (name, value) in fields {
-                    let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                    collect(&path, value, keys);
-                }
-            }
-            _ => keys.push(prefix.to_string()),
-        }
-    }
-    let mut keys = vec![];
     // JSON, unlike TOML, keeps absent options as null: their names count too.
     let mut sample = serde_json::to_value(Config::default()).unwrap_or_default();
     sample["teachers"] = serde_json::to_value(TeacherConfig::default()).unwrap_or_default();
-    collect("", &sample, &mut keys);
-    keys
+    keys_of(&sample).into_iter().map(|(path, _)| path).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! From a file and overrides to a [`Config`].
 
-use super::check::{check, refuse};
-use super::document::{Document, one_line};
-use super::keys::{KEYS, Kind};
-use super::overrides;
+use super::check::refuse;
+use super::document::Document;
+use super::keys::Kind;
+use super::known::KnownKeys;
 use super::schema::{Config, Preset};
 use crate::error::{Error, Result};
-use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -29,46 +28,28 @@ pub fn load(path: Option<&Path>, overrides: &[String]) -> Result<Config> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_from(path: Option<&Path>, overrides: &[String], folder: &Path) -> Result<Config> {
+    let known = KnownKeys::experiment();
     let document = match path {
-        Some(path) => {
-            let mut document = Document::read(path)?;
-            if let Some(folder) = path.parent() {
-                map_paths(&mut document.table, &|path| Ok(folder.join(path)))?;
-            }
+        Some(path) => known.read(path, overrides, folder)?,
+        None => {
+            let mut document = Document::empty();
+            known.settle(&mut document, overrides, folder)?;
             document
         }
-        None => Document::empty(),
     };
-    finish(document, overrides, folder)
+    finish(document, &known)
 }
 
-/// Reads a file that is no experiment: unknown keys are refused by the type.
-///
-/// # Errors
-/// [`Error::Config`] with file and line; [`Error::Io`].
-pub(crate) fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Error::Config(format!("{}, line {line}: {}", path.display(), error.message().replace('\n', " ")))
-    })
-}
-
-/// Everything after reading: overrides, checks, defaults.
-pub(super) fn finish(mut document: Document, settings: &[String], folder: &Path) -> Result<Config> {
-    for setting in settings {
-        overrides::apply(&mut document, setting, folder)?;
-    }
-    check(&mut document)?;
+/// Everything after reading and checking: defaults, and values that cannot be meant.
+pub(super) fn finish(mut document: Document, known: &KnownKeys) -> Result<Config> {
     let preset = match document.table.get("preset").and_then(Value::as_str) {
         Some("reference") => Preset::Reference,
         _ => Preset::Default,
     };
     let mut table = to_table(&Config::of_preset(preset))?;
     merge(&mut table, std::mem::take(&mut document.table));
-    let config: Config =
-        table.try_into().map_err(|error: toml::de::Error| Error::Config(one_line(error.message(), 200)))?;
-    refuse(&document, config.impossible_values())?;
+    let config: Config = document.convert(table)?;
+    refuse(&document, known, config.impossible_values())?;
     Ok(config)
 }
 
@@ -80,6 +61,7 @@ pub(super) fn to_table(config: &Config) -> Result<Table> {
 /// Rewrites every path; an empty one means "none" and stays so.
 pub(super) fn map_paths(
     table: &mut Table,
+    known: &KnownKeys,
     change: &dyn Fn(&Path) -> std::io::Result<std::path::PathBuf>,
 ) -> Result<()> {
     let rewrite = |value: &mut Value| -> Result<()> {
@@ -95,8 +77,8 @@ pub(super) fn map_paths(
         *text = utf8.map_err(|path| Error::Config(format!("{}: the path is not UTF-8", Path::new(&path).display())))?;
         Ok(())
     };
-    for key in KEYS.iter().filter(|key| matches!(key.kind, Kind::Path | Kind::Paths)) {
-        for value in values_at(table, key.path) {
+    for (key, _) in known.keys.iter().filter(|(_, kind)| matches!(kind, Some(Kind::Path | Kind::Paths))) {
+        for value in values_at(table, key) {
             match value {
                 Value::Array(items) => items.iter_mut().try_for_each(rewrite)?,
                 value => rewrite(value)?,
@@ -106,7 +88,7 @@ pub(super) fn map_paths(
     Ok(())
 }
 
-/// The values behind a key: none, one, or one a teacher.
+/// The values behind a key: none, one, or one a block.
 fn values_at<'table>(table: &'table mut Table, path: &str) -> Vec<&'table mut Value> {
     let (section, rest) = match path.split_once('.') {
         None => return table.get_mut(path).into_iter().collect(),

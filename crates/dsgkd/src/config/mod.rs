@@ -7,6 +7,7 @@
 mod check;
 mod document;
 mod keys;
+mod known;
 mod load;
 mod overrides;
 mod pretrain;
@@ -20,8 +21,10 @@ mod hostile;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use keys::Kind;
+pub(crate) use known::KnownKeys;
 pub use load::load;
-pub(crate) use load::{load_from, read_toml};
+pub(crate) use load::load_from;
 pub use pretrain::*;
 pub use schema::*;
 pub use write::{commented_template, to_toml};

@@ -1,7 +1,8 @@
-//! `--set a.b=c`: one key of the experiment, set on the command line.
+//! `--set a.b=c`: one key of the file, set on the command line.
 
 use super::document::{Document, join, one_line};
-use super::keys::{Kind, find};
+use super::keys::Kind;
+use super::known::KnownKeys;
 use crate::error::{Error, Result};
 use std::path::Path;
 use toml::{Table, Value};
@@ -10,7 +11,7 @@ use toml::{Table, Value};
 const DEEPEST: usize = 8;
 
 /// Sets `key=value` in the document; relative paths start at `folder`.
-pub(super) fn apply(document: &mut Document, setting: &str, folder: &Path) -> Result<()> {
+pub(super) fn apply(document: &mut Document, known: &KnownKeys, setting: &str, folder: &Path) -> Result<()> {
     let refuse = |why: &str| Error::Config(format!("--set {}: {why}", one_line(setting, 100)));
     let (key, text) =
         setting.split_once('=').ok_or_else(|| refuse("write it as key=value, like train.batch_size=8"))?;
@@ -22,11 +23,12 @@ pub(super) fn apply(document: &mut Document, setting: &str, folder: &Path) -> Re
     if names.iter().any(String::is_empty) {
         return Err(refuse("a part of the key is empty"));
     }
-    let mut value = value(text, is_textual(&names));
-    if kind(&names).is_some_and(|kind| matches!(kind, Kind::Path | Kind::Paths)) {
+    let kind = kind(known, &names);
+    let mut value = value(text, kind.is_some_and(Kind::is_textual));
+    if matches!(kind, Some(Kind::Path | Kind::Paths)) {
         start_at(&mut value, folder);
     }
-    insert(&mut document.table, &names, value).map_err(|why| refuse(&why))?;
+    insert(&mut document.table, known, &names, value).map_err(|why| refuse(&why))?;
     document.mark_override(&names.iter().fold(String::new(), |path, name| join(&path, name)));
     Ok(())
 }
@@ -49,23 +51,15 @@ fn segments(key: &str) -> Vec<String> {
     names
 }
 
-/// What stands behind a key, or behind the list that it counts into; positions among the teachers do not count.
-fn kind(names: &[String]) -> Option<Kind> {
-    let find = |names: &[String]| find(&names.join(".")).map(|key| key.kind);
+/// What may stand behind the key, positions in lists left out; where text does, a number or date typed for it is meant as text.
+fn kind(known: &KnownKeys, names: &[String]) -> Option<Kind> {
+    let kind = |names: &[String]| known.kind(&names.join("."));
     match names {
-        [teachers, _, name] if teachers == "teachers" => find(&[teachers.clone(), name.clone()]),
-        [list @ .., _] => find(names).or_else(|| find(list).filter(|kind| kind.holds_text())),
-        [] => None,
-    }
-}
-
-/// Whether text stands behind the key, so that a number or date typed for it is meant as text.
-fn is_textual(names: &[String]) -> bool {
-    match (kind(names), names) {
-        (Some(kind), _) if find(&names.join(".")).is_none() => kind.holds_text() || kind.is_textual(),
-        (Some(kind), _) => kind.is_textual(),
-        (None, [section @ .., _, _]) => matches!(kind(section), Some(Kind::TextMapMap)),
-        _ => false,
+        [list, _, name] if known.lists.contains(&list.as_str()) => kind(&[list.clone(), name.clone()]),
+        [list @ .., _] if matches!(kind(list), Some(Kind::Paths)) => Some(Kind::Path),
+        [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => Some(Kind::Text),
+        [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => Some(Kind::Text),
+        all => kind(all),
     }
 }
 
@@ -94,11 +88,11 @@ fn value(text: &str, is_textual: bool) -> Value {
     }
 }
 
-fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Result<(), String> {
+fn insert(table: &mut Table, known: &KnownKeys, names: &[String], value: Value) -> std::result::Result<(), String> {
     let mut path = String::new();
     let mut place: Option<&mut Value> = None;
     for (depth, name) in names.iter().enumerate() {
-        let is_counted = path == "teachers" || find(&path).is_some_and(|key| key.kind.is_list());
+        let is_counted = known.lists.contains(&path.as_str()) || known.kind(&path).is_some_and(Kind::is_list);
         let index = name.parse::<usize>().ok().filter(|_| is_counted);
         let (holder, schema_path) = (path.clone(), if index.is_some() { path.clone() } else { join(&path, name) });
         place = Some(match (place, index) {
@@ -124,8 +118,8 @@ fn insert(table: &mut Table, names: &[String], value: Value) -> std::result::Res
                 &mut items[index]
             }
             (Some(holder_value), None) => {
-                if path == "teachers" && depth == 1 {
-                    return Err(format!("say which teacher, like teachers.0.{name}"));
+                if depth == 1 && known.lists.contains(&path.as_str()) {
+                    return Err(format!("say which of the {path}, like {path}.0.{name}"));
                 }
                 let Value::Table(inner) = holder_value else {
                     return Err(format!("{holder} is not a table"));

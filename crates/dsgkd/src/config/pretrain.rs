@@ -1,8 +1,11 @@
 //! The keys of a pretraining file (`dsgkd pretrain`).
 
+use super::keys::Kind;
+use super::known::{KnownKeys, keys_of};
 use super::schema::Dtype;
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Masked-language-model training, from a folder or from scratch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -165,21 +168,35 @@ impl Default for PretrainTrainConfig {
     }
 }
 
-/// Reads a pretraining file; relative paths start at the file's folder.
-///
-/// # Errors
-/// Names the file, and the key that is unknown or of the wrong type.
-pub fn load_pretrain(path: &std::path::Path) -> crate::error::Result<PretrainConfig> {
-    use crate::error::Error;
-    let mut config: PretrainConfig = super::read_toml(path)?;
-    let folder = path.parent().unwrap_or(std::path::Path::new(""));
-    let paths = [&mut config.output_dir, &mut config.model];
-    for path in paths.into_iter().chain(config.corpus.iter_mut().flat_map(|corpus| &mut corpus.files)) {
-        if !path.as_os_str().is_empty() {
-            *path = folder.join(&*path);
+/// What the defaults do not tell of a key: paths and choices.
+const KINDS: [(&str, Kind); 4] = [
+    ("output_dir", Kind::Path),
+    ("model", Kind::Path),
+    ("corpus.files", Kind::Paths),
+    ("train.dtype", Kind::Choice(&["float32", "bfloat16"])),
+];
+
+fn known_keys() -> KnownKeys {
+    let mut sample = serde_json::to_value(PretrainConfig::default()).unwrap_or_default();
+    sample["corpus"] = serde_json::to_value(CorpusConfig::default()).unwrap_or_default();
+    let mut keys = keys_of(&sample);
+    for (path, kind) in &mut keys {
+        if let Some((_, described)) = KINDS.iter().find(|(described, _)| described == path) {
+            *kind = Some(*described);
         }
     }
-    let wrong = |key: &str, what: &str| Err(Error::Config(format!("{}: {key}: {what}", path.display())));
+    KnownKeys::new("a pretraining file", "docs/pretraining.md shows a file", keys, &["corpus"])
+}
+
+/// Reads a pretraining file, then each `key=value` override, as [`super::load()`] does an experiment.
+///
+/// # Errors
+/// [`Error::Config`] with file, line and key for broken TOML, unknown keys (and the nearest known one), wrong types and
+/// impossible values; [`Error::Io`] when the file cannot be read.
+pub fn load_pretrain(path: &Path, overrides: &[String]) -> Result<PretrainConfig> {
+    let document = known_keys().read(path, overrides, Path::new(""))?;
+    let config: PretrainConfig = document.read_as()?;
+    let wrong = |key: &str, what: &str| Err(Error::Config(format!("{}{key}: {what}", document.place(key))));
     let train = &config.train;
     match () {
         _ if config.output_dir.as_os_str().is_empty() => wrong("output_dir", "name the folder to write to"),
@@ -200,5 +217,82 @@ pub fn load_pretrain(path: &std::path::Path) -> crate::error::Result<PretrainCon
             wrong("train.max_length", "at least 3 tokens, and a batch of at least one")
         }
         _ => Ok(config),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const CORPUS: &str = "output_dir = \"out\"\n[[corpus]]\nfiles = [\"a.txt\"]\n";
+
+    fn read(text: &str, overrides: &[&str]) -> std::result::Result<PretrainConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pre.toml");
+        std::fs::write(&path, text).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
+        load_pretrain(&path, &overrides)
+            .map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
+    }
+
+    #[test]
+    fn wrong_keys_are_named_by_line_with_the_nearest_known() {
+        for (more, expected) in [
+            ("[train]\nmax_lenght = 3", "pre.toml:5: unknown key `train.max_lenght`; did you mean `train.max_length`?"),
+            ("file = []", "pre.toml:4: unknown key `corpus.0.file`; did you mean `corpus.files`?"),
+            ("[zzzzzzzzzz]\na = 1", "pre.toml:4: unknown key `zzzzzzzzzz`; docs/pretraining.md shows a file"),
+            (
+                "[train]\nmax_steps = \"3\"",
+                "pre.toml:5: `train.max_steps` is \"3\", expected a whole number, 0 or more",
+            ),
+            (
+                "[train]\ndtype = \"f16\"",
+                "pre.toml:5: `train.dtype` is \"f16\", expected one of \"float32\", \"bfloat16\"",
+            ),
+            ("[train]\ndropout = 1.0", "pre.toml:5: train.dropout: expected 0 or more and below 1"),
+            (
+                "columns = [1]",
+                "pre.toml:4: `corpus.0.columns` is a list, expected a list of texts, like [\"a\", \"b\"]",
+            ),
+        ] {
+            assert_eq!(read(&format!("{CORPUS}{more}"), &[]).unwrap_err(), expected);
+        }
+        assert_eq!(
+            read("[corpus]\nfiles = []", &[]).unwrap_err(),
+            "pre.toml:1: `corpus` is a table, expected a [[corpus]] block for each (two brackets)"
+        );
+        assert_eq!(
+            read("[[corpus]]\nfiles = ['a']", &[]).unwrap_err(),
+            "pre.toml: output_dir: name the folder to write to"
+        );
+    }
+
+    #[test]
+    fn overrides_win_and_are_told_apart_from_the_file() {
+        let config =
+            read(CORPUS, &["train.max_steps=7", "corpus.0.format=2024", "corpus.1.files=[\"b.txt\"]"]).unwrap();
+        assert_eq!((config.train.max_steps, config.corpus[0].format.as_str()), (7, "2024"));
+        // Written in the file, a path starts at the file's folder; typed, at the current one.
+        assert!(config.corpus[0].files[0].is_absolute());
+        assert_eq!(config.corpus[1].files, [PathBuf::from("b.txt")]);
+        for (setting, expected) in [
+            ("train.max_step=1", "--set: unknown key `train.max_step`; did you mean `train.max_steps`?"),
+            ("corpus.files=[]", "--set corpus.files=[]: say which of the corpus, like corpus.0.files"),
+            ("train.max_steps", "--set train.max_steps: write it as key=value, like train.batch_size=8"),
+            ("train.dropout=2", "--set: train.dropout: expected 0 or more and below 1"),
+        ] {
+            assert_eq!(read(CORPUS, &[setting]).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn described_kinds_are_of_the_schema_s_keys_and_the_defaults_are_of_them() {
+        let (known, table) = (known_keys(), toml::Table::try_from(PretrainConfig::default()).unwrap());
+        assert!(KINDS.iter().all(|(path, _)| known.has(path)));
+        for (path, kind) in known.keys.iter().filter(|(path, _)| !path.starts_with("corpus.")) {
+            let value = path.split('.').fold(toml::Value::Table(table.clone()), |value, name| value[name].clone());
+            assert!(kind.is_some_and(|kind| kind.accepts(&value)), "{path} = {value}");
+        }
     }
 }

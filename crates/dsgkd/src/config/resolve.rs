@@ -1,5 +1,6 @@
 //! What a preset stands for, and the values of keys that were left out.
 
+use super::known::KnownKeys;
 use super::load::{map_paths, to_table};
 use super::schema::{AttentionRows, Config, HeadKind, Preset, TeacherCacheStore, TermRule};
 use crate::error::{Error, Result};
@@ -49,7 +50,7 @@ impl Config {
     /// [`Error::Io`] when the current folder cannot be found, [`Error::Config`] when a path is not UTF-8.
     pub fn with_absolute_paths(&self) -> Result<Config> {
         let mut table = to_table(self)?;
-        map_paths(&mut table, &|path| std::path::absolute(path))?;
+        map_paths(&mut table, &KnownKeys::experiment(), &|path| std::path::absolute(path))?;
         table.try_into().map_err(|error: toml::de::Error| Error::Config(error.message().to_string()))
     }
 }

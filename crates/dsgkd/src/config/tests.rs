@@ -6,12 +6,15 @@ use super::keys::{KEYS, Kind, REQUIRED, schema_keys};
 use super::load::finish;
 use super::*;
 use crate::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) fn read(text: &str, overrides: &[&str]) -> Result<Config, String> {
     let overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
-    let result =
-        Document::parse("exp.toml", text).and_then(|document| finish(document, &overrides, std::path::Path::new("")));
+    let result = Document::parse("exp.toml", text).and_then(|mut document| {
+        let known = KnownKeys::experiment();
+        known.settle(&mut document, &overrides, Path::new(""))?;
+        finish(document, &known)
+    });
     result.map_err(|error| match error {
         Error::Config(message) => message,
         other => panic!("not a configuration error: {other}"),
@@ -253,7 +256,7 @@ fn wrong_types_name_key_and_expected_type() {
     assert_eq!(message("train = 3", &[]), "exp.toml:1: `train` is a whole number, expected a section [train]");
     assert_eq!(
         message("[teachers]\nmodel = 't'", &[]),
-        "exp.toml:1: `teachers` is a table, expected one [[teachers]] block a teacher (two brackets)"
+        "exp.toml:1: `teachers` is a table, expected a [[teachers]] block for each (two brackets)"
     );
     assert_eq!(message("teachers = ['t']", &[]), "exp.toml:1: `teachers.0` is text, expected a [[teachers]] block");
     assert_eq!(
@@ -347,7 +350,7 @@ fn overrides_reach_every_shape_of_key() {
 #[test]
 fn bad_overrides_say_what_to_write() {
     assert!(message("", &["train.batch_size"]).contains("write it as key=value"));
-    assert!(message("", &["teachers.model=t"]).contains("say which teacher, like teachers.0.model"));
+    assert!(message("", &["teachers.model=t"]).contains("say which of the teachers, like teachers.0.model"));
     assert!(
         message("", &["teachers.1.model=t"]).contains("teachers has 0 written items; the next to set is teachers.0")
     );
@@ -381,6 +384,13 @@ fn paths_start_at_the_file_and_overrides_where_they_were_typed() {
     assert_eq!(absolute.data.test, [std::env::current_dir().unwrap().join("typed.csv")]);
     assert_eq!(Config { data: config.data.clone(), ..absolute }, config);
     assert_eq!(Config::default().with_absolute_paths().unwrap(), Config::default());
+    let settings =
+        ["data.test=[\"t.csv\"]", "data.train.0=a.csv", "teachers.0.model=t", "student.model=/abs", "data.id=p"];
+    let settings = settings.map(str::to_string);
+    let config = load_from(None, &settings, Path::new("grid")).unwrap();
+    assert_eq!((&config.data.test[0], &config.data.train[0]), (&"grid/t.csv".into(), &"grid/a.csv".into()));
+    assert_eq!((&config.teachers[0].model, &config.student.model), (&"grid/t".into(), &"/abs".into()));
+    assert_eq!(config.data.id, "p");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The keys of a grid file (`dsgkd grid`): arms by columns by seeds, each cell an experiment.
 
-use crate::config::{Config, load_from, read_toml};
+use crate::config::{Config, Kind, KnownKeys, load_from};
 use crate::error::{Error, Result};
 use crate::eval::Metric;
 use serde::Deserialize;
@@ -58,16 +58,30 @@ fn auroc() -> Metric {
     Metric::Auroc
 }
 
+fn known_keys() -> KnownKeys {
+    let keys = [
+        ("output_dir", Some(Kind::Path)),
+        // What these hold, the types say.
+        ("seeds", None),
+        ("resplit", Some(Kind::Flag)),
+        ("metric", None),
+        ("arms.name", Some(Kind::Text)),
+        ("arms.config", Some(Kind::Path)),
+        ("arms.set", Some(Kind::Texts)),
+        ("columns.name", Some(Kind::Text)),
+        ("columns.set", Some(Kind::Texts)),
+    ];
+    let keys = keys.map(|(path, kind)| (path.to_string(), kind)).into();
+    KnownKeys::new("a grid file", "docs/evaluation.md shows a file", keys, &["arms", "columns"])
+}
+
 /// Reads a grid file; its paths are relative to its folder.
 ///
 /// # Errors
 /// [`Error::Config`] with file and line.
 pub fn load_grid(path: &Path) -> Result<Grid> {
-    let mut grid: Grid = read_toml(path)?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    grid.folder = folder.to_path_buf();
-    grid.output_dir = folder.join(&grid.output_dir);
-    grid.arms.iter_mut().for_each(|arm| arm.config = folder.join(&arm.config));
+    let mut grid: Grid = known_keys().read(path, &[], Path::new(""))?.read_as()?;
+    grid.folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
     if grid.columns.is_empty() {
         grid.columns.push(Column { name: "all".to_string(), set: vec![] });
     }
@@ -135,8 +149,10 @@ mod tests {
             (arms.replace("a b", "../a"), "are folders"),
             (format!("{arms}[[arms]]\nname = \"a b\"\nconfig = \"b.toml\"\n"), "each once"),
             (arms.replace("[1]", "[]"), "at least one seed"),
-            (format!("{arms}sett = []\n"), "line 6"),
-            (arms.replace("seeds", "metric = \"auc\"\nseeds"), "line 2"),
+            (format!("{arms}sett = []\n"), "grid.toml:6: unknown key `arms.0.sett`; did you mean `arms.set`?"),
+            (arms.replace("seeds", "metric = \"auc\"\nseeds"), "grid.toml:2: `metric`: unknown variant `auc`"),
+            (arms.replace("[1]", "[-1]"), "grid.toml:2: `seeds`: "),
+            (arms.replace("seeds = [1]", ""), "grid.toml: missing field `seeds`"),
         ] {
             assert!(read(&text).unwrap_err().contains(expected), "{text}");
         }
