@@ -6,6 +6,7 @@ use super::keys::Kind;
 use super::known::KnownKeys;
 use super::schema::{Config, Preset};
 use crate::error::{Error, Result};
+use crate::hub::ModelId;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -50,13 +51,13 @@ pub(super) fn to_table(config: &Config) -> Result<Table> {
     Table::try_from(config).map_err(|error| Error::Config(format!("the experiment cannot be written as TOML: {error}")))
 }
 
-/// Rewrites every path; an empty one means "none" and stays so.
+/// Rewrites every path; an empty one means "none" and stays so, as does a model's id where there is no such folder.
 pub(super) fn map_paths(
     table: &mut Table,
     known: &KnownKeys,
     change: &dyn Fn(&Path) -> std::io::Result<std::path::PathBuf>,
 ) -> Result<()> {
-    let rewrite = |value: &mut Value| -> Result<()> {
+    let rewrite = |kind: Kind, value: &mut Value| -> Result<()> {
         let Value::String(text) = value else {
             return Ok(());
         };
@@ -64,16 +65,20 @@ pub(super) fn map_paths(
             return Ok(());
         }
         let changed = change(Path::new(text)).map_err(Error::io(Path::new(text), "find"))?;
+        if matches!(kind, Kind::Model) && !changed.is_dir() && ModelId::parse(text).is_some() {
+            return Ok(());
+        }
         // Folder names need not be UTF-8, TOML must be.
         let utf8 = changed.into_os_string().into_string();
         *text = utf8.map_err(|path| Error::Config(format!("{}: the path is not UTF-8", Path::new(&path).display())))?;
         Ok(())
     };
-    for (key, _) in known.keys.iter().filter(|(_, kind)| matches!(kind, Some(Kind::Path | Kind::Paths))) {
+    for (key, kind) in &known.keys {
+        let Some(kind @ (Kind::Path | Kind::Paths | Kind::Model)) = *kind else { continue };
         for value in values_at(table, key) {
             match value {
-                Value::Array(items) => items.iter_mut().try_for_each(rewrite)?,
-                value => rewrite(value)?,
+                Value::Array(items) => items.iter_mut().try_for_each(|item| rewrite(kind, item))?,
+                value => rewrite(kind, value)?,
             }
         }
     }
