@@ -2,6 +2,8 @@
 
 mod args;
 mod commands;
+#[cfg(feature = "hub")]
+mod downloads;
 mod exit;
 mod interrupt;
 mod output;
@@ -28,7 +30,7 @@ fn command() -> ExitCode {
         Command::Init(args) => commands::init::run(&args, &global),
         Command::Config(args) => commands::config::run(&args, &global),
         Command::Check(args) => commands::check::run(&args, &global),
-        Command::Align(args) => commands::align::run(&args),
+        Command::Align(args) => commands::align::run(&args, &global),
         Command::Pretrain(args) => commands::pretrain::run(&args, &global),
         Command::Train(args) => commands::train::run(&args, &global),
         Command::Evaluate(args) => commands::evaluate::run(&args, &global),

@@ -27,21 +27,15 @@ pub(crate) struct Weights<'a> {
     paths: Vec<&'a Path>,
 }
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// Weights in one file.
+pub const SINGLE: &str = "model.safetensors";
+/// The index of weights in several.
+pub const INDEX: &str = "model.safetensors.index.json";
 
 impl WeightFiles {
     /// Maps `model.safetensors`, or the shards that its index names.
     pub(crate) fn open(folder: &Path) -> Result<WeightFiles> {
-        let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
-        let paths = if single.exists() {
-            vec![single]
-        } else if index.exists() {
-            shards(folder, &index)?
-        } else {
-            return Err(no_weights(folder));
-        };
-        let files = paths.into_iter().map(|path| map(&path).map(|file| (path, file)));
+        let files = weight_files(folder)?.into_iter().map(|path| map(&path).map(|file| (path, file)));
         Ok(WeightFiles { files: files.collect::<Result<_>>()? })
     }
 
@@ -60,6 +54,21 @@ impl WeightFiles {
     }
 }
 
+/// `model.safetensors`, or the shards that the folder's index names, which need not be there.
+///
+/// # Errors
+/// There is neither, or the index is broken.
+pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
+    if single.exists() {
+        Ok(vec![single])
+    } else if index.exists() {
+        shards(folder, &index)
+    } else {
+        Err(no_weights(folder))
+    }
+}
+
 fn map(path: &Path) -> Result<memmap2::Mmap> {
     let file = File::open(path).map_err(Error::io(path, "read"))?;
     // SAFETY: the mapping is read once while loading; a file that another process shortens meanwhile would end this
@@ -68,7 +77,11 @@ fn map(path: &Path) -> Result<memmap2::Mmap> {
     unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path, "read"))
 }
 
-fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
+/// The files in `folder` that an index names.
+///
+/// # Errors
+/// It cannot be read or is no index.
+pub fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string(index).map_err(Error::io(index, "read"))?;
     let json: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| Error::folder(index, format!("is not JSON: {error}")))?;
@@ -83,7 +96,7 @@ fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// A model is a local folder; a hub id is not fetched.
+/// A model is a local folder; whoever takes hub ids has fetched them by now.
 ///
 /// # Errors
 /// There is no such folder; says how to get one.
@@ -93,8 +106,9 @@ pub fn require_folder(folder: &Path) -> Result<()> {
     }
     Err(Error::folder(
         folder,
-        "is not a folder; give a local Hugging Face model folder (for a model of the hub: download it on a machine with \
-         network access, `hf download NAME --local-dir FOLDER`, and copy the folder here)",
+        "is not a folder; give a local Hugging Face model folder (a model of the hub is fetched by its id, owner/name, where \
+         dsgkd is built with `--features hub`; or download it with another tool, `hf download NAME --local-dir FOLDER`, \
+         and give that folder)",
     ))
 }
 
@@ -104,17 +118,24 @@ fn no_weights(folder: &Path) -> Error {
         return error;
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let pickle = entries.map(|entry| entry.path()).find(|path| {
-        path.extension().is_some_and(|e| ["bin", "pt", "pth", "ckpt", "pkl"].iter().any(|p| e.eq_ignore_ascii_case(p)))
-    });
-    match pickle {
-        Some(pickle) => Error::folder(
-            &pickle,
-            "is a pickle, which can run code when opened, and is refused; convert it once where you trust it: python -c \"from \
-             transformers import AutoModel; AutoModel.from_pretrained('IN').save_pretrained('OUT', safe_serialization=True)\"",
-        ),
+    match entries.map(|entry| entry.path()).find(|path| is_pickle(path)) {
+        Some(pickle) => refuse_pickle(&pickle),
         None => Error::folder(folder, format!("holds neither {SINGLE} nor {INDEX}")),
     }
+}
+
+/// Whether weights of this name would be a pickle.
+pub fn is_pickle(path: &Path) -> bool {
+    path.extension().is_some_and(|e| ["bin", "pt", "pth", "ckpt", "pkl"].iter().any(|p| e.eq_ignore_ascii_case(p)))
+}
+
+/// The error for pickled weights, which says how to convert them.
+pub fn refuse_pickle(path: &Path) -> Error {
+    Error::folder(
+        path,
+        "is a pickle, which can run code when opened, and is refused; convert it once where you trust it: python -c \"from \
+         transformers import AutoModel; AutoModel.from_pretrained('IN').save_pretrained('OUT', safe_serialization=True)\"",
+    )
 }
 
 impl Weights<'_> {

@@ -12,6 +12,7 @@ use crate::distill::teacher::{Teacher, projection_name};
 use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
+use crate::hub::model_name;
 use crate::infer::Scorer;
 use crate::pretrain::{PretrainLog, PretrainObserver, pretrain_on};
 use crate::random::SplitMix64;
@@ -520,8 +521,7 @@ fn export(
 }
 
 fn model_card(config: &Config, student: &Model, summary: &DataSummary, test: Option<&RunMetrics>) -> String {
-    let name = |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().to_string());
-    let teachers: Vec<String> = config.teachers.iter().map(|teacher| name(&teacher.model)).collect();
+    let teachers: Vec<String> = config.teachers.iter().map(|teacher| model_name(&teacher.model)).collect();
     let method = if teachers.is_empty() {
         "fine-tuned without a teacher".to_string()
     } else {
@@ -531,7 +531,7 @@ fn model_card(config: &Config, student: &Model, summary: &DataSummary, test: Opt
         "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\nA classifier of {}, made from {} by dsgkd {}: {method}.\n\n\
          - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n",
         student.classes.join(" / "),
-        name(&config.student.model),
+        model_name(&config.student.model),
         env!("CARGO_PKG_VERSION"),
         summary.training,
         summary

@@ -16,6 +16,7 @@ pub mod error;
 pub mod eval;
 pub mod experiment;
 pub mod grid;
+pub mod hub;
 pub mod infer;
 pub mod predict;
 pub mod pretrain;

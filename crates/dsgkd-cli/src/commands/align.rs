@@ -1,7 +1,7 @@
 //! `dsgkd align`
 
 use super::experiment;
-use crate::args::AlignArgs;
+use crate::args::{AlignArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::print;
 use dsgkd::config::Config;
@@ -10,8 +10,8 @@ use dsgkd::text::{Aligner, Tokenizer, normalise};
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
-pub(crate) fn run(args: &AlignArgs) -> CommandResult {
-    let config = experiment(&args.experiment)?;
+pub(crate) fn run(args: &AlignArgs, global: &Global) -> CommandResult {
+    let config = experiment(&args.experiment, global)?;
     let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
     let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
     let unlimited = vec![usize::MAX; tokenizers.len()];

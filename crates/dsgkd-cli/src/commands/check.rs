@@ -8,7 +8,7 @@ use dsgkd::check::{CheckReport, Quartiles};
 use std::fmt::Write;
 
 pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
-    let config = experiment(args)?;
+    let config = experiment(args, global)?;
     super::use_threads(config.threads)?;
     let report = dsgkd::check::check(&config)?;
     if global.json {

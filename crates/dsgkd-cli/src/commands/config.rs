@@ -1,13 +1,12 @@
 //! `dsgkd config`
 
-use super::experiment;
 use crate::args::{ExperimentArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 
 pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
     // Absolute, so that the output means the same in whatever folder it is saved.
-    let config = experiment(args)?.with_absolute_paths()?;
+    let config = dsgkd::config::load(Some(&args.config), &args.set)?.resolved().with_absolute_paths()?;
     if global.json {
         print_json(&config)?;
     } else {

@@ -23,6 +23,7 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
             }
         }
     }
+    experiments.iter_mut().try_for_each(|config| super::fetch_models_of(config, global))?;
     let talk = Progress::new(global.quiet, "grid");
     for (number, config) in experiments.iter().enumerate() {
         let cell = config.output_dir.strip_prefix(&grid.output_dir).unwrap_or(&config.output_dir);

@@ -20,9 +20,29 @@ use crate::progress::Progress;
 use dsgkd::config::{Config, Dtype};
 use dsgkd::error::{Error, Result};
 
-/// The experiment that was named, resolved.
-fn experiment(args: &ExperimentArgs) -> Result<Config> {
-    Ok(dsgkd::config::load(Some(&args.config), &args.set)?.resolved())
+/// The experiment that was named, resolved, its models in folders.
+fn experiment(args: &ExperimentArgs, global: &Global) -> Result<Config> {
+    let mut config = dsgkd::config::load(Some(&args.config), &args.set)?.resolved();
+    fetch_models_of(&mut config, global)?;
+    Ok(config)
+}
+
+/// Turns the ids of an experiment's models into folders.
+fn fetch_models_of(config: &mut Config, global: &Global) -> Result<()> {
+    let teachers = config.teachers.iter_mut().map(|teacher| &mut teacher.model);
+    teachers.chain([&mut config.student.model]).try_for_each(|model| fetch_model(model, global))
+}
+
+/// Turns a model's id into its folder, fetched where it has to be.
+#[cfg(feature = "hub")]
+fn fetch_model(model: &mut std::path::PathBuf, global: &Global) -> Result<()> {
+    dsgkd::hub::fetch_model(model, &mut crate::downloads::Downloads::new(global.quiet))
+}
+
+/// Without the feature `hub`, opening what is no folder says what to do.
+#[cfg(not(feature = "hub"))]
+fn fetch_model(_: &mut std::path::PathBuf, _: &Global) -> Result<()> {
+    Ok(())
 }
 
 /// Says so when `train.dtype` asks for what this processor lacks.

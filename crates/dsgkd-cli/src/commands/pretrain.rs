@@ -6,7 +6,8 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 
 pub(crate) fn run(args: &PretrainArgs, global: &Global) -> CommandResult {
-    let config = dsgkd::config::load_pretrain(&args.config, &args.set)?;
+    let mut config = dsgkd::config::load_pretrain(&args.config, &args.set)?;
+    super::fetch_model(&mut config.model, global)?;
     super::use_threads(config.threads)?;
     super::say_what_is_lacking(config.train.dtype, global);
     let mut progress = Progress::new(global.quiet, "pretrain");

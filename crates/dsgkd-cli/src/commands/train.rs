@@ -11,7 +11,7 @@ use dsgkd::run::folder::RunFolder;
 use dsgkd::runs::FinishedRuns;
 
 pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
-    let config = super::experiment(&args.experiment)?;
+    let config = super::experiment(&args.experiment, global)?;
     config.validate()?;
     super::use_threads(config.threads)?;
     super::say_what_is_lacking(config.train.dtype, global);

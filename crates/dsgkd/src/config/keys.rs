@@ -20,6 +20,8 @@ pub(super) struct Key {
 pub(crate) enum Kind {
     Text,
     Path,
+    /// A model's folder, or its id on a hub.
+    Model,
     Flag,
     Whole,
     Number,
@@ -42,6 +44,7 @@ impl Kind {
         match self {
             Kind::Text => "text in quotes".into(),
             Kind::Path => "a path in quotes".into(),
+            Kind::Model => "a model folder in quotes, or an id like \"klue/bert-base\"".into(),
             Kind::Flag => "true or false".into(),
             Kind::Whole => "a whole number, 0 or more".into(),
             Kind::Number => "a number".into(),
@@ -73,7 +76,7 @@ impl Kind {
         let pair = |value: &Value| all(value, &whole) && value.as_array().is_some_and(|items| items.len() == 2);
         let number = |value: &Value| value.is_integer() || value.is_float();
         match self {
-            Kind::Text | Kind::Path => value.is_str(),
+            Kind::Text | Kind::Path | Kind::Model => value.is_str(),
             Kind::Flag => value.is_bool(),
             Kind::Whole => whole(value),
             Kind::Number => number(value),
@@ -89,7 +92,7 @@ impl Kind {
 
     /// Whether an override's bare word is meant as text, even where it reads as a number or a date.
     pub(super) fn is_textual(self) -> bool {
-        matches!(self, Kind::Text | Kind::Path | Kind::Choice(_))
+        matches!(self, Kind::Text | Kind::Path | Kind::Model | Kind::Choice(_))
     }
 
     /// Whether the key holds a list or table whose items are all text.
@@ -175,7 +178,7 @@ pub(super) const KEYS: &[Key] = &[
     key("text.min_term_length", Kind::Whole, "`script`: shortest term, in characters."),
     key("text.dictionary", Kind::Path, "`dictionary`: a file with one term a line, matched without case."),
     key("text.pattern", Kind::Text, "`regex`: every match (or its first group) is a term."),
-    key("student.model", Kind::Path, "A Hugging Face model folder."),
+    key("student.model", Kind::Model, "A Hugging Face model folder; with a build of `--features hub` also a model's id, like \"klue/bert-base\"."),
     absent("student.head", Kind::Choice(&["family", "reference"]), "\"family\"", "Classification head: \"family\" or \"reference\" (the published one). Absent: by preset."),
     absent("student.hidden_dropout_prob", Kind::Number, "0.1", "Dropout of hidden states. Absent: the model's own."),
     absent("student.attention_probs_dropout_prob", Kind::Number, "0.1", "Dropout of attention probabilities. Absent: the model's own."),
@@ -184,7 +187,7 @@ pub(super) const KEYS: &[Key] = &[
     key("adapt.learning_rate", Kind::Number, "Peak learning rate."),
     key("adapt.batch_tokens", Kind::Whole, "Tokens of a batch at most."),
     key("adapt.whole_word_masking", Kind::Flag, "Hide all tokens of a word together."),
-    key("teachers.model", Kind::Path, "A Hugging Face model folder."),
+    key("teachers.model", Kind::Model, "A Hugging Face model folder; with a build of `--features hub` also a model's id, like \"klue/bert-base\"."),
     key("teachers.weight", Kind::Number, "Weight of this teacher in the mean of the teachers' losses."),
     key("teachers.layer_map", Kind::Pairs(&["uniform", "last-k"]), "\"uniform\", \"last-k\", or [teacher, student] pairs of layers; 0 is the embedding output."),
     absent("teachers.head_map", Kind::Pairs(&["same", "mean"]), "\"same\"", "\"same\", \"mean\", or [teacher, student] pairs of heads, from 0. Absent: \"same\" where the numbers of heads agree, else \"mean\"."),

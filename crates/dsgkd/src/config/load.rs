@@ -6,6 +6,7 @@ use super::keys::Kind;
 use super::known::KnownKeys;
 use super::schema::{Config, Preset};
 use crate::error::{Error, Result};
+use crate::hub::ModelId;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -64,28 +65,36 @@ pub(super) fn map_paths(
     known: &KnownKeys,
     change: &dyn Fn(&Path) -> std::io::Result<std::path::PathBuf>,
 ) -> Result<()> {
-    let rewrite = |value: &mut Value| -> Result<()> {
-        let Value::String(text) = value else {
-            return Ok(());
-        };
-        if text.is_empty() {
-            return Ok(());
-        }
-        let changed = change(Path::new(text)).map_err(Error::io(Path::new(text), "find"))?;
-        // Folder names need not be UTF-8, TOML must be.
-        let utf8 = changed.into_os_string().into_string();
-        *text = utf8.map_err(|path| Error::Config(format!("{}: the path is not UTF-8", Path::new(&path).display())))?;
-        Ok(())
-    };
-    for (key, _) in known.keys.iter().filter(|(_, kind)| matches!(kind, Some(Kind::Path | Kind::Paths))) {
-        for value in values_at(table, key) {
-            match value {
-                Value::Array(items) => items.iter_mut().try_for_each(rewrite)?,
-                value => rewrite(value)?,
-            }
+    for (key, kind) in &known.keys {
+        if let Some(kind) = kind {
+            values_at(table, key).into_iter().try_for_each(|value| map_path(*kind, value, change))?;
         }
     }
     Ok(())
+}
+
+/// Rewrites a value, or each of a list, where its kind is that of paths. A model's id stays as it is.
+pub(super) fn map_path(
+    kind: Kind,
+    value: &mut Value,
+    change: &dyn Fn(&Path) -> std::io::Result<std::path::PathBuf>,
+) -> Result<()> {
+    match value {
+        _ if !matches!(kind, Kind::Path | Kind::Paths | Kind::Model) => Ok(()),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| map_path(kind, item, change)),
+        Value::String(text) if !text.is_empty() => {
+            let changed = change(Path::new(text)).map_err(Error::io(Path::new(text), "find"))?;
+            if matches!(kind, Kind::Model) && !changed.is_dir() && ModelId::parse(text).is_some() {
+                return Ok(());
+            }
+            // Folder names need not be UTF-8, TOML must be.
+            let utf8 = changed.into_os_string().into_string();
+            let not_utf8 = |path| Error::Config(format!("{}: the path is not UTF-8", Path::new(&path).display()));
+            *text = utf8.map_err(not_utf8)?;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The values behind a key: none, one, or one a block.

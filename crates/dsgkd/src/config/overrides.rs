@@ -3,6 +3,7 @@
 use super::document::{Document, join, one_line};
 use super::keys::Kind;
 use super::known::KnownKeys;
+use super::load::map_path;
 use crate::error::{Error, Result};
 use std::path::Path;
 use toml::{Table, Value};
@@ -25,8 +26,8 @@ pub(super) fn apply(document: &mut Document, known: &KnownKeys, setting: &str, f
     }
     let kind = kind(known, &names);
     let mut value = value(text, kind.is_some_and(Kind::is_textual));
-    if matches!(kind, Some(Kind::Path | Kind::Paths)) {
-        start_at(&mut value, folder);
+    if let Some(kind) = kind {
+        map_path(kind, &mut value, &|path| Ok(folder.join(path)))?;
     }
     insert(&mut document.table, known, &names, value).map_err(|why| refuse(&why))?;
     document.mark_override(&names.iter().fold(String::new(), |path, name| join(&path, name)));
@@ -60,19 +61,6 @@ fn kind(known: &KnownKeys, names: &[String]) -> Option<Kind> {
         [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => Some(Kind::Text),
         [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => Some(Kind::Text),
         all => kind(all),
-    }
-}
-
-/// Puts a folder before a path, or before each of a list.
-fn start_at(value: &mut Value, folder: &Path) {
-    match value {
-        Value::String(path) if !path.is_empty() => {
-            if let Some(joined) = folder.join(&*path).to_str() {
-                *path = joined.to_string();
-            }
-        }
-        Value::Array(paths) => paths.iter_mut().for_each(|path| start_at(path, folder)),
-        _ => {}
     }
 }
 

@@ -171,7 +171,7 @@ impl Default for PretrainTrainConfig {
 /// What the defaults do not tell of a key: paths and choices.
 const KINDS: [(&str, Kind); 4] = [
     ("output_dir", Kind::Path),
-    ("model", Kind::Path),
+    ("model", Kind::Model),
     ("corpus.files", Kind::Paths),
     ("train.dtype", Kind::Choice(&["float32", "bfloat16"])),
 ];

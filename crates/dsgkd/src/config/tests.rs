@@ -368,7 +368,7 @@ fn paths_start_at_the_file_and_overrides_where_they_were_typed() {
     let mut text = String::from("[[teachers]]\nmodel = 'm'\n");
     for key in KEYS.iter().filter(|key| !key.path.starts_with("teachers")) {
         match key.kind {
-            Kind::Path => text = format!("{} = 'p'\n{text}", key.path),
+            Kind::Path | Kind::Model => text = format!("{} = 'p'\n{text}", key.path),
             Kind::Paths => text = format!("{} = ['p', '/abs']\n{text}", key.path),
             _ => {}
         }
@@ -391,6 +391,17 @@ fn paths_start_at_the_file_and_overrides_where_they_were_typed() {
     assert_eq!((&config.data.test[0], &config.data.train[0]), (&"grid/t.csv".into(), &"grid/a.csv".into()));
     assert_eq!((&config.teachers[0].model, &config.student.model), (&"grid/t".into(), &"/abs".into()));
     assert_eq!(config.data.id, "p");
+}
+
+#[test]
+fn a_model_s_id_is_a_path_only_where_there_is_such_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("exp.toml");
+    std::fs::create_dir_all(folder.path().join("acme/here")).unwrap();
+    std::fs::write(&file, "student.model = 'acme/tiny@v2'\n[[teachers]]\nmodel = 'acme/here'\n").unwrap();
+    let config = load(Some(&file), &[]).unwrap().with_absolute_paths().unwrap();
+    assert_eq!(config.student.model, PathBuf::from("acme/tiny@v2"));
+    assert_eq!(config.teachers[0].model, folder.path().join("acme/here"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::eval::delong::AurocInterval;
 use crate::eval::proportion::wilson_interval;
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{Comparison, Interval, Intervals, Metric};
+use crate::hub::model_name;
 use crate::runs::file_name;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value as Json;
@@ -109,11 +110,11 @@ fn what_was_run(gathered: &Gathered) -> Markup {
     };
     let text = |run: &Json, key: &str| run[key].as_str().unwrap_or("unknown").to_string();
     let rows = vec![
-        row("student", &|arm| config(arm, &|config| file_name(&config.student.model))),
+        row("student", &|arm| config(arm, &|config| model_name(&config.student.model))),
         row("teachers", &|arm| {
             config(arm, &|config| match &config.teachers[..] {
                 [] => "none".to_string(),
-                teachers => teachers.iter().map(|teacher| file_name(&teacher.model)).collect::<Vec<_>>().join(", "),
+                teachers => teachers.iter().map(|teacher| model_name(&teacher.model)).collect::<Vec<_>>().join(", "),
             })
         }),
         row("classes", &|arm| arm.pooled.classes.join(", ")),
@@ -449,7 +450,7 @@ fn alignment(arm: &Arm) -> Markup {
                 .collect();
             let (terms, aligned) = (sum("/terms"), sum(&format!("/aligned_terms/{index}")));
             let reasons = if reasons.is_empty() { "none".to_string() } else { reasons.join(", ") };
-            vec![file_name(&teacher.model), terms.to_string(), share(aligned, terms), reasons]
+            vec![model_name(&teacher.model), terms.to_string(), share(aligned, terms), reasons]
         })
         .collect();
     let head = ["teacher", "terms found", "share aligned with the student", "dropped, by reason"].map(str::to_string);
@@ -480,8 +481,8 @@ fn experiment(arm: &Arm) -> Result<Markup> {
     let mut shown = config.clone();
     // Where files lie on the author's machine is nobody's business.
     shown.output_dir = file_name(&config.output_dir).into();
-    shown.student.model = file_name(&config.student.model).into();
-    shown.teachers.iter_mut().for_each(|teacher| teacher.model = file_name(&teacher.model).into());
+    shown.student.model = model_name(&config.student.model).into();
+    shown.teachers.iter_mut().for_each(|teacher| teacher.model = model_name(&teacher.model).into());
     shown.text.dictionary = file_name(&config.text.dictionary).into();
     for files in [&mut shown.data.train, &mut shown.data.validation, &mut shown.data.test, &mut shown.data.unlabeled] {
         files.iter_mut().for_each(|file| *file = file_name(file).into());

@@ -12,6 +12,8 @@ pub mod truncate;
 
 pub use align::{AlignedNote, Aligner, DropCounts, SpanPair, TeacherView};
 pub use terms::TermSelector;
+#[cfg(feature = "hub")]
+pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
 pub use tokenizer::{Encoding, Tokenizer};
 
 /// Half-open range of bytes of a note's text.

@@ -13,7 +13,7 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Tokenizer as Inner};
 
 /// Files that make up a tokenizer; those that are there are copied with an exported model.
-const FILES: [&str; 9] = [
+pub(crate) const FILES: [&str; 9] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.txt",
