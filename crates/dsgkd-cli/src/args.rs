@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Check(ExperimentArgs),
     /// Show notes with their words, terms and both tokenizations (prints note text)
     Align(AlignArgs),
+    /// Cluster documents by domain, and pick those like a few examples (writes their text to the file that is named)
+    Select(SelectArgs),
     /// Train a masked language model on domain text, from scratch or from a folder
     Pretrain(PretrainArgs),
     /// Train a classifier, with a domain teacher (DSG-KD) or without, and test it
@@ -85,6 +87,12 @@ pub(crate) struct AlignArgs {
     /// Notes to show
     #[arg(long, default_value_t = 3)]
     pub(crate) notes: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct SelectArgs {
+    /// The selection file
+    pub(crate) config: PathBuf,
 }
 
 #[derive(Args)]

@@ -12,6 +12,7 @@ mod overrides;
 mod pretrain;
 mod resolve;
 mod schema;
+mod select;
 mod validate;
 mod write;
 
@@ -24,4 +25,5 @@ pub use load::load;
 pub(crate) use load::read_toml;
 pub use pretrain::*;
 pub use schema::*;
+pub use select::*;
 pub use write::{commented_template, to_toml};

@@ -1,10 +1,10 @@
 //! Masked-language-model training on domain text, from scratch or from a folder (`dsgkd pretrain`).
 
-mod corpus;
 mod masking;
 mod vocabulary;
 
 use crate::config::{CorpusConfig, PretrainConfig};
+use crate::data::corpus::for_each_document;
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;
 use crate::run::atomic::{sweep, write_folder};
@@ -152,7 +152,7 @@ fn tokenizer_folder(
     observer.stage("counting words");
     let mut words = vocabulary::WordCounts::default();
     for corpus in &config.corpus {
-        corpus::for_each_document(corpus, |text| words.add(text, config.vocabulary.lowercase))?;
+        for_each_document(corpus, "", |document| words.add(document.text, config.vocabulary.lowercase))?;
     }
     observer.stage("learning the vocabulary");
     let pieces = vocabulary::learn(&words, &config.vocabulary);
@@ -220,8 +220,8 @@ fn tokenize(config: &PretrainConfig, tokenizer: &Tokenizer, max_length: usize) -
         Ok(())
     };
     for corpus in &config.corpus {
-        let (_, bad) = corpus::for_each_document(corpus, |text| {
-            waiting.push(text.to_string());
+        let (_, bad) = for_each_document(corpus, "", |document| {
+            waiting.push(document.text.to_string());
             if waiting.len() >= 4096 { flush(&mut waiting, &mut texts) } else { Ok(()) }
         })?;
         flush(&mut waiting, &mut texts)?;
