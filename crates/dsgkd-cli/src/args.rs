@@ -102,6 +102,12 @@ pub(crate) struct PretrainArgs {
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Print the words that selective masking prefers, and train nothing (prints words of the corpus)
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) preview: bool,
+    /// Words to print
+    #[arg(long, requires = "preview", default_value_t = 50)]
+    pub(crate) words: usize,
 }
 
 #[derive(Args)]

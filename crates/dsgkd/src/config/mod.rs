@@ -13,6 +13,7 @@ mod pretrain;
 mod resolve;
 mod schema;
 mod select;
+mod selective;
 mod validate;
 mod write;
 
@@ -26,4 +27,5 @@ pub(crate) use load::read_toml;
 pub use pretrain::*;
 pub use schema::*;
 pub use select::*;
+pub use selective::*;
 pub use write::{commented_template, to_toml};

@@ -1,6 +1,7 @@
 //! The keys of a pretraining file (`dsgkd pretrain`).
 
 use super::schema::Dtype;
+use super::selective::{Masking, SelectiveConfig};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub struct PretrainConfig {
     pub architecture: ArchitectureConfig,
     /// The training itself.
     pub train: PretrainTrainConfig,
+    /// Which words `train.masking = "selective"` prefers.
+    pub selective: SelectiveConfig,
 }
 
 impl Default for PretrainConfig {
@@ -37,6 +40,7 @@ impl Default for PretrainConfig {
             vocabulary: VocabularyConfig::default(),
             architecture: ArchitectureConfig::default(),
             train: PretrainTrainConfig::default(),
+            selective: SelectiveConfig::default(),
         }
     }
 }
@@ -59,7 +63,7 @@ pub struct CorpusConfig {
     pub max_documents: usize,
 }
 
-/// `[vocabulary]`: a WordPiece vocabulary trained on the corpus.
+/// `[vocabulary]`: a WordPiece vocabulary trained on the corpus, or words that are added to that of `model`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VocabularyConfig {
@@ -69,13 +73,27 @@ pub struct VocabularyConfig {
     pub lowercase: bool,
     /// Single characters to keep at most; rarer ones become `[UNK]`.
     pub limit_alphabet: usize,
-    /// Pieces rarer than this are not learned.
+    /// Pieces rarer than this are not learned, nor words added.
     pub min_frequency: u64,
+    /// With `model`: this many words of the corpus that the tokenizer splits become tokens, the most frequent ones.
+    pub add: usize,
+    /// Words in fewer documents are not added.
+    pub min_documents: usize,
+    /// With `model`, instead of `add`: a file with the words to add, one a line.
+    pub words: PathBuf,
 }
 
 impl Default for VocabularyConfig {
     fn default() -> Self {
-        VocabularyConfig { size: 8000, lowercase: true, limit_alphabet: 2000, min_frequency: 3 }
+        VocabularyConfig {
+            size: 8000,
+            lowercase: true,
+            limit_alphabet: 2000,
+            min_frequency: 3,
+            add: 0,
+            min_documents: 5,
+            words: PathBuf::new(),
+        }
     }
 }
 
@@ -133,6 +151,8 @@ pub struct PretrainTrainConfig {
     pub mlm_probability: f64,
     /// Hide all tokens of a word together.
     pub whole_word_masking: bool,
+    /// What is hidden together, and how it is chosen; `None`: by `whole_word_masking`.
+    pub masking: Option<Masking>,
     /// Dropout of hidden states and attention in training.
     pub dropout: f64,
     /// One in this many documents is held out to measure on.
@@ -157,6 +177,7 @@ impl Default for PretrainTrainConfig {
             max_grad_norm: 1.0,
             mlm_probability: 0.15,
             whole_word_masking: false,
+            masking: None,
             dropout: 0.0,
             held_out_every: 200,
             eval_steps: 500,
