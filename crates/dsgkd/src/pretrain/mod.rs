@@ -210,7 +210,11 @@ fn rank(
             Ok(())
         })?;
     }
-    Ok(Ranking::new(words, &general, &config.selective))
+    let letters = |id: &u32| {
+        let token = tokenizer.token(*id).filter(|_| Some(*id) != tokenizer.unknown());
+        token.is_some_and(|token| token.chars().any(char::is_alphabetic))
+    };
+    Ok(Ranking::new(words, &general, |word| word.iter().any(letters), &config.selective))
 }
 
 /// Whether words are added to the tokenizer of the model that training continues from.

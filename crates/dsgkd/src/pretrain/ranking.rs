@@ -7,7 +7,7 @@
 //! - contrast `r = ln[ (c + 1/2) / (C + V/2) ] - ln[ (c' + 1/2) / (C' + V/2) ]`;
 //! - genre `= r * d / N`: far more frequent here than elsewhere, and spread over the documents;
 //! - topic `= r * (1 + ln(c / d)) * ln(N / d)`: far more frequent here, and gathered in few documents (TF-IDF);
-//! - words with `r > 0` and `d` of `selective.min_documents` or more are ranked by either; the first of `n` has the rank score 1, the last
+//! - words of letters that the tokenizer knows, with `r > 0` and `d` of `selective.min_documents` or more, are ranked by either; the first of `n` has the rank score 1, the last
 //!   `1/n`; `score = selective.genre * genre rank + (1 - selective.genre) * topic rank`; all other words have score 0.
 //!
 //! Differs from the paper: it scores genre by MetaDiscourse, TF-IDF by the domain alone, and trains with one or the other; here one contrast
@@ -75,12 +75,19 @@ pub(super) struct Ranking {
 
 impl Ranking {
     /// See the module for the formula. Ties go to the smaller token ids, so that the same text gives the same ranking.
-    pub(super) fn new(domain: &WordStatistics, general: &WordStatistics, config: &SelectiveConfig) -> Ranking {
+    /// `may_rank` says which words can belong to a domain at all.
+    pub(super) fn new(
+        domain: &WordStatistics,
+        general: &WordStatistics,
+        may_rank: impl Fn(&[u32]) -> bool,
+        config: &SelectiveConfig,
+    ) -> Ranking {
         let different =
             domain.words.len() + general.words.keys().filter(|word| !domain.words.contains_key(*word)).count();
         let half = different as f64 / 2.0;
-        let mut ranked: Vec<(&Box<[u32]>, Count, u64, f64, f64)> = vec![];
-        for (word, count) in domain.words.iter().filter(|(_, count)| count.documents >= config.min_documents as u64) {
+        let mut ranked: Vec<(&[u32], Count, u64, f64, f64)> = vec![];
+        let enough = |count: &Count| count.documents >= config.min_documents as u64;
+        for (word, count) in domain.words.iter().filter(|(word, count)| enough(count) && may_rank(word)) {
             let elsewhere = general.words.get(word).map_or(0, |count| count.count);
             let share = |count: u64, total: u64| (count as f64 + 0.5) / (total as f64 + half);
             let contrast = (share(count.count, domain.total) / share(elsewhere, general.total)).ln();
@@ -108,7 +115,7 @@ impl Ranking {
             let score = config.genre * genre[place] + (1.0 - config.genre) * topic[place];
             let Count { count, documents, .. } = *count;
             let ranked = RankedWord { word: String::new(), score, count, documents, general_count: *general_count };
-            order.push(((*word).clone(), ranked));
+            order.push(((*word).into(), ranked));
         }
         order.sort_by(|a, b| b.1.score.total_cmp(&a.1.score).then_with(|| a.0.cmp(&b.0)));
         Ranking { scores: order.iter().map(|(word, ranked)| (word.clone(), ranked.score)).collect(), order }
@@ -149,12 +156,18 @@ mod tests {
     /// Ten notes: all of a patient, two of them mostly of strokes (102 with 7, one word), one with a word that is rare.
     fn ranking(genre: f64) -> Ranking {
         let stroke: &[u32] = &[THE, PATIENT, STROKE, 7, STROKE, 7, STROKE, 7];
-        let other: &[u32] = &[THE, PATIENT, THE];
+        // 105 is no word of letters, however much of the domain.
+        let other: &[u32] = &[THE, PATIENT, THE, 105];
         let rare: &[u32] = &[THE, PATIENT, RARE];
         let domain = count(&[stroke, stroke, rare, other, other, other, other, other, other, other]);
-        let elsewhere: &[u32] = &[THE, 104, THE, 105, THE, 106];
+        let elsewhere: &[u32] = &[THE, 104, THE, 107, THE, 106];
         let general = count(&[elsewhere; 10]);
-        Ranking::new(&domain, &general, &SelectiveConfig { genre, min_documents: 2, ..SelectiveConfig::default() })
+        Ranking::new(
+            &domain,
+            &general,
+            |word| word != [105],
+            &SelectiveConfig { genre, min_documents: 2, ..SelectiveConfig::default() },
+        )
     }
 
     #[test]

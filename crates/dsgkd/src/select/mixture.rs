@@ -176,7 +176,7 @@ fn k_means(data: &DMatrix<f64>, clusters: usize, random: &mut SplitMix64) -> (f6
         let mut changed = false;
         spread = 0.0;
         for (document, column) in data.column_iter().enumerate() {
-            let distances = centres.iter().map(|centre| (&column - centre).norm_squared()).enumerate();
+            let distances = centres.iter().map(|centre| (column - centre).norm_squared()).enumerate();
             let nearest = distances.min_by(|a, b| a.1.total_cmp(&b.1));
             let (cluster, square) = nearest.unwrap_or((0, 0.0));
             changed |= assigned[document] != cluster;

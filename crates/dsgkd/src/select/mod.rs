@@ -225,7 +225,7 @@ fn embed_corpora(
 ) -> Result<Embedded> {
     let Embedded { mut vectors, mut domains, mut names, mut bad_rows } = Embedded::default();
     for corpus in &config.corpus {
-        let named = |domain: Option<&str>| -> Result<()> {
+        let mut named = |domain: Option<&str>| -> Result<()> {
             let name = Some(corpus.name.as_str()).filter(|name| !name.is_empty()).or(domain);
             let place = name.map(|name| {
                 names.iter().position(|known| known == name).unwrap_or_else(|| {
@@ -242,7 +242,6 @@ fn embed_corpora(
             }
             Ok(())
         };
-        let mut named = named;
         let mut tell = |documents: usize| {
             observer.embedded(documents, all);
             if observer.interrupted() {
