@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Check(ExperimentArgs),
     /// Show notes with their words, terms and both tokenizations (prints note text)
     Align(AlignArgs),
+    /// Cluster documents by domain, and pick those like a few examples (writes their text to the file that is named)
+    Select(SelectArgs),
     /// Train a masked language model on domain text, from scratch or from a folder
     Pretrain(PretrainArgs),
     /// Train a classifier, with a domain teacher (DSG-KD) or without, and test it
@@ -88,6 +90,12 @@ pub(crate) struct AlignArgs {
 }
 
 #[derive(Args)]
+pub(crate) struct SelectArgs {
+    /// The selection file
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Args)]
 pub(crate) struct PretrainArgs {
     /// The pretraining file
     pub(crate) config: PathBuf,
@@ -97,6 +105,12 @@ pub(crate) struct PretrainArgs {
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Print the words that selective masking prefers, and train nothing (prints words of the corpus)
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) preview: bool,
+    /// Words to print
+    #[arg(long, requires = "preview", default_value_t = 50)]
+    pub(crate) words: usize,
 }
 
 #[derive(Args)]

@@ -32,6 +32,7 @@ fn command() -> ExitCode {
         Command::Check(args) => commands::check::run(&args, &global),
         Command::Align(args) => commands::align::run(&args, &global),
         Command::Pretrain(args) => commands::pretrain::run(&args, &global),
+        Command::Select(args) => commands::select::run(&args, &global),
         Command::Train(args) => commands::train::run(&args, &global),
         Command::Evaluate(args) => commands::evaluate::run(&args, &global),
         Command::Compare(args) => commands::compare::run(&args, &global),
@@ -49,6 +50,11 @@ fn command() -> ExitCode {
 fn works_on_when_interrupted(command: &Command) -> bool {
     matches!(
         command,
-        Command::Pretrain(_) | Command::Train(_) | Command::Predict(_) | Command::Demo(_) | Command::Grid(_)
+        Command::Pretrain(_)
+            | Command::Select(_)
+            | Command::Train(_)
+            | Command::Predict(_)
+            | Command::Demo(_)
+            | Command::Grid(_)
     )
 }

@@ -4,6 +4,7 @@ use crate::interrupt::interrupted;
 use crate::output::stderr_line;
 use dsgkd::experiment::{DataSummary, RunObserver};
 use dsgkd::pretrain::{PretrainLog, PretrainObserver};
+use dsgkd::select::SelectObserver;
 use dsgkd::train::training::{EpochLog, StepLog, TrainObserver};
 use dsgkd_encoder::LoadReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,8 +19,10 @@ pub(crate) struct Progress {
     quiet: bool,
     started: Instant,
     last_line: Instant,
-    /// Step at which this process began, so that the time left is not guessed from work of another day.
-    first_step: Option<u64>,
+    /// The first step that this process told of, and when: the time left is not guessed from work of another day.
+    first_step: Option<(u64, Instant)>,
+    /// Tokens seen by then.
+    first_tokens: u64,
     name: String,
 }
 
@@ -35,7 +38,7 @@ impl Progress {
             bar
         });
         let now = Instant::now();
-        Progress { bar, quiet, started: now, last_line: now, first_step: None, name: name.to_string() }
+        Progress { bar, quiet, started: now, last_line: now, first_step: None, first_tokens: 0, name: name.to_string() }
     }
 
     /// A line that stays.
@@ -48,6 +51,7 @@ impl Progress {
     }
 
     fn steps(&mut self, step: u64, steps: u64, message: &str) {
+        let (first, since) = *self.first_step.get_or_insert((step, Instant::now()));
         if let Some(bar) = &self.bar {
             if bar.length() != Some(steps) {
                 bar.set_length(steps);
@@ -57,12 +61,14 @@ impl Progress {
             bar.set_message(message.to_string());
         } else if self.last_line.elapsed() >= BETWEEN_LINES {
             self.last_line = Instant::now();
-            let first = *self.first_step.get_or_insert(step);
-            let each = self.started.elapsed().as_secs_f64() / (step - first + 1) as f64;
-            let left = (each * (steps - step) as f64) as u64;
-            self.say(&format!("{}: step {step} of {steps}, {}:{:02} left, {message}", self.name, left / 60, left % 60));
+            let left = if step > first {
+                let left = since.elapsed().as_secs_f64() / (step - first) as f64 * steps.saturating_sub(step) as f64;
+                format!("{}:{:02} left, ", left as u64 / 60, left as u64 % 60)
+            } else {
+                String::new()
+            };
+            self.say(&format!("{}: step {step} of {steps}, {left}{message}", self.name));
         }
-        self.first_step.get_or_insert(step);
     }
 
     pub(crate) fn finish(&self) {
@@ -126,15 +132,24 @@ impl RunObserver for Progress {
         self.masked(log);
         if log.step == log.steps {
             // The training's steps are others, and its time is not this one's.
-            (self.started, self.first_step) = (Instant::now(), None);
+            self.first_step = None;
         }
     }
 }
 
 impl Progress {
     fn masked(&mut self, log: &PretrainLog) {
-        let rate = log.tokens as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
-        self.steps(log.step, log.steps, &format!("loss {:.3}, {rate:.0} tokens/s", log.loss));
+        let rate = match self.first_step {
+            Some((_, since)) => {
+                let tokens = log.tokens.saturating_sub(self.first_tokens) as f64;
+                format!(", {:.0} tokens/s", tokens / since.elapsed().as_secs_f64().max(1e-3))
+            }
+            None => {
+                self.first_tokens = log.tokens;
+                String::new()
+            }
+        };
+        self.steps(log.step, log.steps, &format!("loss {:.3}{rate}", log.loss));
         if let Some(held_out) = log.held_out {
             self.say(&format!(
                 "{}: step {}: held out: loss {:.4}, masked accuracy {:.4}",
@@ -157,6 +172,21 @@ impl PretrainObserver for Progress {
 
     fn step(&mut self, log: &PretrainLog) {
         self.masked(log);
+    }
+
+    fn interrupted(&self) -> bool {
+        interrupted()
+    }
+}
+
+impl SelectObserver for Progress {
+    fn stage(&mut self, what: &str) {
+        self.say(&format!("{}: {what}", self.name));
+    }
+
+    fn embedded(&mut self, documents: usize, all: usize) {
+        let rate = documents as f64 / self.started.elapsed().as_secs_f64().max(1e-3);
+        self.steps(documents as u64, all as u64, &format!("{rate:.0} documents/s"));
     }
 
     fn interrupted(&self) -> bool {

@@ -41,6 +41,11 @@ impl MlmSlots {
         }
     }
 
+    /// The place of the bias of every word.
+    pub(crate) fn bias(&self) -> Range<usize> {
+        self.bias.clone()
+    }
+
     fn norm<'v>(&self, values: &'v [f32], epsilon: f32) -> LayerNorm<'v> {
         LayerNorm { weight: &values[self.norm.weight.clone()], bias: &values[self.norm.bias.clone()], epsilon }
     }

@@ -185,6 +185,49 @@ impl Model {
         Ok((model, report))
     }
 
+    /// This model with more words: the word with id `first + i` begins as the mean of the words `pieces[i]`, in the word embeddings and in
+    /// the bias of a masked-language-model head (whose weights are the embeddings). Ids from `first` on must not be in use yet.
+    ///
+    /// # Errors
+    /// Two vocabularies cannot be told from each other; this never happens with a folder that [`Model::open`] read.
+    pub fn with_words(&self, first: usize, pieces: &[Vec<u32>]) -> Result<Model> {
+        let words = self.architecture.vocab_size.max(first + pieces.len());
+        let mut config = self.config.clone();
+        config["vocab_size"] = json!(words);
+        let a = &self.architecture;
+        let heads = Heads {
+            classes: self.classes.clone(),
+            reference: self.reference,
+            mlm: self.mlm.is_some(),
+            projections: vec![],
+            dropout: [a.hidden_dropout_prob, a.attention_probs_dropout_prob, a.classifier_dropout].map(Some),
+        };
+        let mut model = Model::plan(Path::new("config.json"), config, &heads)?;
+        model.values = vec![0f32; model.layout.len()];
+        model.precision = self.precision;
+        let Model { layout, values, encoder, .. } = &mut model;
+        for spec in layout.tensors() {
+            let path = Path::new("config.json");
+            let old = self.layout.find(&spec.name);
+            let old = old.ok_or_else(|| Error::folder(path, format!("`{}` is in one model only", spec.name)))?;
+            let new = &mut values[spec.range.clone()];
+            let old_values = &self.values[old.range.clone()];
+            new[..old_values.len()].copy_from_slice(old_values);
+            let bias = self.mlm.as_ref().is_some_and(|mlm| mlm.bias() == old.range);
+            if spec.range != encoder.word && !bias {
+                continue;
+            }
+            let width = old_values.len() / a.vocab_size;
+            for (word, pieces) in pieces.iter().enumerate() {
+                for column in 0..width {
+                    let sum: f32 = pieces.iter().map(|piece| old_values[*piece as usize * width + column]).sum();
+                    new[(first + word) * width + column] = sum / pieces.len() as f32;
+                }
+            }
+        }
+        Ok(model)
+    }
+
     /// Tensors of the folder that went nowhere, without buffers and tied copies that carry nothing of their own.
     fn surplus(&self, weights: &Weights, found: &[Option<String>]) -> Vec<String> {
         let tied = self.family.mlm().tied;

@@ -1,4 +1,4 @@
-//! Logits of many notes: batches by a token budget, sorted by length inside a window, answers in the order of the notes.
+//! Logits and embeddings of many notes: batches by a token budget, sorted by length inside a window, answers in the order of the notes.
 
 pub use dsgkd_ops::WeightPrecision;
 
@@ -19,14 +19,49 @@ pub struct Scorer {
 impl Scorer {
     /// Logits `[notes, classes]` of `notes`, each a list of token ids.
     pub fn logits(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
-        in_pool(|| self.logits_here(model, notes))
-    }
-
-    fn logits_here(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
         let classes = model.classes.len();
         let mut logits = vec![0f32; notes.len() * classes];
-        let mut order: Vec<usize> = (0..notes.len()).collect();
-        order.sort_by_key(|note| notes[*note].len());
+        let head = &mut self.head;
+        for_each_batch(model, notes, &mut self.activations, |here, batch, activations| {
+            let all: Vec<usize> = (0..here.len()).collect();
+            model.classify(batch, &all, None, activations, head);
+            for (note, row) in here.iter().zip(head.logits.chunks_exact(classes)) {
+                logits[note * classes..(note + 1) * classes].copy_from_slice(row);
+            }
+        });
+        logits
+    }
+
+    /// Mean of the last hidden states of each note's tokens, special ones included, `[notes, hidden]`: a note's embedding, pooled
+    /// as sentence encoders are trained (Reimers and Gurevych, arXiv 1908.10084, section 3).
+    pub fn mean_hidden(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
+        let hidden = model.architecture.hidden_size;
+        let mut means = vec![0f32; notes.len() * hidden];
+        for_each_batch(model, notes, &mut self.activations, |here, batch, activations| {
+            for (note, ends) in here.iter().zip(batch.cu_seqlens.windows(2)) {
+                let mean = &mut means[note * hidden..(note + 1) * hidden];
+                let states = &activations.hidden_states[ends[0] as usize * hidden..ends[1] as usize * hidden];
+                for state in states.chunks_exact(hidden) {
+                    mean.iter_mut().zip(state).for_each(|(sum, value)| *sum += value);
+                }
+                let tokens = (ends[1] - ends[0]) as f32;
+                mean.iter_mut().for_each(|sum| *sum /= tokens);
+            }
+        });
+        means
+    }
+}
+
+/// Runs the encoder over all notes, batch by batch; `take` is given which notes a batch holds, the batch and what came out.
+fn for_each_batch(
+    model: &Model,
+    notes: &[&[u32]],
+    activations: &mut Activations,
+    mut take: impl FnMut(&[usize], &Batch, &Activations) + Send,
+) {
+    let mut order: Vec<usize> = (0..notes.len()).collect();
+    order.sort_by_key(|note| notes[*note].len());
+    in_pool(|| {
         let mut rest = &order[..];
         while !rest.is_empty() {
             let mut tokens = 0;
@@ -38,13 +73,8 @@ impl Scorer {
             let (here, later) = rest.split_at(count);
             rest = later;
             let batch = Batch::pack(here.iter().map(|note| notes[*note]));
-            model.forward(&batch, &ForwardOptions::default(), &mut self.activations);
-            let all: Vec<usize> = (0..here.len()).collect();
-            model.classify(&batch, &all, None, &self.activations, &mut self.head);
-            for (note, row) in here.iter().zip(self.head.logits.chunks_exact(classes)) {
-                logits[note * classes..(note + 1) * classes].copy_from_slice(row);
-            }
+            model.forward(&batch, &ForwardOptions::default(), activations);
+            take(here, &batch, activations);
         }
-        logits
-    }
+    });
 }

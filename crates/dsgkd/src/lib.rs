@@ -4,7 +4,7 @@
 //!
 //! `config` -> `data` (files, notes, splits) -> `baseline` | `text` (tokens, terms, aligned spans) -> `batch` ->
 //! `distill` (losses) -> `train` -> `run` (folders) -> `eval` -> `predict` -> `runs` (read back), `calibrate`, `report`,
-//! `grid`.
+//! `grid`; beside them `pretrain` and `select`, which work on text without labels.
 
 pub mod baseline;
 pub mod calibrate;
@@ -24,5 +24,6 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod runs;
+pub mod select;
 pub mod text;
 pub mod train;

@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod predict;
 pub(crate) mod pretrain;
 pub(crate) mod report;
+pub(crate) mod select;
 pub(crate) mod train;
 
 use crate::args::{ExperimentArgs, Global};

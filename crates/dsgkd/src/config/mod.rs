@@ -13,6 +13,8 @@ mod overrides;
 mod pretrain;
 mod resolve;
 mod schema;
+mod select;
+mod selective;
 mod validate;
 mod write;
 
@@ -27,4 +29,6 @@ pub use load::load;
 pub(crate) use load::load_from;
 pub use pretrain::*;
 pub use schema::*;
+pub use select::*;
+pub use selective::*;
 pub use write::{commented_template, to_toml};

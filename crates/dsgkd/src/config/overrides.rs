@@ -54,9 +54,14 @@ fn segments(key: &str) -> Vec<String> {
 
 /// What may stand behind the key, positions in lists left out; where text does, a number or date typed for it is meant as text.
 fn kind(known: &KnownKeys, names: &[String]) -> Option<Kind> {
-    let kind = |names: &[String]| known.kind(&names.join("."));
-    match names {
-        [list, _, name] if known.lists.contains(&list.as_str()) => kind(&[list.clone(), name.clone()]),
+    let mut path: Vec<&str> = vec![];
+    for name in names {
+        if !(name.parse::<usize>().is_ok() && known.lists.contains(&path.join(".").as_str())) {
+            path.push(name);
+        }
+    }
+    let kind = |names: &[&str]| known.kind(&names.join("."));
+    match &path[..] {
         [list @ .., _] if matches!(kind(list), Some(Kind::Paths)) => Some(Kind::Path),
         [section @ .., _] if kind(section).is_some_and(Kind::holds_text) => Some(Kind::Text),
         [section @ .., _, _] if matches!(kind(section), Some(Kind::TextMapMap)) => Some(Kind::Text),

@@ -3,6 +3,7 @@
 use super::keys::Kind;
 use super::known::{KnownKeys, keys_of};
 use super::schema::Dtype;
+use super::selective::{Masking, SelectiveConfig};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ pub struct PretrainConfig {
     pub architecture: ArchitectureConfig,
     /// The training itself.
     pub train: PretrainTrainConfig,
+    /// Which words `train.masking = "selective"` prefers.
+    pub selective: SelectiveConfig,
 }
 
 impl Default for PretrainConfig {
@@ -40,6 +43,7 @@ impl Default for PretrainConfig {
             vocabulary: VocabularyConfig::default(),
             architecture: ArchitectureConfig::default(),
             train: PretrainTrainConfig::default(),
+            selective: SelectiveConfig::default(),
         }
     }
 }
@@ -62,7 +66,7 @@ pub struct CorpusConfig {
     pub max_documents: usize,
 }
 
-/// `[vocabulary]`: a WordPiece vocabulary trained on the corpus.
+/// `[vocabulary]`: a WordPiece vocabulary trained on the corpus, or words that are added to that of `model`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VocabularyConfig {
@@ -72,13 +76,27 @@ pub struct VocabularyConfig {
     pub lowercase: bool,
     /// Single characters to keep at most; rarer ones become `[UNK]`.
     pub limit_alphabet: usize,
-    /// Pieces rarer than this are not learned.
+    /// Pieces rarer than this are not learned, nor words added.
     pub min_frequency: u64,
+    /// With `model`: this many words of the corpus that the tokenizer splits become tokens, the most frequent ones.
+    pub add: usize,
+    /// Words in fewer documents are not added.
+    pub min_documents: usize,
+    /// With `model`, instead of `add`: a file with the words to add, one a line.
+    pub words: PathBuf,
 }
 
 impl Default for VocabularyConfig {
     fn default() -> Self {
-        VocabularyConfig { size: 8000, lowercase: true, limit_alphabet: 2000, min_frequency: 3 }
+        VocabularyConfig {
+            size: 8000,
+            lowercase: true,
+            limit_alphabet: 2000,
+            min_frequency: 3,
+            add: 0,
+            min_documents: 5,
+            words: PathBuf::new(),
+        }
     }
 }
 
@@ -136,6 +154,8 @@ pub struct PretrainTrainConfig {
     pub mlm_probability: f64,
     /// Hide all tokens of a word together.
     pub whole_word_masking: bool,
+    /// What is hidden together, and how it is chosen; `None`: by `whole_word_masking`.
+    pub masking: Option<Masking>,
     /// Dropout of hidden states and attention in training.
     pub dropout: f64,
     /// One in this many documents is held out to measure on.
@@ -160,6 +180,7 @@ impl Default for PretrainTrainConfig {
             max_grad_norm: 1.0,
             mlm_probability: 0.15,
             whole_word_masking: false,
+            masking: None,
             dropout: 0.0,
             held_out_every: 200,
             eval_steps: 500,
@@ -169,23 +190,27 @@ impl Default for PretrainTrainConfig {
 }
 
 /// What the defaults do not tell of a key: paths and choices.
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, Kind); 7] = [
     ("output_dir", Kind::Path),
     ("model", Kind::Model),
     ("corpus.files", Kind::Paths),
+    ("selective.general.files", Kind::Paths),
+    ("vocabulary.words", Kind::Path),
+    ("train.masking", Kind::Choice(&["random", "whole-word", "selective"])),
     ("train.dtype", Kind::Choice(&["float32", "bfloat16"])),
 ];
 
 fn known_keys() -> KnownKeys {
     let mut sample = serde_json::to_value(PretrainConfig::default()).unwrap_or_default();
     sample["corpus"] = serde_json::to_value(CorpusConfig::default()).unwrap_or_default();
+    sample["selective"]["general"] = sample["corpus"].clone();
     let mut keys = keys_of(&sample);
     for (path, kind) in &mut keys {
         if let Some((_, described)) = KINDS.iter().find(|(described, _)| described == path) {
             *kind = Some(*described);
         }
     }
-    KnownKeys::new("a pretraining file", "docs/pretraining.md shows a file", keys, &["corpus"])
+    KnownKeys::new("a pretraining file", "docs/pretraining.md shows a file", keys, &["corpus", "selective.general"])
 }
 
 /// Reads a pretraining file, then each `key=value` override, as [`super::load()`] does an experiment.
@@ -216,7 +241,10 @@ pub fn load_pretrain(path: &Path, overrides: &[String]) -> Result<PretrainConfig
         _ if train.max_length < 3 || train.batch_tokens == 0 => {
             wrong("train.max_length", "at least 3 tokens, and a batch of at least one")
         }
-        _ => Ok(config),
+        _ => match config.contradiction() {
+            Some((key, what)) => wrong(key, what),
+            None => Ok(config),
+        },
     }
 }
 
@@ -290,7 +318,9 @@ mod tests {
     fn described_kinds_are_of_the_schema_s_keys_and_the_defaults_are_of_them() {
         let (known, table) = (known_keys(), toml::Table::try_from(PretrainConfig::default()).unwrap());
         assert!(KINDS.iter().all(|(path, _)| known.has(path)));
-        for (path, kind) in known.keys.iter().filter(|(path, _)| !path.starts_with("corpus.")) {
+        let has_default =
+            |path: &str| path != "train.masking" && !known.lists.iter().any(|list| path.starts_with(list));
+        for (path, kind) in known.keys.iter().filter(|(path, _)| has_default(path)) {
             let value = path.split('.').fold(toml::Value::Table(table.clone()), |value, name| value[name].clone());
             assert!(kind.is_some_and(|kind| kind.accepts(&value)), "{path} = {value}");
         }

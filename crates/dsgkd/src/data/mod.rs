@@ -13,6 +13,7 @@
 
 mod bad_row;
 mod columns;
+pub(crate) mod corpus;
 mod delimited;
 mod encoding;
 mod format;

@@ -38,11 +38,13 @@ pub(super) fn word_beginnings(vocabulary: &[String]) -> Option<Vec<bool>> {
 /// Chooses `probability` of the words among the tokens that `may_hide` allows; of their tokens 80 % become `[MASK]`, 10 % a random word, 10
 /// % stay. At least one word is chosen where any may be. A token begins a word when `begins_word` says so or the one before it may not be
 /// hidden: with `true` for all, every token is chosen by itself (BERT); with [`word_beginnings`], all tokens of a word together (whole-word
-/// masking, as in PubMedBERT, arXiv 2007.15779).
+/// masking, as in PubMedBERT, arXiv 2007.15779). With `weight` (of a word's ids, above 0), words are drawn one after the other, each with
+/// a probability in proportion to its weight, until `probability` of the tokens are chosen: selective masking.
 pub(super) fn mask(
     input_ids: &mut [u32],
     may_hide: impl Fn(usize) -> bool,
     begins_word: impl Fn(u32) -> bool,
+    weight: Option<&dyn Fn(&[u32]) -> f64>,
     ids: MaskIds,
     probability: f64,
     random: &mut SplitMix64,
@@ -54,7 +56,10 @@ pub(super) fn mask(
             _ => words.push(vec![at]),
         }
     }
-    let mut chosen: Vec<usize> = words.iter().filter(|_| random.unit() < probability).flatten().copied().collect();
+    let mut chosen: Vec<usize> = match weight {
+        None => words.iter().filter(|_| random.unit() < probability).flatten().copied().collect(),
+        Some(weight) => draw(&words, |word| weight(&input_ids[word[0]..=word[word.len() - 1]]), probability, random),
+    };
     if chosen.is_empty() && !words.is_empty() {
         chosen.clone_from(&words[random.below(words.len() as u64) as usize]);
     }
@@ -72,6 +77,33 @@ pub(super) fn mask(
     Masked { rows: chosen, labels }
 }
 
+/// Words drawn by weight without replacement, as positions in order, until as many tokens as `probability` of them all: the words with the
+/// smallest `-ln(u) / weight` for a uniform `u` each (Efraimidis and Spirakis 2006, algorithm A).
+fn draw(
+    words: &[Vec<usize>],
+    weight: impl Fn(&[usize]) -> f64,
+    probability: f64,
+    random: &mut SplitMix64,
+) -> Vec<usize> {
+    let tokens: usize = words.iter().map(Vec::len).sum();
+    let wanted = (tokens as f64 * probability).round() as usize;
+    let key = |word: &Vec<usize>| -(1.0 - random.unit()).ln() / weight(word).max(f64::MIN_POSITIVE);
+    let keys: Vec<f64> = words.iter().map(key).collect();
+    let mut order: Vec<usize> = (0..words.len()).collect();
+    order.sort_by(|a, b| keys[*a].total_cmp(&keys[*b]));
+    let mut chosen = vec![];
+    for word in order {
+        // The last word may be longer than what is left: it is taken when that comes nearer to the share.
+        let over = (chosen.len() + words[word].len()).saturating_sub(wanted);
+        if chosen.len() >= wanted || over > wanted - chosen.len() {
+            break;
+        }
+        chosen.extend(&words[word]);
+    }
+    chosen.sort_unstable();
+    chosen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +113,7 @@ mod tests {
         let ids = MaskIds { mask: 4, vocabulary: 1000, first_word: 5 };
         let original: Vec<u32> = (0..100_000).map(|i| if i % 50 == 0 { 2 } else { 5 + i % 990 }).collect();
         let mut input = original.clone();
-        let masked = mask(&mut input, |at| original[at] != 2, |_| true, ids, 0.15, &mut SplitMix64::new(1));
+        let masked = mask(&mut input, |at| original[at] != 2, |_| true, None, ids, 0.15, &mut SplitMix64::new(1));
         let share = masked.rows.len() as f64 / 98_000.0;
         assert!((share - 0.15).abs() < 0.005, "{share}");
         let count = |test: &dyn Fn(usize) -> bool| masked.rows.iter().filter(|at| test(**at)).count() as f64;
@@ -106,7 +138,7 @@ mod tests {
         let begins = |id: u32| id >= 100;
         let ids = MaskIds { mask: 4, vocabulary: 1000, first_word: 5 };
         let mut input = original.clone();
-        let masked = mask(&mut input, |at| original[at] != 200, begins, ids, 0.15, &mut SplitMix64::new(1));
+        let masked = mask(&mut input, |at| original[at] != 200, begins, None, ids, 0.15, &mut SplitMix64::new(1));
         let chosen: std::collections::HashSet<usize> = masked.rows.iter().copied().collect();
         for at in (1..original.len()).filter(|at| original[*at] != 200 && original[at - 1] != 200) {
             assert!(
@@ -119,11 +151,37 @@ mod tests {
     }
 
     #[test]
+    fn heavy_words_are_hidden_more_often_whole_and_the_share_stays() {
+        // Words of one to three tokens; a third of them, all of two tokens (110 with 50), weigh eight times as much.
+        let original: Vec<u32> = (0..10_000).flat_map(|_| [100, 110, 50, 120, 51, 52]).collect();
+        let begins = |id: u32| id >= 100;
+        let weight = |word: &[u32]| if word == [110, 50] { 8.0 } else { 1.0 };
+        let ids = MaskIds { mask: 4, vocabulary: 1000, first_word: 5 };
+        let run = |seed: u64| {
+            let mut input = original.clone();
+            let masked = mask(&mut input, |_| true, begins, Some(&weight), ids, 0.15, &mut SplitMix64::new(seed));
+            (masked, input)
+        };
+        let (masked, input) = run(1);
+        assert!(masked.rows.is_sorted() && (masked.rows.len() as f64 / 60_000.0 - 0.15).abs() < 1e-4);
+        let hidden = |place: usize| masked.rows.iter().filter(|at| **at % 6 == place).count();
+        let (plain, heavy, long) = (hidden(0), hidden(1), hidden(3));
+        assert!(heavy > 4 * plain && heavy < 9 * plain, "{heavy} {plain}");
+        assert!(plain.abs_diff(long) < plain / 5, "{plain} {long}");
+        // The last word that would go over the share may be left out, never torn.
+        assert_eq!((hidden(2), hidden(4), hidden(5)), (heavy, long, long));
+        let still = masked.rows.iter().filter(|at| input[**at] == 4).count() as f64 / masked.rows.len() as f64;
+        assert!((still - 0.8).abs() < 0.02, "{still}");
+        assert_eq!(run(1), (masked, input));
+        assert_ne!(run(2).0, run(1).0);
+    }
+
+    #[test]
     fn a_short_note_still_has_something_to_predict() {
         let ids = MaskIds { mask: 4, vocabulary: 10, first_word: 5 };
         for seed in 0..20 {
             let mut input = [2, 7, 3];
-            let masked = mask(&mut input, |at| at == 1, |_| true, ids, 0.01, &mut SplitMix64::new(seed));
+            let masked = mask(&mut input, |at| at == 1, |_| true, None, ids, 0.01, &mut SplitMix64::new(seed));
             assert_eq!(masked, Masked { rows: vec![1], labels: vec![7] });
         }
     }

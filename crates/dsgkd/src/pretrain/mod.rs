@@ -1,10 +1,14 @@
 //! Masked-language-model training on domain text, from scratch or from a folder (`dsgkd pretrain`).
 
-mod corpus;
+mod extension;
 mod masking;
+mod ranking;
 mod vocabulary;
 
-use crate::config::{CorpusConfig, PretrainConfig};
+pub use ranking::RankedWord;
+
+use crate::config::{CorpusConfig, Masking, PretrainConfig};
+use crate::data::corpus::for_each_document;
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;
 use crate::run::atomic::{sweep, write_folder};
@@ -19,6 +23,7 @@ use dsgkd_ops::adamw::{self, AdamW};
 use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::{cross_entropy, softmax};
 use masking::{MaskIds, Masked};
+use ranking::{Ranking, WordStatistics};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -94,6 +99,16 @@ struct Texts {
     held_out: Vec<Vec<u32>>,
     documents: usize,
     bad_rows: usize,
+    /// Of the training documents; only with selective masking.
+    words: WordStatistics,
+}
+
+/// What is hidden, and how it is chosen.
+struct Hiding<'a> {
+    ids: MaskIds,
+    begins_word: &'a dyn Fn(u32) -> bool,
+    weight: Option<&'a dyn Fn(&[u32]) -> f64>,
+    probability: f64,
 }
 
 const LOG_EVERY: u64 = 20;
@@ -126,9 +141,9 @@ impl Documents<'_> {
     /// Calls `take` with each document; returns the number of bad rows.
     fn for_each(self, corpora: &[CorpusConfig], mut take: impl FnMut(&str) -> Result<()>) -> Result<usize> {
         match self {
-            Documents::Files => {
-                corpora.iter().try_fold(0, |bad, corpus| Ok(bad + corpus::for_each_document(corpus, &mut take)?.1))
-            }
+            Documents::Files => corpora
+                .iter()
+                .try_fold(0, |bad, corpus| Ok(bad + for_each_document(corpus, "", |document| take(document.text))?.1)),
             Documents::Texts(texts) => texts.iter().try_for_each(|text| take(text)).map(|()| 0),
         }
     }
@@ -155,17 +170,33 @@ fn pretrain_documents(
     } else {
         let (model, report) = Model::open(&config.model, &heads, config.seed)?;
         observer.loaded(&report);
-        model
+        if adds_words(config) {
+            let old = Tokenizer::open(&config.model)?;
+            model.with_words(old.vocabulary_size(), &extension::pieces(&old, &tokenizer)?)?
+        } else {
+            model
+        }
     };
     tokenizer.check_fits(model.architecture.vocab_size)?;
     observer.stage("tokenizing the corpus");
     let max_length = config.train.max_length.min(model.architecture.max_tokens());
-    let texts = tokenize(config, documents, &tokenizer, max_length)?;
-    let ids = mask_ids(&tokenizer, model.architecture.vocab_size)?;
-    model.set_precision(config.train.dtype.precision());
-    let begins = beginnings(&tokenizer, config.train.whole_word_masking)?;
+    let begins = beginnings(&tokenizer, config.masking())?;
     let begins_word = |id: u32| begins.get(id as usize).copied().unwrap_or(true);
-    let summary = run(config, &mut model, &texts, ids, &begins_word, resume, observer)?;
+    let texts = tokenize(config, documents, &tokenizer, max_length, &begins_word)?;
+    model.set_precision(config.train.dtype.precision());
+    let ranking = match config.masking() {
+        Masking::Selective => Some(rank(config, &tokenizer, &texts.words, &begins_word)?),
+        _ => None,
+    };
+    let strength = config.selective.strength;
+    let weight = ranking.as_ref().map(|ranking| move |word: &[u32]| ranking.weight(word, strength));
+    let hiding = Hiding {
+        ids: mask_ids(&tokenizer, model.architecture.vocab_size)?,
+        begins_word: &begins_word,
+        weight: weight.as_ref().map(|weight| weight as &dyn Fn(&[u32]) -> f64),
+        probability: config.train.mlm_probability,
+    };
+    let summary = run(config, &mut model, &texts, &hiding, resume, observer)?;
     write_folder(&folder.join("model"), |to| {
         model.save(to, if matches!(documents, Documents::Files) { WeightFormat::F16 } else { WeightFormat::F32 })?;
         tokenizer.copy_files(to)?;
@@ -175,23 +206,89 @@ fn pretrain_documents(
     Ok(summary)
 }
 
-/// Where the tokenizer is: beside the model to continue from, or learned from the corpus into the output folder.
+/// The first `count` words that selective masking prefers; trains nothing and writes nothing.
+///
+/// Prints what stands in private text, so that a word has to stand in `selective.min_documents` documents.
+///
+/// # Errors
+/// As [`pretrain`]; there is no tokenizer yet to split words with, or masking is not selective.
+pub fn preview(config: &PretrainConfig, count: usize, observer: &mut dyn PretrainObserver) -> Result<Vec<RankedWord>> {
+    if config.masking() != Masking::Selective {
+        let message = "--preview shows what train.masking = \"selective\" prefers; the file asks for other masking";
+        return Err(Error::Config(message.to_string()));
+    }
+    // A vocabulary that is yet to be learned or extended lies in the output folder once a training began.
+    let written = config.output_dir.join("tokenizer");
+    let made = adds_words(config) || config.model.as_os_str().is_empty();
+    let folder = if made && written.exists() { &written } else { &config.model };
+    if folder.as_os_str().is_empty() {
+        return Err(Error::Config(
+            "model: --preview needs a model to continue from, whose tokenizer splits words".to_string(),
+        ));
+    }
+    let tokenizer = Tokenizer::open(folder)?;
+    let begins = beginnings(&tokenizer, Masking::Selective)?;
+    let begins_word = |id: u32| begins.get(id as usize).copied().unwrap_or(true);
+    observer.stage("tokenizing the corpus");
+    let texts = tokenize(config, Documents::Files, &tokenizer, config.train.max_length, &begins_word)?;
+    let ranking = rank(config, &tokenizer, &texts.words, &begins_word)?;
+    Ok(ranking.top(count, |id| tokenizer.token(id).unwrap_or_default()))
+}
+
+/// Contrasts the words of the training documents with the general corpora.
+fn rank(
+    config: &PretrainConfig,
+    tokenizer: &Tokenizer,
+    words: &WordStatistics,
+    begins_word: &dyn Fn(u32) -> bool,
+) -> Result<Ranking> {
+    let mut general = WordStatistics::default();
+    for corpus in &config.selective.general {
+        for_each_document(corpus, "", |document| {
+            general.add(&tokenizer.content_ids(document.text)?, begins_word);
+            Ok(())
+        })?;
+    }
+    let letters = |id: &u32| {
+        let token = tokenizer.token(*id).filter(|_| Some(*id) != tokenizer.unknown());
+        token.is_some_and(|token| token.chars().any(char::is_alphabetic))
+    };
+    Ok(Ranking::new(words, &general, |word| word.iter().any(letters), &config.selective))
+}
+
+/// Whether words are added to the tokenizer of the model that training continues from.
+fn adds_words(config: &PretrainConfig) -> bool {
+    let vocabulary = &config.vocabulary;
+    !config.model.as_os_str().is_empty() && (vocabulary.add > 0 || !vocabulary.words.as_os_str().is_empty())
+}
+
+/// Where the tokenizer is: beside the model to continue from, or learned from the corpus, or extended by its words, in the output folder.
 fn tokenizer_folder(
     config: &PretrainConfig,
     resume: bool,
     observer: &mut dyn PretrainObserver,
 ) -> Result<std::path::PathBuf> {
-    if !config.model.as_os_str().is_empty() {
+    let continues = !config.model.as_os_str().is_empty();
+    if continues && !adds_words(config) {
         return Ok(config.model.clone());
     }
     let folder = config.output_dir.join("tokenizer");
     if resume && folder.exists() {
         return Ok(folder);
     }
+    if continues {
+        let old = Tokenizer::open(&config.model)?;
+        let json = extension::extensible(&old, &config.model)?;
+        observer.stage("choosing words to add");
+        let words = extension::choose(config, &old)?;
+        observer.stage(&format!("{} words are added to the vocabulary", words.len()));
+        write_folder(&folder, |to| extension::write(&old, json, &words, to))?;
+        return Ok(folder);
+    }
     observer.stage("counting words");
     let mut words = vocabulary::WordCounts::default();
     for corpus in &config.corpus {
-        corpus::for_each_document(corpus, |text| words.add(text, config.vocabulary.lowercase))?;
+        for_each_document(corpus, "", |document| words.add(document.text, config.vocabulary.lowercase))?;
     }
     observer.stage("learning the vocabulary");
     let pieces = vocabulary::learn(&words, &config.vocabulary);
@@ -219,17 +316,15 @@ fn fresh_config(config: &PretrainConfig, vocab_size: usize) -> serde_json::Value
     })
 }
 
-/// Which tokens begin a word, as `train.whole_word_masking` wants it.
-fn beginnings(tokenizer: &Tokenizer, whole_words: bool) -> Result<Vec<bool>> {
+/// Which tokens begin a word, as `train.masking` wants it.
+fn beginnings(tokenizer: &Tokenizer, masking: Masking) -> Result<Vec<bool>> {
     let words = tokenizer.vocabulary_size();
-    if !whole_words {
+    if masking == Masking::Random {
         return Ok(vec![true; words]);
     }
     let vocabulary: Vec<String> = (0..words as u32).map(|id| tokenizer.token(id).unwrap_or_default()).collect();
     masking::word_beginnings(&vocabulary).ok_or_else(|| {
-        Error::Config(
-            "train.whole_word_masking: the tokenizer's tokens do not tell where words begin (##, ▁ or Ġ)".to_string(),
-        )
+        Error::Config("train.masking: the tokenizer's tokens do not tell where words begin (##, ▁ or Ġ)".to_string())
     })
 }
 
@@ -240,8 +335,15 @@ fn mask_ids(tokenizer: &Tokenizer, vocab_size: usize) -> Result<MaskIds> {
 }
 
 /// All documents as token ids, long ones cut into several texts; every `held_out_every`-th document is held out.
-fn tokenize(config: &PretrainConfig, documents: Documents, tokenizer: &Tokenizer, max_length: usize) -> Result<Texts> {
-    let mut texts = Texts { training: vec![], held_out: vec![], documents: 0, bad_rows: 0 };
+fn tokenize(
+    config: &PretrainConfig,
+    documents: Documents,
+    tokenizer: &Tokenizer,
+    max_length: usize,
+    begins_word: &dyn Fn(u32) -> bool,
+) -> Result<Texts> {
+    let mut texts =
+        Texts { training: vec![], held_out: vec![], documents: 0, bad_rows: 0, words: WordStatistics::default() };
     let mut waiting: Vec<String> = vec![];
     let (cls, sep) = frame(tokenizer)?;
     let flush = |waiting: &mut Vec<String>, texts: &mut Texts| -> Result<()> {
@@ -251,6 +353,9 @@ fn tokenize(config: &PretrainConfig, documents: Documents, tokenizer: &Tokenizer
         for document in documents {
             texts.documents += 1;
             let held_out = texts.documents.is_multiple_of(config.train.held_out_every.max(2));
+            if !held_out && config.masking() == Masking::Selective {
+                texts.words.add(&document, begins_word);
+            }
             let target = if held_out { &mut texts.held_out } else { &mut texts.training };
             for piece in document.chunks(max_length.saturating_sub(2).max(1)) {
                 target.push([&[cls], piece, &[sep]].concat());
@@ -301,20 +406,15 @@ fn batches(texts: &[Vec<u32>], batch_tokens: usize, seed: u64, epoch: u64) -> Ve
 }
 
 /// Packs texts and hides tokens; the framing special tokens are never hidden.
-fn masked_batch(
-    texts: &[&[u32]],
-    ids: MaskIds,
-    begins_word: &dyn Fn(u32) -> bool,
-    probability: f64,
-    random: &mut SplitMix64,
-) -> (Batch, Masked) {
+fn masked_batch(texts: &[&[u32]], hiding: &Hiding, random: &mut SplitMix64) -> (Batch, Masked) {
+    let Hiding { ids, begins_word, weight, probability } = *hiding;
     let mut batch = Batch::pack(texts.iter().copied());
     let mut may_hide = vec![true; batch.tokens()];
     for pair in batch.cu_seqlens.windows(2) {
         may_hide[pair[0] as usize] = false;
         may_hide[pair[1] as usize - 1] = false;
     }
-    let masked = masking::mask(&mut batch.input_ids, |at| may_hide[at], begins_word, ids, probability, random);
+    let masked = masking::mask(&mut batch.input_ids, |at| may_hide[at], begins_word, weight, ids, probability, random);
     (batch, masked)
 }
 
@@ -322,8 +422,7 @@ fn run(
     config: &PretrainConfig,
     model: &mut Model,
     texts: &Texts,
-    ids: MaskIds,
-    begins_word: &dyn Fn(u32) -> bool,
+    hiding: &Hiding,
     resume: bool,
     observer: &mut dyn PretrainObserver,
 ) -> Result<PretrainSummary> {
@@ -342,7 +441,7 @@ fn run(
         let moments = Some((&mut exp_avg[..], &mut exp_avg_sq[..]));
         checkpoint::load(&path, ArenasMut { layout, parameters: &mut model.values, moments })?
     } else {
-        Progress { step: 0, tokens: 0, held_out_before: held_out(model, texts, ids, train.mlm_probability) }
+        Progress { step: 0, tokens: 0, held_out_before: held_out(model, texts, hiding) }
     };
     let (mut act, mut head) = (Activations::default(), MlmActivations::default());
     let (mut epoch, mut order) = (u64::MAX, vec![]);
@@ -357,7 +456,7 @@ fn run(
         let chosen = &order[(progress.step % per_epoch) as usize % order.len()];
         let chosen: Vec<&[u32]> = chosen.iter().map(|text| &texts.training[*text][..]).collect();
         let mut random = SplitMix64::at(config.seed ^ MASK_STREAM, progress.step);
-        let (batch, masked) = masked_batch(&chosen, ids, begins_word, train.mlm_probability, &mut random);
+        let (batch, masked) = masked_batch(&chosen, hiding, &mut random);
 
         let dropout = Some(config.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(progress.step));
         let options = ForwardOptions { dropout, for_backward: true, ..ForwardOptions::default() };
@@ -390,7 +489,7 @@ fn run(
         window = (window.0 + loss, window.1 + 1);
         let measure = progress.step.is_multiple_of(train.eval_steps.max(1)) || progress.step == steps;
         if progress.step.is_multiple_of(LOG_EVERY) || measure {
-            let held_out = measure.then(|| held_out(model, texts, ids, train.mlm_probability));
+            let held_out = measure.then(|| held_out(model, texts, hiding));
             let log = PretrainLog {
                 step: progress.step,
                 steps,
@@ -420,7 +519,7 @@ fn run(
         tokens: progress.tokens,
         steps,
         held_out_before: progress.held_out_before,
-        held_out: held_out(model, texts, ids, train.mlm_probability),
+        held_out: held_out(model, texts, hiding),
     })
 }
 
@@ -430,15 +529,16 @@ const MASK_STREAM: u64 = 0x6D61_736B;
 /// Documents measured on at most; the measure's own noise is far below what training changes.
 const MOST_HELD_OUT: usize = 1000;
 
-fn held_out(model: &Model, texts: &Texts, ids: MaskIds, probability: f64) -> HeldOut {
+fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut {
     let (mut act, mut head) = (Activations::default(), MlmActivations::default());
     let mut random = SplitMix64::new(MASK_STREAM);
     let (mut loss, mut right, mut all) = (0f64, 0usize, 0usize);
     let words = model.architecture.vocab_size;
+    // Token by token whatever the training hides, so that figures of different recipes compare.
+    let single = Hiding { begins_word: &|_| true, weight: None, ..*hiding };
     for chunk in texts.held_out[..texts.held_out.len().min(MOST_HELD_OUT)].chunks(32) {
         let chunk: Vec<&[u32]> = chunk.iter().map(|text| &text[..]).collect();
-        // Token by token whatever the training hides, so that figures of different recipes compare.
-        let (batch, masked) = masked_batch(&chunk, ids, &|_| true, probability, &mut random);
+        let (batch, masked) = masked_batch(&chunk, &single, &mut random);
         model.forward(&batch, &ForwardOptions::default(), &mut act);
         model.predict_masked(&masked.rows, &act, &mut head);
         for (row, label) in softmax(&head.logits, words).chunks_exact(words).zip(&masked.labels) {

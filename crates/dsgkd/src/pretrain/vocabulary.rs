@@ -223,7 +223,7 @@ mod tests {
     fn frequent_pairs_are_joined_first() {
         let words =
             words("low low low low low lower lower newest newest newest newest newest newest widest widest widest");
-        let config = VocabularyConfig { size: 5 + 2 * 10 + 3, lowercase: true, limit_alphabet: 100, min_frequency: 1 };
+        let config = VocabularyConfig { size: 5 + 2 * 10 + 3, min_frequency: 1, ..VocabularyConfig::default() };
         let pieces = learn(&words, &config);
         // 9 pairs `e s`, and `s t` as often: the smaller ids first; then `es t`, then `l o` (7).
         assert_eq!(pieces[25..], ["##es", "##est", "lo"]);

@@ -10,7 +10,10 @@ use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, Tokenizer as Inner};
+use tokenizers::{
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    Tokenizer as Inner,
+};
 
 /// Files that make up a tokenizer; those that are there are copied with an exported model.
 pub(crate) const FILES: [&str; 9] = [
@@ -106,6 +109,33 @@ impl Tokenizer {
     /// Token ids of a text without special tokens.
     pub fn content_ids(&self, text: &str) -> Result<Vec<u32>> {
         Ok(guarded(&self.folder, || self.inner.encode_fast(text, false))?.get_ids().to_vec())
+    }
+
+    /// The words of a text as the tokenizer normalises and splits them, before it looks for tokens.
+    pub fn words(&self, text: &str) -> Result<Vec<String>> {
+        guarded(&self.folder, || {
+            let mut normalized = NormalizedString::from(text);
+            if let Some(normalizer) = self.inner.get_normalizer() {
+                normalizer.normalize(&mut normalized)?;
+            }
+            let mut split = PreTokenizedString::from(normalized);
+            if let Some(pre_tokenizer) = self.inner.get_pre_tokenizer() {
+                pre_tokenizer.pre_tokenize(&mut split)?;
+            }
+            let words = split.get_splits(OffsetReferential::Normalized, OffsetType::None);
+            Ok(words.into_iter().map(|(word, _, _)| word.to_string()).collect())
+        })
+    }
+
+    /// The content of `tokenizer.json`, or what it would be where there is only `vocab.txt`.
+    pub fn to_json(&self) -> Result<Value> {
+        let path = self.folder.join("tokenizer.json");
+        let text = if path.exists() {
+            std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?
+        } else {
+            guarded(&path, || self.inner.to_string(false))?
+        };
+        guarded(&path, || Ok(serde_json::from_str(&text)?))
     }
 
     /// Number of tokens of a word that stands alone, without special tokens.

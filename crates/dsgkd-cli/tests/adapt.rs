@@ -1,0 +1,143 @@
+//! `dsgkd pretrain` that adapts an encoder to a domain: selective masking, words added to the vocabulary.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{World, bytes, dsgkd};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use std::path::Path;
+
+/// Notes and general text of the same small words; `gastroscopy` and `dysuria` stand in the notes alone.
+fn write_text(world: &World) {
+    let (mut notes, mut general) = (String::new(), String::new());
+    for number in 0..120 {
+        let rare = if number % 3 == 0 { "gastroscopy gastroscopy dysuria" } else { "cough" };
+        let pain = if number % 6 == 5 { "" } else { "chest pain" };
+        notes += &format!("{number} 세 환자 {pain} {rare} 있어 내원\n");
+        general += &format!("{number} 세 환자 있어 내원 가 sore throat cough\n");
+    }
+    std::fs::write(world.path("notes.txt"), notes).unwrap();
+    std::fs::write(world.path("general.txt"), general).unwrap();
+}
+
+fn write_file(world: &World, output: &str, sections: &str) {
+    let text = format!(
+        "output_dir = \"{output}\"\nmodel = \"student-run/model\"\n[[corpus]]\nfiles = [\"notes.txt\"]\n{sections}\n"
+    );
+    std::fs::write(world.path("adapt.toml"), text).unwrap();
+}
+
+fn pretrain(world: &World, more: &[&str]) -> assert_cmd::assert::Assert {
+    dsgkd().arg("pretrain").arg(world.path("adapt.toml")).args(more).arg("--quiet").assert()
+}
+
+const SELECTIVE: &str = "[train]\nmasking = \"selective\"\nmax_steps = 12\nbatch_tokens = 200\nheld_out_every = 20\nsave_steps = 1\n\
+                         [[selective.general]]\nfiles = [\"general.txt\"]";
+
+#[test]
+fn words_of_the_domain_are_shown_and_hidden() {
+    let world = World::new();
+    write_text(&world);
+    write_file(&world, "selective", SELECTIVE);
+    let shown = pretrain(&world, &["--preview", "--words", "4", "--json"]).success().get_output().stdout.clone();
+    let shown: Vec<Value> = serde_json::from_slice(&shown).unwrap();
+    let words: Vec<&str> = shown.iter().map(|word| word["word"].as_str().unwrap()).collect();
+    assert!(words.len() == 4 && words.contains(&"gastroscopy") && words.contains(&"chest"), "{words:?}");
+    assert!(shown.iter().all(|word| word["documents"].as_u64() >= Some(5)));
+    assert!(!world.path("selective").exists(), "a preview writes nothing");
+
+    // The same seed hides the same, and so does a training that goes on from a checkpoint.
+    let weights = |output: &str| bytes(&world.path(output).join("model/model.safetensors"));
+    pretrain(&world, &[]).success();
+    write_file(&world, "again", SELECTIVE);
+    let binary = assert_cmd::cargo::cargo_bin("dsgkd");
+    let mut child = std::process::Command::new(binary);
+    child.arg("pretrain").arg(world.path("adapt.toml")).arg("--quiet").env("RAYON_NUM_THREADS", "2");
+    let mut child = child.stdout(std::process::Stdio::null()).spawn().unwrap();
+    while !world.path("again/checkpoint.safetensors").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    pretrain(&world, &["--resume"]).success();
+    assert!(weights("selective") == weights("again"));
+    write_file(
+        &world,
+        "plain",
+        &SELECTIVE.replace("selective\"", "whole-word\"").replace("[[selective", "#").replace("files", "#"),
+    );
+    pretrain(&world, &[]).success();
+    assert!(weights("selective") != weights("plain"));
+    // Words of the corpus are in no file but the model's own.
+    let history = std::fs::read_to_string(world.path("selective/history.jsonl")).unwrap();
+    assert!(!history.contains("gastroscopy"));
+}
+
+/// The ids of a text, by the tokenizer in a folder.
+fn ids(folder: &Path, text: &str) -> Vec<u32> {
+    dsgkd::text::Tokenizer::open(folder).unwrap().content_ids(text).unwrap()
+}
+
+#[test]
+fn added_words_are_tokens_that_begin_as_the_mean_of_their_pieces() {
+    let world = World::new();
+    write_text(&world);
+    let (old, new) = (world.path("student-run/model"), world.path("extended/model"));
+    // A learning rate of 0 leaves the first values to be seen.
+    write_file(
+        &world,
+        "extended",
+        "[vocabulary]\nadd = 2\n[train]\nlearning_rate = 0.0\nmax_steps = 1\nheld_out_every = 20",
+    );
+    pretrain(&world, &[]).success();
+    let first = std::fs::read_to_string(old.join("vocab.txt")).unwrap().lines().count();
+    let vocabulary = std::fs::read_to_string(new.join("vocab.txt")).unwrap();
+    assert_eq!(vocabulary.lines().skip(first).collect::<Vec<_>>(), ["gastroscopy", "dysuria"]);
+    let json = |path: &Path| serde_json::from_slice::<Value>(&bytes(path)).unwrap();
+    assert_eq!(json(&new.join("config.json"))["vocab_size"], first + 2);
+    assert_eq!(json(&new.join("tokenizer.json"))["model"]["vocab"]["gastroscopy"], first);
+    assert_eq!(ids(&new, "gastroscopy"), [first as u32]);
+    let other = "환자 chest pain cough 3 gas dysur astroscopy";
+    assert_eq!(ids(&new, other), ids(&old, other));
+
+    let (old_bytes, new_bytes) = (bytes(&old.join("model.safetensors")), bytes(&new.join("model.safetensors")));
+    let (before, after) =
+        (SafeTensors::deserialize(&old_bytes).unwrap(), SafeTensors::deserialize(&new_bytes).unwrap());
+    for name in ["bert.embeddings.word_embeddings.weight", "cls.predictions.bias"] {
+        let rows = |tensors: &SafeTensors| -> Vec<f32> {
+            let view = tensors.tensor(name).unwrap();
+            view.data().chunks_exact(2).map(|two| half::f16::from_le_bytes([two[0], two[1]]).to_f32()).collect()
+        };
+        let (before, after) = (rows(&before), rows(&after));
+        let width = before.len() / first;
+        assert_eq!(after.len(), (first + 2) * width, "{name}");
+        assert_eq!(after[..before.len()], before, "{name}");
+        for (place, word) in ["gastroscopy", "dysuria"].into_iter().enumerate() {
+            let pieces = ids(&old, word);
+            for column in 0..width {
+                let sum: f32 = pieces.iter().map(|piece| before[*piece as usize * width + column]).sum();
+                let mean = half::f16::from_f32(sum / pieces.len() as f32).to_f32();
+                assert_eq!(after[(first + place) * width + column], mean, "{name} of {word}");
+            }
+        }
+    }
+
+    // A list of words; and what cannot be extended.
+    std::fs::write(world.path("words.txt"), "Dysuria\n\nchest\n").unwrap();
+    let listed = "[vocabulary]\nwords = \"words.txt\"\n[train]\nmax_steps = 1\nheld_out_every = 20";
+    write_file(&world, "listed", listed);
+    pretrain(&world, &[]).success();
+    let vocabulary = std::fs::read_to_string(world.path("listed/model/vocab.txt")).unwrap();
+    assert_eq!(vocabulary.lines().skip(first).collect::<Vec<_>>(), ["dysuria"]);
+    std::fs::write(world.path("words.txt"), "chest pain\n").unwrap();
+    let said = |assert: assert_cmd::assert::Assert| String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    let error = said(pretrain(&world, &[]).code(2));
+    assert!(error.contains("words.txt, line 1") && !error.contains("chest"), "{error}");
+    let path = old.join("tokenizer.json");
+    let mut unigram = json(&path);
+    unigram["model"] = serde_json::json!({"type": "Unigram", "unk_id": 0, "vocab": [["[UNK]", 0.0], ["a", -1.0]]});
+    std::fs::write(&path, unigram.to_string()).unwrap();
+    let error = said(pretrain(&world, &[]).code(3));
+    assert!(error.contains("Unigram") && error.contains("WordPiece"), "{error}");
+}
