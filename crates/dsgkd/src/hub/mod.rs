@@ -1,4 +1,4 @@
-//! Models named by their id on a hub (`klue/bert-base`). With the feature `hub`, [`fetch_model`] brings them into the
+//! Models named by their id on a hub (`klue/bert-base`). With the feature `hub`, `fetch_model` brings them into the
 //! Hugging Face cache; without it, nothing here reaches for a network.
 
 #[cfg(feature = "hub")]
