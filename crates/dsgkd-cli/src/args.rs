@@ -75,6 +75,9 @@ pub(crate) struct ExperimentArgs {
     /// Override a key: `--set train.batch_size=8` (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Count bad rows and go on, as `data.skip_bad_rows = true` does
+    #[arg(long)]
+    pub(crate) skip_bad_rows: bool,
 }
 
 #[derive(Args)]

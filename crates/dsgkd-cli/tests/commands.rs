@@ -198,6 +198,19 @@ fn a_tokenizer_with_more_tokens_than_the_model_has_embeddings_is_refused_by_ever
 }
 
 #[test]
+fn bad_rows_are_named_or_counted_never_quoted() {
+    let broken = common::notes_csv("").replacen(",no\n", ",perhapsXQ7\n", 2);
+    let world = World::with_notes(&broken);
+    let experiment = world.experiment("bad-rows", false, "");
+    let refused = stderr_of(dsgkd().arg("train").arg(&experiment), 3);
+    assert!(refused.contains("notes.csv") && refused.contains("line 3") && refused.contains("urgent"), "{refused}");
+    let output = dsgkd().arg("train").arg(&experiment).arg("--skip-bad-rows").assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("2 bad rows skipped"), "{said}");
+    assert!(!(refused + &said).contains("XQ7"));
+}
+
+#[test]
 fn whole_words_can_be_hidden_in_pretraining() {
     let world = World::new();
     let pretrain = |name: &str, whole_words: bool| {

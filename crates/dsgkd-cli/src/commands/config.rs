@@ -6,7 +6,7 @@ use crate::output::{print, print_json};
 
 pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
     // Absolute, so that the output means the same in whatever folder it is saved.
-    let config = dsgkd::config::load(Some(&args.config), &args.set)?.resolved().with_absolute_paths()?;
+    let config = super::load(args)?.with_absolute_paths()?;
     if global.json {
         print_json(&config)?;
     } else {

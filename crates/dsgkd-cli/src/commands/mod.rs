@@ -21,9 +21,16 @@ use crate::progress::Progress;
 use dsgkd::config::{Config, Dtype};
 use dsgkd::error::{Error, Result};
 
+/// The experiment that was named, resolved.
+fn load(args: &ExperimentArgs) -> Result<Config> {
+    let mut config = dsgkd::config::load(Some(&args.config), &args.set)?.resolved();
+    config.data.skip_bad_rows |= args.skip_bad_rows;
+    Ok(config)
+}
+
 /// The experiment that was named, resolved, its models in folders.
 fn experiment(args: &ExperimentArgs, global: &Global) -> Result<Config> {
-    let mut config = dsgkd::config::load(Some(&args.config), &args.set)?.resolved();
+    let mut config = load(args)?;
     fetch_models_of(&mut config, global)?;
     Ok(config)
 }

@@ -34,6 +34,7 @@ pub(super) fn full() -> Config {
         output_dir = "runs/a"
         threads = 3
         seed = 7
+        baseline = "tf-idf"
         [data]
         train = ["a.csv", "b.csv"]
         validation = ["v.csv"]
@@ -69,6 +70,11 @@ pub(super) fn full() -> Config {
         hidden_dropout_prob = 0.2
         attention_probs_dropout_prob = 0.3
         classifier_dropout = 0.4
+        [adapt]
+        num_train_epochs = 2
+        learning_rate = 1e-3
+        batch_tokens = 512
+        whole_word_masking = true
         [[teachers]]
         model = "t"
         weight = 2
@@ -83,6 +89,7 @@ pub(super) fn full() -> Config {
         beta = 0.5
         attention = "positional"
         attention_after_dropout = true
+        shuffle_terms = true
         teacher_cache = "file"
         teacher_cache_dtype = "float16"
         teacher_cache_mib = 1
