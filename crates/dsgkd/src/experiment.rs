@@ -1,9 +1,12 @@
 //! One experiment from its file to its run folder: notes, models, training, test, prediction folder.
 
+mod adapt;
+mod card;
+
 use crate::baseline;
 use crate::config::{
-    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, PretrainConfig,
-    PretrainTrainConfig, TeacherCacheStore, TermRule, Truncation, to_toml,
+    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, TeacherCacheStore,
+    Truncation, to_toml,
 };
 use crate::data::{Note, Notes, Splits, file_sha256, make_splits, read_notes};
 use crate::distill::cache::{TeacherCache, fingerprint};
@@ -12,11 +15,10 @@ use crate::distill::teacher::{Teacher, projection_name};
 use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
-use crate::hub::model_name;
 use crate::infer::Scorer;
-use crate::pretrain::{PretrainLog, PretrainObserver, pretrain_on};
+use crate::pretrain::PretrainLog;
 use crate::random::SplitMix64;
-use crate::run::atomic::{create_private_folder, write_file, write_folder};
+use crate::run::atomic::{write_file, write_folder};
 use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::{Aligner, DropCounts, Tokenizer};
@@ -155,9 +157,12 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);
+    if set.training.is_empty() {
+        return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
+    }
     let (folder, resolved) = begin(config, resume, &notes, &summary)?;
     if config.adapt.num_train_epochs > 0 {
-        adapt(config, &notes, &splits, &folder, &mut student, observer)?;
+        adapt::adapt(config, &notes, &splits, &folder, &mut student, observer)?;
     }
 
     let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
@@ -168,7 +173,6 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
 
     learner.caches.clear(); // closes their files
     (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
-    folder.remove_adapted()?;
 
     // The test measures what `predict` will give.
     learner.student.set_precision(Precision::Float32);
@@ -189,16 +193,14 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         prevalence: (notes.labels.len() == 2).then_some(prevalence),
         temperature: None,
     };
-    let card = model_card(config, &learner.student, &summary, test.as_ref());
+    let card = card::model_card(config, &learner.student, &summary, test.as_ref());
     export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
+    folder.remove_adapted()?;
     Ok(RunSummary { train: trained, test })
 }
 
 /// Opens the run's folder and writes what it is made of, or when resuming holds that against what is there.
 fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) -> Result<(RunFolder, Config)> {
-    if summary.training + summary.unlabeled == 0 {
-        return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
-    }
     let folder = RunFolder::open(&config.output_dir, resume)?;
     let mut resolved = config.with_absolute_paths()?;
     resolved.data.labels = notes.labels.clone();
@@ -210,68 +212,6 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
     folder.write_json(&folder.environment(), &environment(&hashes, config.train.dtype.available(), summary))?;
     Ok((folder, resolved))
-}
-
-/// Trains the student's folder as a masked language model on the training notes and those without labels, and takes the encoder's
-/// tensors over; heads and pooler stay. What was finished before the run was cut off is kept.
-fn adapt(
-    config: &Config,
-    notes: &Notes,
-    splits: &Splits,
-    folder: &RunFolder,
-    student: &mut Model,
-    observer: &mut dyn RunObserver,
-) -> Result<()> {
-    let own = splits.train.iter().chain(&splits.unlabeled).map(|index| &notes.notes[*index]);
-    let texts: Vec<&str> = own.chain(&notes.unlabeled).map(|note| &note.text[..]).collect();
-    let pretraining = PretrainConfig {
-        output_dir: folder.adapted(),
-        seed: config.seed,
-        model: config.student.model.clone(),
-        train: PretrainTrainConfig {
-            dtype: config.train.dtype,
-            max_length: config.text.max_length,
-            batch_tokens: config.adapt.batch_tokens,
-            num_train_epochs: config.adapt.num_train_epochs as f64,
-            learning_rate: config.adapt.learning_rate,
-            whole_word_masking: config.adapt.whole_word_masking,
-            held_out_every: ADAPT_HELD_OUT_EVERY.min(texts.len()),
-            ..PretrainTrainConfig::default()
-        },
-        ..PretrainConfig::default()
-    };
-    let model = folder.adapted().join("model");
-    if !model.exists() {
-        create_private_folder(&folder.adapted()).map_err(Error::io(&folder.adapted(), "create"))?;
-        pretrain_on(&pretraining, &texts, true, &mut Adapting(observer))?;
-    }
-    let (adapted, _) = Model::open(&model, &Heads::default(), config.seed)?;
-    for spec in student.layout().tensors().to_vec() {
-        if let Some(found) = adapted.layout().find(&spec.name) {
-            student.values[spec.range].copy_from_slice(&adapted.values[found.range.clone()]);
-        }
-    }
-    Ok(())
-}
-
-/// One in this many notes tells how far [`adapt`] has come, and is not trained on.
-const ADAPT_HELD_OUT_EVERY: usize = 20;
-
-/// Passes a pretraining's progress on as a run's.
-struct Adapting<'a>(&'a mut dyn RunObserver);
-
-impl PretrainObserver for Adapting<'_> {
-    fn stage(&mut self, _: &str) {}
-
-    fn loaded(&mut self, _: &LoadReport) {}
-
-    fn step(&mut self, log: &PretrainLog) {
-        self.0.adapting(log);
-    }
-
-    fn interrupted(&self) -> bool {
-        self.0.interrupted()
-    }
 }
 
 /// A run without an encoder: it leaves predictions and figures, no model.
@@ -518,53 +458,4 @@ fn export(
         text(SETTINGS_FILE, json + "\n")?;
         text("README.md", card.to_string())
     })
-}
-
-fn model_card(config: &Config, student: &Model, summary: &DataSummary, test: Option<&RunMetrics>) -> String {
-    let teachers: Vec<String> = config.teachers.iter().map(|teacher| model_name(&teacher.model)).collect();
-    let method = if teachers.is_empty() {
-        "fine-tuned without a teacher".to_string()
-    } else {
-        format!("distilled (DSG-KD, arXiv 2409.14904) from {}", teachers.join(", "))
-    };
-    let mut card = format!(
-        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\nA classifier of {}, made from {} by dsgkd {}: {method}.\n\n\
-         - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n",
-        student.classes.join(" / "),
-        model_name(&config.student.model),
-        env!("CARGO_PKG_VERSION"),
-        summary.training,
-        summary
-            .classes
-            .iter()
-            .zip(&summary.class_counts)
-            .map(|(class, count)| format!("{class}: {count}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        summary.unlabeled,
-        match config.text.terms {
-            TermRule::Script => "script",
-            TermRule::Reference => "reference",
-            TermRule::Dictionary => "dictionary",
-            TermRule::Regex => "regex",
-        },
-        config.text.max_length,
-    );
-    if let Some(test) = test {
-        card += &format!("\nOn {} test notes:\n\n| measure | value |\n|---|---|\n", test.notes);
-        for (name, value) in test.metrics.iter() {
-            card += &format!("| {name} | {} |\n", value.map_or("undefined".to_string(), |value| format!("{value:.4}")));
-        }
-    }
-    if config.student.head == Some(HeadKind::Reference) {
-        card += "\nIts head is the published one (pooler, dropout, dense, GELU, dropout, linear), which no class of `transformers` \
-                 has. The encoder opens with `AutoModel`; the head's tensors are `classifier.dense` and `classifier.out_proj`:\n\n\
-                 ```python\n\
-                 import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel\n\
-                 encoder, head = AutoModel.from_pretrained(FOLDER), load_file(FOLDER + \"/model.safetensors\")\n\
-                 pooled = encoder(**inputs).pooler_output\n\
-                 hidden = torch.nn.functional.gelu(pooled @ head[\"classifier.dense.weight\"].T + head[\"classifier.dense.bias\"])\n\
-                 logits = hidden @ head[\"classifier.out_proj.weight\"].T + head[\"classifier.out_proj.bias\"]\n```\n";
-    }
-    card
 }

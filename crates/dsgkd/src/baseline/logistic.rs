@@ -37,7 +37,10 @@ impl Logistic {
     /// The rows are of one class.
     pub fn fit(rows: &SparseRows, labels: &[usize], classes: usize) -> Result<Logistic> {
         if labels.iter().all(|label| Some(label) == labels.first()) {
-            return Err(Error::Data("the training notes are of one class; there is nothing to learn".to_string()));
+            return Err(Error::Data(
+                "the labelled training notes are of one class, or there are none; there is nothing to learn"
+                    .to_string(),
+            ));
         }
         let failed =
             |error: argmin::core::Error| Error::Data(format!("the logistic regression did not converge: {error}"));

@@ -50,6 +50,6 @@ mod tests {
 
     #[test]
     fn one_class_is_refused() {
-        assert!(probabilities(&["a b", "c d"], &[1, 1], 2, &["a"]).unwrap_err().to_string().contains("one class"));
+        assert!(probabilities(&["a b", "c d"], &[1, 1], 2, &["a"]).unwrap_err().to_string().contains("of one class"));
     }
 }

@@ -1,0 +1,60 @@
+//! The model card: what a trained model was made of, and how well it did.
+
+use super::{DataSummary, RunMetrics};
+use crate::config::{Config, HeadKind, TermRule};
+use crate::hub::model_name;
+use dsgkd_encoder::Model;
+
+/// The README of a run's model folder.
+pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary, test: Option<&RunMetrics>) -> String {
+    let teachers: Vec<String> = config.teachers.iter().map(|teacher| model_name(&teacher.model)).collect();
+    let method = if teachers.is_empty() {
+        "fine-tuned without a teacher".to_string()
+    } else {
+        format!("distilled (DSG-KD, arXiv 2409.14904) from {}", teachers.join(", "))
+    };
+    let adapted = match config.adapt.num_train_epochs {
+        0 => "",
+        _ => ", after masked-language-model training on the training notes",
+    };
+    let mut card = format!(
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
+         - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n",
+        student.classes.join(" / "),
+        model_name(&config.student.model),
+        env!("CARGO_PKG_VERSION"),
+        summary.training,
+        summary
+            .classes
+            .iter()
+            .zip(&summary.class_counts)
+            .map(|(class, count)| format!("{class}: {count}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        summary.unlabeled,
+        match config.text.terms {
+            TermRule::Script => "script",
+            TermRule::Reference => "reference",
+            TermRule::Dictionary => "dictionary",
+            TermRule::Regex => "regex",
+        },
+        config.text.max_length,
+    );
+    if let Some(test) = test {
+        card += &format!("\nOn {} test notes:\n\n| measure | value |\n|---|---|\n", test.notes);
+        for (name, value) in test.metrics.iter() {
+            card += &format!("| {name} | {} |\n", value.map_or("undefined".to_string(), |value| format!("{value:.4}")));
+        }
+    }
+    if config.student.head == Some(HeadKind::Reference) {
+        card += "\nIts head is the published one (pooler, dropout, dense, GELU, dropout, linear), which no class of `transformers` \
+                 has. The encoder opens with `AutoModel`; the head's tensors are `classifier.dense` and `classifier.out_proj`:\n\n\
+                 ```python\n\
+                 import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel\n\
+                 encoder, head = AutoModel.from_pretrained(FOLDER), load_file(FOLDER + \"/model.safetensors\")\n\
+                 pooled = encoder(**inputs).pooler_output\n\
+                 hidden = torch.nn.functional.gelu(pooled @ head[\"classifier.dense.weight\"].T + head[\"classifier.dense.bias\"])\n\
+                 logits = hidden @ head[\"classifier.out_proj.weight\"].T + head[\"classifier.out_proj.bias\"]\n```\n";
+    }
+    card
+}
