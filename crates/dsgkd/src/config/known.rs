@@ -44,6 +44,20 @@ impl KnownKeys {
         KnownKeys { file, shown, keys, lists, aliases: &[] }
     }
 
+    /// Those that the serialised `sample` shows, each of the kind that its value shows or that `kinds` says: paths, choices, and `None` for
+    /// what the type itself says better.
+    pub(super) fn of_sample(
+        file: &'static str,
+        shown: &'static str,
+        sample: &Json,
+        kinds: &[(&str, Option<Kind>)],
+        lists: &'static [&'static str],
+    ) -> KnownKeys {
+        let described = |path: &str| kinds.iter().find(|(key, _)| *key == path).map(|(_, kind)| *kind);
+        let keys = keys_of(sample).into_iter().map(|(path, kind)| (described(&path).unwrap_or(kind), path));
+        KnownKeys::new(file, shown, keys.map(|(kind, path)| (path, kind)).collect(), lists)
+    }
+
     /// Whether there is such a key; `path` has no array positions.
     pub(super) fn has(&self, path: &str) -> bool {
         self.keys.iter().any(|(key, _)| key == path)

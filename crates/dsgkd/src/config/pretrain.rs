@@ -1,7 +1,7 @@
 //! The keys of a pretraining file (`dsgkd pretrain`).
 
 use super::keys::Kind;
-use super::known::{KnownKeys, keys_of};
+use super::known::KnownKeys;
 use super::schema::Dtype;
 use super::selective::{Masking, SelectiveConfig};
 use crate::error::{Error, Result};
@@ -18,6 +18,8 @@ pub struct PretrainConfig {
     pub threads: usize,
     /// Seed of weights, order and masks.
     pub seed: u64,
+    /// Licence of the model, for its card, as the Hugging Face hub names it (`cc-by-4.0`); empty: the card names none.
+    pub license: String,
     /// A Hugging Face folder to continue from; empty: from scratch, with `[vocabulary]` and `[architecture]`.
     pub model: PathBuf,
     /// The text.
@@ -38,6 +40,7 @@ impl Default for PretrainConfig {
             output_dir: PathBuf::new(),
             threads: 0,
             seed: 1,
+            license: String::new(),
             model: PathBuf::new(),
             corpus: vec![],
             vocabulary: VocabularyConfig::default(),
@@ -64,6 +67,8 @@ pub struct CorpusConfig {
     pub separator: String,
     /// Documents to take at most, from the beginning; 0: all.
     pub max_documents: usize,
+    /// What the text is, from where, and under which licence, for the model card.
+    pub source: String,
 }
 
 /// `[vocabulary]`: a WordPiece vocabulary trained on the corpus, or words that are added to that of `model`.
@@ -190,27 +195,27 @@ impl Default for PretrainTrainConfig {
 }
 
 /// What the defaults do not tell of a key: paths and choices.
-const KINDS: [(&str, Kind); 7] = [
-    ("output_dir", Kind::Path),
-    ("model", Kind::Model),
-    ("corpus.files", Kind::Paths),
-    ("selective.general.files", Kind::Paths),
-    ("vocabulary.words", Kind::Path),
-    ("train.masking", Kind::Choice(&["random", "whole-word", "selective"])),
-    ("train.dtype", Kind::Choice(&["float32", "bfloat16"])),
+const KINDS: [(&str, Option<Kind>); 7] = [
+    ("output_dir", Some(Kind::Path)),
+    ("model", Some(Kind::Model)),
+    ("corpus.files", Some(Kind::Paths)),
+    ("selective.general.files", Some(Kind::Paths)),
+    ("vocabulary.words", Some(Kind::Path)),
+    ("train.masking", Some(Kind::Choice(&["random", "whole-word", "selective"]))),
+    ("train.dtype", Some(Kind::Choice(&["float32", "bfloat16"]))),
 ];
 
 fn known_keys() -> KnownKeys {
     let mut sample = serde_json::to_value(PretrainConfig::default()).unwrap_or_default();
     sample["corpus"] = serde_json::to_value(CorpusConfig::default()).unwrap_or_default();
     sample["selective"]["general"] = sample["corpus"].clone();
-    let mut keys = keys_of(&sample);
-    for (path, kind) in &mut keys {
-        if let Some((_, described)) = KINDS.iter().find(|(described, _)| described == path) {
-            *kind = Some(*described);
-        }
-    }
-    KnownKeys::new("a pretraining file", "docs/pretraining.md shows a file", keys, &["corpus", "selective.general"])
+    KnownKeys::of_sample(
+        "a pretraining file",
+        "docs/pretraining.md shows a file",
+        &sample,
+        &KINDS,
+        &["corpus", "selective.general"],
+    )
 }
 
 /// Reads a pretraining file, then each `key=value` override, as [`super::load()`] does an experiment.

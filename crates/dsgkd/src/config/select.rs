@@ -1,7 +1,7 @@
 //! The keys of a selection file (`dsgkd select`).
 
 use super::keys::Kind;
-use super::known::{KnownKeys, keys_of};
+use super::known::KnownKeys;
 use super::pretrain::CorpusConfig;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ impl SelectCorpus {
     /// What is read.
     pub fn source(&self) -> CorpusConfig {
         let SelectCorpus { files, columns, format, encoding, separator, max_documents, .. } = self.clone();
-        CorpusConfig { files, columns, format, encoding, separator, max_documents }
+        CorpusConfig { files, columns, format, encoding, separator, max_documents, source: String::new() }
     }
 }
 
@@ -116,13 +116,7 @@ fn known_keys() -> KnownKeys {
     let mut sample = serde_json::to_value(SelectConfig::default()).unwrap_or_default();
     sample["corpus"] = serde_json::to_value(SelectCorpus::default()).unwrap_or_default();
     sample["examples"] = serde_json::to_value(CorpusConfig::default()).unwrap_or_default();
-    let mut keys = keys_of(&sample);
-    for (path, kind) in &mut keys {
-        if let Some((_, described)) = KINDS.iter().find(|(described, _)| described == path) {
-            *kind = *described;
-        }
-    }
-    KnownKeys::new("a selection file", "docs/pretraining.md shows a file", keys, &["corpus"])
+    KnownKeys::of_sample("a selection file", "docs/pretraining.md shows a file", &sample, &KINDS, &["corpus"])
 }
 
 /// Reads a selection file; relative paths start at the file's folder.

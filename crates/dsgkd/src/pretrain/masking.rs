@@ -1,6 +1,9 @@
 //! Which tokens are hidden from the model, and behind what (BERT, arXiv 1810.04805, section 3.1).
 
+use crate::config::Masking;
+use crate::error::{Error, Result};
 use crate::random::SplitMix64;
+use crate::text::Tokenizer;
 
 /// The vocabulary's special ids that masking needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +105,24 @@ fn draw(
     }
     chosen.sort_unstable();
     chosen
+}
+
+/// Which tokens begin a word, as `train.masking` wants it.
+pub(super) fn beginnings(tokenizer: &Tokenizer, masking: Masking) -> Result<Vec<bool>> {
+    let words = tokenizer.vocabulary_size();
+    if masking == Masking::Random {
+        return Ok(vec![true; words]);
+    }
+    let vocabulary: Vec<String> = (0..words as u32).map(|id| tokenizer.token(id).unwrap_or_default()).collect();
+    word_beginnings(&vocabulary).ok_or_else(|| {
+        Error::Config("train.masking: the tokenizer's tokens do not tell where words begin (##, ▁ or Ġ)".to_string())
+    })
+}
+
+pub(super) fn mask_ids(tokenizer: &Tokenizer, vocab_size: usize) -> Result<MaskIds> {
+    let missing = || Error::Model("the tokenizer has neither [MASK] nor <mask>".to_string());
+    let mask = tokenizer.mask().ok_or_else(missing)?;
+    Ok(MaskIds { mask, vocabulary: vocab_size as u32, first_word: tokenizer.first_word() })
 }
 
 #[cfg(test)]

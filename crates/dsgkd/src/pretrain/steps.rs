@@ -1,0 +1,184 @@
+//! The optimiser steps of a pretraining, and what the held-out documents say of them.
+
+use super::masking::{self, MaskIds, Masked};
+use super::texts::{Texts, batches};
+use super::{HeldOut, PretrainLog, PretrainObserver, PretrainSummary};
+use crate::config::PretrainConfig;
+use crate::error::{Error, Result};
+use crate::random::SplitMix64;
+use crate::run::history::History;
+use crate::train::checkpoint::{self, Arenas, ArenasMut};
+use crate::train::schedule::Schedule;
+use dsgkd_encoder::mlm::MlmActivations;
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
+use dsgkd_ops::adamw::{self, AdamW};
+use dsgkd_ops::in_pool;
+use dsgkd_ops::loss::{cross_entropy, softmax};
+use serde::{Deserialize, Serialize};
+
+/// Progress as a checkpoint holds it; masks and order follow from the step.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Progress {
+    step: u64,
+    tokens: u64,
+    held_out_before: HeldOut,
+}
+
+/// What is hidden, and how it is chosen.
+pub(super) struct Hiding<'a> {
+    pub(super) ids: MaskIds,
+    pub(super) begins_word: &'a dyn Fn(u32) -> bool,
+    pub(super) weight: Option<&'a dyn Fn(&[u32]) -> f64>,
+    pub(super) probability: f64,
+}
+
+const LOG_EVERY: u64 = 20;
+const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Packs texts and hides tokens; the framing special tokens are never hidden.
+fn masked_batch(texts: &[&[u32]], hiding: &Hiding, random: &mut SplitMix64) -> (Batch, Masked) {
+    let Hiding { ids, begins_word, weight, probability } = *hiding;
+    let mut batch = Batch::pack(texts.iter().copied());
+    let mut may_hide = vec![true; batch.tokens()];
+    for pair in batch.cu_seqlens.windows(2) {
+        may_hide[pair[0] as usize] = false;
+        may_hide[pair[1] as usize - 1] = false;
+    }
+    let masked = masking::mask(&mut batch.input_ids, |at| may_hide[at], begins_word, weight, ids, probability, random);
+    (batch, masked)
+}
+
+/// Trains `model` on `texts`, from the folder's checkpoint when resuming.
+pub(super) fn run(
+    config: &PretrainConfig,
+    model: &mut Model,
+    texts: &Texts,
+    hiding: &Hiding,
+    resume: bool,
+    observer: &mut dyn PretrainObserver,
+) -> Result<PretrainSummary> {
+    let train = &config.train;
+    let per_epoch = batches(&texts.training, train.batch_tokens, config.seed, 0).len() as u64;
+    let mut steps = (per_epoch as f64 * train.num_train_epochs).ceil() as u64;
+    if train.max_steps > 0 {
+        steps = steps.min(train.max_steps);
+    }
+    let schedule = Schedule::new(steps, train.warmup_ratio);
+    let len = model.values.len();
+    let (mut gradients, mut exp_avg, mut exp_avg_sq) = (vec![0f32; len], vec![0f32; len], vec![0f32; len]);
+    let path = config.output_dir.join(CHECKPOINT);
+    let mut progress = if resume && path.exists() {
+        let layout = &model.layout().clone();
+        let moments = Some((&mut exp_avg[..], &mut exp_avg_sq[..]));
+        checkpoint::load(&path, ArenasMut { layout, parameters: &mut model.values, moments })?
+    } else {
+        Progress { step: 0, tokens: 0, held_out_before: held_out(model, texts, hiding) }
+    };
+    let (mut act, mut head) = (Activations::default(), MlmActivations::default());
+    let (mut epoch, mut order) = (u64::MAX, vec![]);
+    let mut history = History::open(&config.output_dir.join("history.jsonl"), progress.step)?;
+    let mut window = (0f64, 0u64);
+    while progress.step < steps {
+        if epoch != progress.step / per_epoch {
+            epoch = progress.step / per_epoch;
+            order = batches(&texts.training, train.batch_tokens, config.seed, epoch);
+        }
+        // Epochs differ by a batch or so in number; one that falls short begins again.
+        let chosen = &order[(progress.step % per_epoch) as usize % order.len()];
+        let chosen: Vec<&[u32]> = chosen.iter().map(|text| &texts.training[*text][..]).collect();
+        let mut random = SplitMix64::at(config.seed ^ MASK_STREAM, progress.step);
+        let (batch, masked) = masked_batch(&chosen, hiding, &mut random);
+
+        let dropout = Some(config.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(progress.step));
+        let options = ForwardOptions { dropout, for_backward: true, ..ForwardOptions::default() };
+        let learning_rate = train.learning_rate * schedule.factor(progress.step);
+        let step = progress.step + 1;
+        let loss = in_pool(|| {
+            model.forward(&batch, &options, &mut act);
+            model.predict_masked(&masked.rows, &act, &mut head);
+            let loss = cross_entropy(&mut head.logits, &masked.labels, model.architecture.vocab_size, &[]);
+            model.clear_gradient(&batch, &mut act);
+            model.predict_masked_backward(&masked.rows, &mut act, &mut head, &mut gradients);
+            model.backward(&batch, &options, &PooledGradients::default(), &mut act, &mut gradients);
+
+            let norm = adamw::sum_of_squares(&gradients).sqrt();
+            let settings = AdamW {
+                learning_rate,
+                beta1: 0.9,
+                beta2: 0.98,
+                epsilon: 1e-6,
+                weight_decay: train.weight_decay,
+                gradient_scale: (train.max_grad_norm / (norm + 1e-6)).min(1.0),
+                step,
+            };
+            adamw::step(settings, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
+            loss
+        });
+
+        progress.step += 1;
+        progress.tokens += batch.tokens() as u64;
+        window = (window.0 + loss, window.1 + 1);
+        let measure = progress.step.is_multiple_of(train.eval_steps.max(1)) || progress.step == steps;
+        if progress.step.is_multiple_of(LOG_EVERY) || measure {
+            let held_out = measure.then(|| held_out(model, texts, hiding));
+            let log = PretrainLog {
+                step: progress.step,
+                steps,
+                tokens: progress.tokens,
+                loss: window.0 / window.1 as f64,
+                held_out,
+            };
+            window = (0.0, 0);
+            history.write(&log)?;
+            observer.step(&log);
+        }
+        let interrupted = observer.interrupted();
+        if progress.step.is_multiple_of(train.save_steps.max(1)) || progress.step == steps || interrupted {
+            let moments = Some((&exp_avg[..], &exp_avg_sq[..]));
+            let arenas = Arenas { layout: model.layout(), parameters: &model.values, moments };
+            checkpoint::save(&path, &arenas, &progress)?;
+        }
+        if interrupted {
+            let message = format!("stopped after step {} of {steps}; --resume goes on from there", progress.step);
+            return Err(Error::Interrupted(message));
+        }
+    }
+    Ok(PretrainSummary {
+        documents: texts.documents,
+        bad_rows: texts.bad_rows,
+        parameters: len,
+        tokens: progress.tokens,
+        steps,
+        held_out_before: progress.held_out_before,
+        held_out: held_out(model, texts, hiding),
+    })
+}
+
+/// Keeps the masks' numbers apart from those of order and weights.
+const MASK_STREAM: u64 = 0x6D61_736B;
+
+/// Documents measured on at most; the measure's own noise is far below what training changes.
+const MOST_HELD_OUT: usize = 1000;
+
+fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut {
+    let (mut act, mut head) = (Activations::default(), MlmActivations::default());
+    let mut random = SplitMix64::new(MASK_STREAM);
+    let (mut loss, mut right, mut all) = (0f64, 0usize, 0usize);
+    let words = model.architecture.vocab_size;
+    // Token by token whatever the training hides, so that figures of different recipes compare.
+    let single = Hiding { begins_word: &|_| true, weight: None, ..*hiding };
+    for chunk in texts.held_out[..texts.held_out.len().min(MOST_HELD_OUT)].chunks(32) {
+        let chunk: Vec<&[u32]> = chunk.iter().map(|text| &text[..]).collect();
+        let (batch, masked) = masked_batch(&chunk, &single, &mut random);
+        model.forward(&batch, &ForwardOptions::default(), &mut act);
+        model.predict_masked(&masked.rows, &act, &mut head);
+        for (row, label) in softmax(&head.logits, words).chunks_exact(words).zip(&masked.labels) {
+            let likely = (0..words).max_by(|a, b| row[*a].total_cmp(&row[*b]));
+            right += usize::from(likely == Some(*label as usize));
+            loss -= row[*label as usize].max(f64::MIN_POSITIVE).ln();
+            all += 1;
+        }
+    }
+    let all = all.max(1) as f64;
+    HeldOut { loss: loss / all, perplexity: (loss / all).exp(), accuracy: right as f64 / all }
+}
