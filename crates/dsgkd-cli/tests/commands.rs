@@ -62,6 +62,9 @@ fn from_notes_to_predictions() {
     let evaluated: Value = serde_json::from_str(&evaluated).unwrap();
     let stored: Value = serde_json::from_slice(&common::bytes(&world.path("distill/metrics.json"))).unwrap();
     assert_eq!(evaluated["metrics"], stored["metrics"]);
+    // A patient has two notes, which are drawn together.
+    let units = |found: &Value| found["intervals"]["units"].as_u64().unwrap() * 2;
+    assert_eq!(units(&evaluated), evaluated["intervals"]["notes"].as_u64().unwrap());
     let compared = stdout(dsgkd().arg("compare").arg(world.path("finetune")).arg(world.path("distill")));
     assert!(compared.contains("finetune") && compared.contains("distill") && compared.contains("auroc"), "{compared}");
     // Any program's predictions, by their columns.
@@ -73,8 +76,11 @@ fn from_notes_to_predictions() {
         "probability_yes",
         "--id",
         "id",
+        "--group",
+        "patient",
     ]);
-    assert!(stdout(&mut other).contains("auroc"));
+    let table = stdout(&mut other);
+    assert!(table.contains("auroc") && table.contains("bootstrap samples of 60 groups"), "{table}");
 }
 
 #[test]

@@ -56,7 +56,8 @@ fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
         })
     };
     let label = args.label.clone().unwrap_or_default();
-    let names: Vec<&String> = std::iter::once(&label).chain(&args.probability).chain(&args.id).collect();
+    let names: Vec<&String> =
+        std::iter::once(&label).chain(&args.probability).chain(&args.id).chain(&args.group).collect();
     let places = names.iter().map(|name| place(name)).collect::<Result<Vec<usize>>>()?;
     let mut cells: Vec<Vec<String>> = vec![vec![]; names.len()];
     for record in records {
@@ -68,10 +69,12 @@ fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
     let columns: Vec<(&str, &[String])> =
         names.iter().map(|name| name.as_str()).zip(cells.iter().map(Vec::as_slice)).collect();
     let probabilities = 1..1 + args.probability.len();
+    let behind = |number: usize| columns[probabilities.end + number];
     Predictions::from_columns(&TextColumns {
-        ids: args.id.as_ref().map(|_| columns[columns.len() - 1]),
+        ids: args.id.as_ref().map(|_| behind(0)),
+        groups: args.group.as_ref().map(|_| behind(usize::from(args.id.is_some()))),
         labels: columns[0],
-        probabilities: &columns[probabilities],
+        probabilities: &columns[probabilities.clone()],
         classes: &args.classes,
         training_prevalence: args.prevalence,
     })

@@ -1,7 +1,7 @@
 //! How sure a metric is: percentile bootstrap intervals.
 
 use super::metrics::{Metric, Metrics};
-use super::pool::Pool;
+use super::pool::{Pool, groups_of};
 use super::predictions::Predictions;
 use super::random::Random;
 use crate::error::{Error, Result};
@@ -49,8 +49,11 @@ pub struct Estimate {
 /// Every metric with its interval.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intervals {
-    /// Distinct ids: what was resampled.
+    /// Distinct ids.
     pub notes: usize,
+    /// What was resampled: `notes`, or fewer where notes are drawn by group (all notes of a patient together).
+    #[serde(default)]
+    pub units: usize,
     /// Rows of predictions, more than `notes` where several runs are pooled.
     pub rows: usize,
     /// Classes of the classifier.
@@ -63,12 +66,12 @@ pub struct Intervals {
     pub estimates: Vec<Estimate>,
 }
 
-/// How often each of `notes` notes is drawn in bootstrap sample `index`: `notes` draws with replacement.
-pub(super) fn draw_sample(notes: usize, seed: u64, index: usize) -> Vec<u32> {
+/// How often each of `units` units is drawn in bootstrap sample `index`: `units` draws with replacement.
+pub(super) fn draw_sample(units: usize, seed: u64, index: usize) -> Vec<u32> {
     let mut random = Random::stream(seed, index as u64);
-    let mut drawn = vec![0; notes];
-    for _ in 0..notes {
-        drawn[random.below(notes)] += 1;
+    let mut drawn = vec![0; units];
+    for _ in 0..units {
+        drawn[random.below(units)] += 1;
     }
     drawn
 }
@@ -79,19 +82,20 @@ pub(super) fn draw_sample(notes: usize, seed: u64, index: usize) -> Vec<u32> {
 ///
 /// Several runs (folds, seeds) are pooled: their rows are concatenated, each judged at its own run's threshold. What is
 /// drawn is the *note*: all rows of one id come and go together, so five seeds of one test set do not pass for five times
-/// the notes. The interval tells of other test sets, not of other training runs.
+/// the notes. Where the predictions name groups (patients), a group is drawn with all its notes (the cluster bootstrap, Davison & Hinkley
+/// 1997, section 3.8): ten notes of one patient tell less than ten of ten. The interval tells of other test sets, not of other training runs.
 ///
 /// Samples in which a metric is undefined are dropped for that metric and counted.
 ///
 /// # Errors
-/// [`Error::Data`] as [`Predictions::validate`], and when the runs' classes differ; [`Error::Config`] for 0 samples.
+/// [`Error::Data`] as [`Predictions::validate`], when the runs' classes differ, and when a note lies in two groups; [`Error::Config`] for 0 samples.
 pub fn bootstrap(runs: &[Predictions], options: BootstrapOptions) -> Result<Intervals> {
     check_samples(options.samples)?;
-    let pool = Pool::new(runs)?;
+    let pool = Pool::new(runs, &groups_of(runs)?)?;
     let all = pool.scored.measure_all();
     let resampled: Vec<Metrics> = (0..options.samples)
         .into_par_iter()
-        .map(|index| pool.measure(&draw_sample(pool.notes, options.seed, index)))
+        .map(|index| pool.measure(&draw_sample(pool.units, options.seed, index)))
         .collect();
     let estimates = Metric::of_classes(pool.classes).map(|metric| {
         let (interval, undefined_samples) = interval_of(resampled.iter().map(|sample| sample.get(metric)));
@@ -100,7 +104,8 @@ pub fn bootstrap(runs: &[Predictions], options: BootstrapOptions) -> Result<Inte
     });
     Ok(Intervals {
         notes: pool.notes,
-        rows: pool.note_of_row.len(),
+        units: pool.units,
+        rows: pool.unit_of_row.len(),
         classes: pool.classes,
         samples: options.samples,
         seed: options.seed,

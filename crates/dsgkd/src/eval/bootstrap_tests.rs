@@ -22,12 +22,12 @@ fn any_number_of_threads_gives_the_same_intervals() {
 #[test]
 fn a_resample_counted_equals_a_resample_copied() {
     let predictions = example(60, 2);
-    let pool = Pool::new(std::slice::from_ref(&predictions)).unwrap();
+    let pool = Pool::new(std::slice::from_ref(&predictions), &Default::default()).unwrap();
     // Ids sort as text, so note numbers are not row numbers here.
-    let drawn = draw_sample(pool.notes, 3, 0);
+    let drawn = draw_sample(pool.units, 3, 0);
     let mut copied = Predictions { ids: vec![], labels: vec![], probabilities: vec![], ..predictions.clone() };
     for row in 0..60 {
-        for _ in 0..drawn[pool.note_of_row[row] as usize] {
+        for _ in 0..drawn[pool.unit_of_row[row] as usize] {
             copied.ids.push(copied.ids.len().to_string());
             copied.labels.push(predictions.labels[row]);
             copied.probabilities.extend_from_slice(&predictions.probabilities[2 * row..2 * row + 2]);
@@ -86,4 +86,49 @@ fn runs_of_other_classes_are_refused() {
     assert!(message.contains("run 2: row 4"), "{message}");
     assert!(bootstrap(&[], OPTIONS).is_err());
     assert!(matches!(bootstrap(&[first], BootstrapOptions { samples: 0, seed: 0 }), Err(Error::Config(_))));
+}
+
+/// A patient's notes are copies of one: their intervals are those of the patients, not of ten times as many notes.
+#[test]
+fn notes_of_a_group_are_drawn_together() {
+    let patients = example(80, 6);
+    let once = bootstrap(std::slice::from_ref(&patients), OPTIONS).unwrap();
+    let copies = |of_group: bool| {
+        let mut run =
+            Predictions { ids: vec![], groups: vec![], labels: vec![], probabilities: vec![], ..patients.clone() };
+        for (row, id) in patients.ids.iter().enumerate() {
+            for copy in 0..5 {
+                run.ids.push(format!("{id}/{copy}"));
+                run.labels.push(patients.labels[row]);
+                run.probabilities.extend_from_slice(&patients.probabilities[2 * row..2 * row + 2]);
+                if of_group {
+                    run.groups.push(id.clone());
+                }
+            }
+        }
+        run
+    };
+    let (grouped, apart) = (copies(true), copies(false));
+    let of_groups = bootstrap(std::slice::from_ref(&grouped), OPTIONS).unwrap();
+    assert_eq!((of_groups.notes, of_groups.units, of_groups.rows), (400, 80, 400));
+    let of_notes = bootstrap(std::slice::from_ref(&apart), OPTIONS).unwrap();
+    let width = |found: &Intervals| {
+        let auroc = found.estimates.iter().find(|estimate| estimate.metric == Metric::Auroc).unwrap();
+        auroc.interval.map(|interval| interval.high - interval.low).unwrap()
+    };
+    assert_eq!(width(&of_groups), width(&once));
+    assert!(width(&of_notes) < 0.6 * width(&once));
+
+    // The same patient in two runs is one; a note of two patients is none.
+    let twice = bootstrap(&[grouped.clone(), grouped.clone()], OPTIONS).unwrap();
+    assert_eq!((twice.units, twice.rows), (80, 800));
+    let mut torn = grouped.clone();
+    torn.groups[0] = "another".to_string();
+    assert!(bootstrap(&[grouped.clone(), torn], OPTIONS).unwrap_err().to_string().contains("1 ids lie in two groups"));
+    let mut short = grouped.clone();
+    short.groups.pop();
+    assert!(bootstrap(&[short], OPTIONS).unwrap_err().to_string().contains("399 groups for 400 ids"));
+    let mut partly = grouped;
+    partly.groups[..10].fill(String::new());
+    assert_eq!(bootstrap(&[partly], OPTIONS).unwrap().units, 78 + 10);
 }

@@ -1,8 +1,9 @@
 //! Whether one arm is better than another on the same notes.
 
 use super::bootstrap::{BootstrapOptions, Interval, check_samples, draw_sample, interval_of};
+use super::delong::{AurocDifference, delong_difference};
 use super::metrics::Metric;
-use super::pool::Pool;
+use super::pool::{Pool, groups_of};
 use super::predictions::Predictions;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -31,8 +32,11 @@ pub struct Difference {
 /// Every metric of two arms on the same notes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Distinct ids: what was resampled.
+    /// Distinct ids.
     pub notes: usize,
+    /// What was resampled: `notes`, or fewer where notes are drawn by group.
+    #[serde(default)]
+    pub units: usize,
     /// Rows of the first arm, over all its runs.
     pub baseline_rows: usize,
     /// Rows of the second arm.
@@ -45,13 +49,16 @@ pub struct Comparison {
     pub seed: u64,
     /// In the order of tables.
     pub differences: Vec<Difference>,
+    /// DeLong's test of the AUROC beside the bootstrap's; `None` with more than two classes, with several
+    /// rows of a note or of a group, or undefined.
+    pub delong: Option<AurocDifference>,
 }
 
 /// Compares two arms by a paired bootstrap: each sample draws the same notes for both (Efron & Tibshirani 1993, chapter 16).
 ///
 /// An arm is one run or several: the predictions of its folds are concatenated (every note predicted out of fold), and so
 /// are those of its seeds. Notes are paired by id and drawn by id with all their rows, so several seeds of one note count
-/// as one note.
+/// as one note. Groups (patients) are drawn with all their notes, as in [`super::bootstrap()`].
 ///
 /// The p-value turns the interval around: with `n` samples in which both metrics are defined and `d*` their differences,
 /// `p = min(1, 2 min(#{d* <= 0} + 1, #{d* >= 0} + 1) / (n + 1))`. The `+ 1` (Davison & Hinkley 1997, section 4.2) counts the
@@ -70,16 +77,18 @@ pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: Boo
             other => other,
         }
     };
-    let first = Pool::new(baseline).map_err(in_arm("baseline"))?;
-    let second = Pool::new(candidate).map_err(in_arm("candidate"))?;
+    // A group that one arm knows holds for the other too.
+    let groups = groups_of(baseline.iter().chain(candidate))?;
+    let first = Pool::new(baseline, &groups).map_err(in_arm("baseline"))?;
+    let second = Pool::new(candidate, &groups).map_err(in_arm("candidate"))?;
     check_pairs(baseline, candidate)?;
 
     let (first_all, second_all) = (first.scored.measure_all(), second.scored.measure_all());
     let resampled: Vec<_> = (0..options.samples)
         .into_par_iter()
         .map(|index| {
-            // The ids are the same and numbered in the same order, so one draw serves both arms.
-            let drawn = draw_sample(first.notes, options.seed, index);
+            // The units are the same and numbered in the same order, so one draw serves both arms.
+            let drawn = draw_sample(first.units, options.seed, index);
             (first.measure(&drawn), second.measure(&drawn))
         })
         .collect();
@@ -101,13 +110,29 @@ pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: Boo
     });
     Ok(Comparison {
         notes: first.notes,
-        baseline_rows: first.note_of_row.len(),
-        candidate_rows: second.note_of_row.len(),
+        units: first.units,
+        baseline_rows: first.unit_of_row.len(),
+        candidate_rows: second.unit_of_row.len(),
         classes: first.classes,
         samples: options.samples,
         seed: options.seed,
         differences: differences.collect(),
+        delong: (first.rows_are_independent() && second.rows_are_independent())
+            .then(|| delong(baseline, candidate))
+            .flatten(),
     })
+}
+
+/// `None` where some rows are not independent of each other.
+fn delong(baseline: &[Predictions], candidate: &[Predictions]) -> Option<AurocDifference> {
+    let by_id = |runs: &[Predictions]| -> Option<BTreeMap<String, (bool, f64)>> {
+        let pooled = Predictions::pooled(runs).ok()?;
+        let (positive, scores) = pooled.binary()?;
+        Some(pooled.ids.into_iter().zip(positive.into_iter().zip(scores)).collect())
+    };
+    let (positive, baseline): (Vec<bool>, Vec<f64>) = by_id(baseline)?.into_values().unzip();
+    let candidate: Vec<f64> = by_id(candidate)?.into_values().map(|(_, score)| score).collect();
+    delong_difference(&positive, &baseline, &candidate)
 }
 
 /// Differences up to here are rounding of sums in another order, and count as none: without it two copies of one file with

@@ -11,6 +11,7 @@ pub(super) fn example(notes: usize, seed: u64) -> Predictions {
     let scores = labels.iter().map(|&label| 0.4 * label as f64 + 0.6 * uniform());
     Predictions {
         ids: (0..notes).map(|note| format!("note-{note}")).collect(),
+        groups: vec![],
         probabilities: scores.flat_map(|score| [1.0 - score, score]).collect(),
         labels,
         classes: vec!["no".into(), "yes".into()],

@@ -51,6 +51,7 @@ fn predictions_of(case: &Value) -> Predictions {
         (labels, if stored.is_null() { both_columns(numbers(&case["scores"])) } else { numbers(stored) })
     };
     Predictions {
+        groups: vec![],
         ids: (0..labels.len()).map(|row| row.to_string()).collect(),
         labels,
         probabilities,
@@ -160,6 +161,7 @@ fn intervals_and_p_values_equal_an_independent_computation() {
     let run = |column: &str| Predictions {
         // Zeros in front, because notes are numbered in the order of their ids.
         ids: (0..labels.len()).map(|row| format!("{row:04}")).collect(),
+        groups: vec![],
         labels: labels.clone(),
         probabilities: numbers(&case[column]).iter().flat_map(|score| [1.0 - score, *score]).collect(),
         classes: vec!["0".into(), "1".into()],
@@ -180,4 +182,19 @@ fn intervals_and_p_values_equal_an_independent_computation() {
         assert_same(Some(interval.high), &expected["difference"][1], name);
         assert_same(difference.p_value, &expected["p_value"], name);
     }
+    let test = serde_json::to_value(comparison.delong.unwrap()).unwrap();
+    for (part, expected) in case["delong_difference"].as_object().unwrap() {
+        match part.as_str() {
+            // The complementary error function is a few times less exact.
+            "p_value" => assert!((test[part].as_f64().unwrap() - expected.as_f64().unwrap()).abs() < 1e-10),
+            _ => assert_same(test[part].as_f64(), expected, part),
+        }
+    }
+    // Several rows of a note are not independent, nor are notes of one patient.
+    let mut grouped = run("scores");
+    grouped.groups = vec!["p".to_string(); 2].into_iter().chain(vec![String::new(); labels.len() - 2]).collect();
+    let of_groups = compare(&[grouped], &[run("other")], options).unwrap();
+    assert_eq!((of_groups.delong, of_groups.units), (None, labels.len() - 1));
+    let twice = [run("scores"), run("scores")];
+    assert_eq!(compare(&twice, &twice, options).unwrap().delong, None);
 }

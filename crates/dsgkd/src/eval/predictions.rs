@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct Predictions {
     /// What names each note, `[notes]`; two sets of predictions are paired by it.
     pub ids: Vec<String>,
+    /// What each note is drawn together with when notes are resampled, `[notes]`: its patient, say; without a name, it is drawn by itself.
+    /// Empty: as all notes are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// The true class of each note, `[notes]`.
     pub labels: Vec<usize>,
     /// Row-major `[notes, classes]`, each row summing to 1.
@@ -29,6 +33,8 @@ pub struct Predictions {
 pub struct TextColumns<'a> {
     /// Name and cells of the column with the note's id; without it the row number is the id.
     pub ids: Option<(&'a str, &'a [String])>,
+    /// Name and cells of the column with what a note is drawn together with (its patient).
+    pub groups: Option<(&'a str, &'a [String])>,
     /// Name and cells of the column with the true class.
     pub labels: (&'a str, &'a [String]),
     /// Name and cells of the probability columns: one for the positive (second) class, or one for each class in the order
@@ -49,7 +55,7 @@ impl Predictions {
     pub fn from_columns(columns: &TextColumns<'_>) -> Result<Self> {
         let (label_column, label_cells) = columns.labels;
         let rows = label_cells.len();
-        let named = columns.ids.iter().chain(columns.probabilities);
+        let named = columns.ids.iter().chain(&columns.groups).chain(columns.probabilities);
         if let Some((name, cells)) = named.clone().find(|(_, cells)| cells.len() != rows) {
             let row = rows.min(cells.len()) + 1;
             return Err(Error::Data(format!(
@@ -94,8 +100,10 @@ impl Predictions {
                 .collect::<Result<_>>()?,
             None => (1..=rows).map(|row| row.to_string()).collect(),
         };
-        let predictions =
-            Predictions { ids, labels, probabilities, classes, training_prevalence: columns.training_prevalence };
+        let groups = columns.groups.map_or(&[][..], |(_, cells)| cells);
+        let groups = groups.iter().map(|cell| cell.trim().to_string()).collect();
+        let training_prevalence = columns.training_prevalence;
+        let predictions = Predictions { ids, groups, labels, probabilities, classes, training_prevalence };
         predictions.validate()?;
         Ok(predictions)
     }
@@ -109,6 +117,10 @@ impl Predictions {
         if self.ids.len() != self.labels.len() {
             let row = self.ids.len().min(self.labels.len()) + 1;
             return Err(Error::Data(format!("row {row}: {} ids for {} labels", self.ids.len(), self.labels.len())));
+        }
+        if !self.groups.is_empty() && self.groups.len() != self.ids.len() {
+            let row = self.ids.len().min(self.groups.len()) + 1;
+            return Err(Error::Data(format!("row {row}: {} groups for {} ids", self.groups.len(), self.ids.len())));
         }
         for (index, class) in self.classes.iter().enumerate() {
             if self.classes[..index].contains(class) {
@@ -124,8 +136,14 @@ impl Predictions {
     /// There is no run.
     pub fn pooled(runs: &[Predictions]) -> Result<Self> {
         let first = runs.first().ok_or_else(|| Error::Data("there are no predictions to evaluate".into()))?;
+        let is_grouped = runs.iter().any(|run| !run.groups.is_empty());
+        let groups = |run: &Predictions| match run.groups.is_empty() {
+            true => vec![String::new(); run.ids.len()],
+            false => run.groups.clone(),
+        };
         Ok(Predictions {
             ids: runs.iter().flat_map(|run| run.ids.clone()).collect(),
+            groups: if is_grouped { runs.iter().flat_map(groups).collect() } else { vec![] },
             labels: runs.iter().flat_map(|run| run.labels.clone()).collect(),
             probabilities: runs.iter().flat_map(|run| run.probabilities.clone()).collect(),
             ..first.clone()
@@ -137,6 +155,15 @@ impl Predictions {
         let positive = self.labels.iter().map(|label| *label == 1).collect();
         let scores = self.probabilities.chunks_exact(2).map(|row| row[1]).collect();
         (self.classes.len() == 2).then_some((positive, scores))
+    }
+
+    /// Whether no two rows are of one note or of one group, as methods for independent notes take for granted.
+    pub fn rows_are_independent(&self) -> bool {
+        fn all_differ<'a>(mut names: impl Iterator<Item = &'a String>) -> bool {
+            let mut seen = std::collections::BTreeSet::new();
+            names.all(|name| seen.insert(name))
+        }
+        all_differ(self.ids.iter()) && all_differ(self.groups.iter().filter(|group| !group.is_empty()))
     }
 
     /// Every metric of these predictions.
@@ -205,6 +232,7 @@ mod tests {
     fn read(labels: &[&str], probabilities: &[&str], classes: &[&str]) -> Result<Predictions> {
         Predictions::from_columns(&TextColumns {
             ids: None,
+            groups: None,
             labels: ("emergency", &cells(labels)),
             probabilities: &[("p", &cells(probabilities))],
             classes: &cells(classes),
@@ -230,6 +258,7 @@ mod tests {
             (cells(&["c", "a"]), cells(&["0.1", "1"]), cells(&["0.2", "0"]), cells(&["0.7", "0"]));
         let predictions = Predictions::from_columns(&TextColumns {
             ids: Some(("id", &cells(&["n1", "n2"]))),
+            groups: Some(("patient", &cells(&["p ", ""]))),
             labels: ("label", &labels),
             probabilities: &[("p_a", &first), ("p_b", &second), ("p_c", &third)],
             classes: &cells(&["a", "b", "c"]),
@@ -237,6 +266,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(predictions.labels, [2, 0]);
+        assert_eq!(predictions.groups, ["p", ""]);
         assert_eq!(predictions.probabilities, [0.1, 0.2, 0.7, 1.0, 0.0, 0.0]);
     }
 

@@ -1,7 +1,7 @@
 //! The original's ten subsamples, to stand beside published numbers.
 
 use super::metrics::{Metric, Metrics};
-use super::pool::Pool;
+use super::pool::{Groups, Pool};
 use super::predictions::Predictions;
 use super::random::Random;
 use crate::error::{Error, Result};
@@ -47,7 +47,8 @@ const REFERENCE_SAMPLES: usize = 10;
 /// # Errors
 /// As [`super::bootstrap()`]; also with fewer than two notes.
 pub fn reference_subsamples(runs: &[Predictions], seed: u64) -> Result<Subsamples> {
-    let pool = Pool::new(runs)?;
+    // By note, as the original does, whatever groups there are.
+    let pool = Pool::new(runs, &Groups::new())?;
     let notes_per_sample = pool.notes * 3 / 4;
     if notes_per_sample == 0 {
         return Err(Error::Data("75 % of one note is no note: subsamples need two notes or more".into()));

@@ -50,7 +50,8 @@ pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
     let mut text = render(&rows);
     for (name, intervals) in columns {
         let (samples, seed) = (intervals.samples, intervals.seed);
-        text.push_str(&format!("{name}: 95 % intervals of {samples} bootstrap samples, seed {seed}\n"));
+        let of = drawn_by_group(intervals.units, intervals.notes);
+        text.push_str(&format!("{name}: 95 % intervals of {samples} bootstrap samples{of}, seed {seed}\n"));
         for estimate in &intervals.estimates {
             push_undefined(&mut text, name, estimate.metric, estimate.undefined_samples, samples);
         }
@@ -98,10 +99,16 @@ pub fn comparison_table(baseline: &str, candidate: &str, comparison: &Comparison
     }
     let mut text = render(&rows);
     let Comparison { notes, samples, seed, baseline_rows, candidate_rows, .. } = comparison;
+    let of = drawn_by_group(comparison.units, *notes);
     text.push_str(&format!(
         "difference: {candidate} minus {baseline}, paired on {notes} notes ({baseline_rows} and {candidate_rows} rows); 95 % \
-         intervals and two-sided p of {samples} bootstrap samples, seed {seed}; p is not corrected for several metrics\n"
+         intervals and two-sided p of {samples} bootstrap samples{of}, seed {seed}; p is not corrected for several metrics\n"
     ));
+    if let Some(test) = comparison.delong {
+        let interval = range(&Some(Interval { low: test.low, high: test.high }), signed);
+        let (difference, p) = (signed(Some(test.difference)), p_text(Some(test.p_value)));
+        text.push_str(&format!("DeLong's test of the auroc: {difference} {interval}, p {p}\n"));
+    }
     for difference in &comparison.differences {
         push_undefined(&mut text, "difference", difference.metric, difference.undefined_samples, *samples);
     }
@@ -160,6 +167,12 @@ pub(crate) fn p_text(p_value: Option<f64>) -> String {
         Some(p_value) if p_value < 0.001 => "<0.001".into(),
         other => number(other),
     }
+}
+
+/// Says what is drawn, where it is not the note.
+pub(crate) fn drawn_by_group(units: usize, notes: usize) -> String {
+    // Zero units: written before groups were.
+    if units == notes || units == 0 { String::new() } else { format!(" of {units} groups") }
 }
 
 fn push_undefined(text: &mut String, name: &str, metric: Metric, undefined: usize, samples: usize) {

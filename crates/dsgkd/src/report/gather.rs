@@ -147,10 +147,7 @@ fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
     }
     let found = threshold_of_specificity(&positive, &scores, 0.90);
     thresholds.extend(found.and_then(|value| Some(("specificity 0.90".to_string(), Some(value), at(value)?))));
-    let mut ids: Vec<&String> = pooled.ids.iter().collect();
-    ids.sort_unstable();
-    let each_once = ids.windows(2).all(|pair| pair[0] != pair[1]);
-    let delong = each_once.then(|| delong_interval(&positive, &scores)).flatten();
+    let delong = pooled.rows_are_independent().then(|| delong_interval(&positive, &scores)).flatten();
     Some(Binary { delong, thresholds, positive, scores })
 }
 

@@ -169,6 +169,7 @@ fn part(run: &Predictions, ids: &HashSet<String>) -> Predictions {
     let rows: Vec<usize> = (0..run.ids.len()).filter(|row| ids.contains(&run.ids[*row])).collect();
     Predictions {
         ids: rows.iter().map(|row| run.ids[*row].clone()).collect(),
+        groups: rows.iter().filter_map(|row| run.groups.get(*row).cloned()).collect(),
         labels: rows.iter().map(|row| run.labels[*row]).collect(),
         probabilities: rows
             .iter()
