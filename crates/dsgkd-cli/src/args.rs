@@ -145,6 +145,9 @@ pub(crate) struct EvaluateArgs {
     /// Column that names a note
     #[arg(long)]
     pub(crate) id: Option<String>,
+    /// Column with what a note is drawn together with in the bootstrap: its patient
+    #[arg(long)]
+    pub(crate) group: Option<String>,
     /// Class names in order; default: the sorted labels
     #[arg(long, value_delimiter = ',')]
     pub(crate) classes: Vec<String>,
@@ -179,6 +182,12 @@ pub(crate) struct CompareArgs {
 pub(crate) struct GridArgs {
     /// The grid file
     pub(crate) grid: PathBuf,
+    /// Train nothing: compare the arms that are done
+    #[arg(long)]
+    pub(crate) finished: bool,
+    /// Write the first four arms under all conditions as a curve, an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) chart: Option<PathBuf>,
     /// Bootstrap samples of the paired differences
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,

@@ -34,6 +34,7 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let run = || {
         let mut command = dsgkd();
         command.arg("grid").arg(&file).args(["--bootstrap-samples", "50", "--quiet"]);
+        command.arg("--chart").arg(world.path("curve.svg"));
         String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap()
     };
     let table = run();
@@ -50,11 +51,51 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let of_split = config.split("[data.split]").nth(1).unwrap().split("\n[").next().unwrap();
     assert!(of_split.contains("\nseed = 2\n"), "{of_split}");
 
+    let curve = std::fs::read_to_string(world.path("curve.svg")).unwrap();
+    assert!(curve.starts_with("<svg role=\"img\" aria-label=\"auroc of each arm"));
+    for word in ["30 labels", ">\nall\n<", ">\nalone\n<", ">\ntaught\n<", "prefers-color-scheme: dark"] {
+        assert!(curve.contains(word), "{word}: {curve}");
+    }
+    assert_eq!(curve.matches("xmlns=").count(), 1);
+    assert_eq!(curve.matches("<circle").count(), 2 + 4, "two arms in the legend, and each under two conditions");
+
+    // An arm with all its seeds is a folder of runs.
+    let arm = |name: &str| world.path("grid").join("all").join(name);
+    let compared = dsgkd().arg("compare").args([arm("alone"), arm("taught")]).assert().success();
+    let compared = String::from_utf8(compared.get_output().stdout.clone()).unwrap();
+    assert!(compared.contains("(60 and 60 rows)") && !compared.contains("DeLong"), "{compared}");
+    dsgkd().arg("report").args([arm("alone"), arm("taught")]).arg("-o").arg(world.path("r.html")).assert().success();
+
     // What is done is kept; what is not is trained.
     let before = std::fs::metadata(folder.join("config.toml")).unwrap().modified().unwrap();
-    std::fs::remove_dir_all(world.path("grid").join("all").join("alone").join("seed-1")).unwrap();
-    assert_eq!(run(), table);
+    let removed = world.path("grid").join("all").join("alone").join("seed-1");
+    std::fs::remove_dir_all(&removed).unwrap();
+    let mut command = dsgkd();
+    command.arg("grid").arg(&file).args(["--bootstrap-samples", "50", "--quiet", "--finished"]);
+    let finished = String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap();
+    assert!(table.starts_with(&finished) && finished.lines().count() == 2 + 2 && !removed.exists(), "{finished}");
+    assert_eq!(without_seconds(&run()), without_seconds(&table));
     assert_eq!(std::fs::metadata(folder.join("config.toml")).unwrap().modified().unwrap(), before);
+    assert_eq!(std::fs::read_dir(folder.join("checkpoints")).unwrap().count(), 0, "the run is done");
+
+    // What is done by another file than the grid's is not what it asks for.
+    std::fs::write(&file, GRID.replace("label_budget=30", "label_budget=31")).unwrap();
+    let refused = dsgkd().arg("grid").arg(&file).arg("--quiet").assert().code(2).get_output().stderr.clone();
+    let refused = String::from_utf8(refused).unwrap();
+    assert!(refused.contains("alone/seed-1: the run was begun with another `data.split.label_budget`"), "{refused}");
+    std::fs::write(&file, GRID).unwrap();
+    let weights = world.path("teacher-run/model/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    let refused = dsgkd().arg("grid").arg(&file).arg("--quiet").assert().code(2).get_output().stderr.clone();
+    assert!(String::from_utf8(refused).unwrap().contains("the model of the teacher 0 changed"));
+}
+
+/// A table without its last column, which no two runs share.
+fn without_seconds(table: &str) -> String {
+    let line = |line: &str| line.trim_end_matches('|').rsplit_once('|').unwrap().0.to_string();
+    table.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

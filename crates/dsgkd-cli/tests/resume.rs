@@ -51,6 +51,14 @@ fn killed_and_resumed_runs_end_with_the_same_weights() {
         assert!(bytes(&world.path("whole").join(file)) == bytes(&world.path("killed").join(file)), "{file} differs");
     }
     assert!(!world.path("killed/teacher-features-0.cache").exists(), "it holds what was derived from notes");
+    // Nothing is left to resume, and nothing is computed.
+    let again = dsgkd().arg("train").arg(&killed).args(["--resume", "--json"]).assert().success();
+    let said = String::from_utf8(again.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("is done, there is nothing to resume") && !said.contains("epoch"), "{said}");
+    let summary: serde_json::Value = serde_json::from_slice(&again.get_output().stdout).unwrap();
+    let metrics: serde_json::Value = serde_json::from_slice(&bytes(&world.path("killed/metrics.json"))).unwrap();
+    assert_eq!(summary["test"], metrics);
+    assert!(summary["train"]["steps"].as_u64().unwrap() > 0);
 }
 
 #[test]

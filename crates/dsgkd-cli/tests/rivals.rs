@@ -36,6 +36,15 @@ fn a_baseline_needs_no_model_and_leaves_figures_that_compare() {
     .unwrap();
     let refused = dsgkd().arg("train").arg(&file).assert().code(2).get_output().stderr.clone();
     assert!(String::from_utf8(refused).unwrap().contains("leaves no model"));
+    let refused = dsgkd()
+        .arg("train")
+        .arg(&file)
+        .args(["--set", "adapt.num_train_epochs=3", "--set", "data.split.test_fraction=0.25"])
+        .assert()
+        .code(2);
+    assert!(
+        String::from_utf8(refused.get_output().stderr.clone()).unwrap().contains("take out `teachers` and `adapt`")
+    );
 }
 
 #[test]

@@ -6,9 +6,10 @@ use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, expected_calibration_error};
 use crate::eval::temperature::{apply_temperature, fit_temperature};
 use crate::eval::{Metrics, Predictions};
-use crate::experiment::{SETTINGS_FILE, data_hashes};
+use crate::experiment::SETTINGS_FILE;
 use crate::predict::Predictor;
 use crate::run::folder::{RunFolder, read_json};
+use crate::run::inputs::Inputs;
 use crate::runs::read_predictions;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +77,7 @@ pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
     let test = run.predictions().exists().then(|| read_predictions(run)).transpose()?;
     let config = config::load(Some(&run.config()), &[])?.resolved();
     let notes = read_notes(&config.data)?;
-    run.check_same(&config, &data_hashes(&notes)?)?;
+    run.check_same(&config, &Inputs::data_of(&config)?)?;
     let splits = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates)?;
     let name = run.root().display();
     if splits.validation.is_empty() {
@@ -90,6 +91,7 @@ pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
     let found = predictor.predict(&texts)?;
     let validation = Predictions {
         ids: splits.validation.iter().map(|index| notes.notes[*index].id.clone()).collect(),
+        groups: vec![],
         labels: splits.validation.iter().filter_map(|index| notes.notes[*index].label).collect(),
         probabilities: found.into_iter().flat_map(|prediction| prediction.probabilities).collect(),
         classes: predictor.model.classes.clone(),

@@ -2,16 +2,14 @@
 
 mod adapt;
 mod card;
+mod models;
 
 use crate::baseline;
 use crate::config::{
-    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, HeadKind, Preset, TeacherCacheStore,
-    Truncation, to_toml,
+    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, Projection, Truncation, to_toml,
 };
-use crate::data::{Note, Notes, Splits, file_sha256, make_splits, read_notes};
-use crate::distill::cache::{TeacherCache, fingerprint};
-use crate::distill::feature_file::FeatureFile;
-use crate::distill::teacher::{Teacher, projection_name};
+use crate::data::{Note, Notes, Splits, make_splits, read_notes};
+use crate::distill::fit::fit_projections;
 use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
@@ -20,18 +18,20 @@ use crate::pretrain::PretrainLog;
 use crate::random::SplitMix64;
 use crate::run::atomic::{write_file, write_folder};
 use crate::run::environment::cpu_features;
-use crate::run::folder::RunFolder;
+use crate::run::folder::{RunFolder, read_json};
+use crate::run::inputs::Inputs;
 use crate::text::{Aligner, DropCounts, Tokenizer};
 use crate::train::learner::{Learner, StepSettings};
 use crate::train::training::{TrainObserver, TrainSummary, TrainingSet, train};
 use dsgkd_encoder::weights::WeightFormat;
-use dsgkd_encoder::{Architecture, Heads, LoadReport, Model};
+use dsgkd_encoder::{LoadReport, Model};
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
+use models::{open_models, teacher_caches};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 /// Told of a run's stages, beside the training's own.
 pub trait RunObserver: TrainObserver {
@@ -106,6 +106,19 @@ pub struct RunMetrics {
     pub subsamples: Option<Subsamples>,
 }
 
+/// What `training.json` holds.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// What was done.
+    #[serde(flatten)]
+    pub train: TrainSummary,
+    /// From the first step (of `[adapt]`, where there is one) to the last, teachers and validation included; `None` of a run that was cut
+    /// off and resumed.
+    pub seconds: Option<f64>,
+    /// Threads that computed.
+    pub threads: usize,
+}
+
 /// What a run came to.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunSummary {
@@ -134,11 +147,15 @@ pub struct PredictionSettings {
 /// Name of [`PredictionSettings`] in a model folder.
 pub const SETTINGS_FILE: &str = "dsgkd.json";
 
-/// Trains, tests and writes everything that `config` describes; `config` has been resolved and validated.
+/// Trains, tests and writes everything that `config` describes; `config` has been resolved and validated. Resuming a run that is done reads
+/// what it came to.
 ///
 /// # Errors
 /// Whatever is wrong with files, notes or models, by name; [`Error::Interrupted`] after writing a checkpoint.
 pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Result<RunSummary> {
+    if resume && is_finished(config)? {
+        return read_finished(&RunFolder::existing(&config.output_dir));
+    }
     let notes = read_notes(&config.data)?;
     let seed = config.data.split.seed.unwrap_or(config.seed);
     let splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
@@ -161,15 +178,23 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
     }
     let (folder, resolved) = begin(config, resume, &notes, &summary)?;
+    let begun = Instant::now();
     if config.adapt.num_train_epochs > 0 {
         adapt::adapt(config, &notes, &splits, &folder, &mut student, observer)?;
     }
 
-    let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
+    let mut caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
+    if config.distill.projection == Projection::Fitted && (!resume || folder.steps().is_empty()) {
+        fit_projections(&mut student, &teachers, &mut caches, &set.training)?;
+    }
     let settings = step_settings(config, &summary);
     student.set_precision(config.train.dtype.precision());
     let mut learner = Learner::new(student, teachers, caches, settings);
     let trained = train(&mut learner, &set, &config.train, config.seed, &folder, resume, observer)?;
+
+    let seconds = (!resume).then(|| begun.elapsed().as_secs_f64());
+    let record = TrainingRecord { train: trained.clone(), seconds, threads: rayon::current_num_threads() };
+    folder.write_json(&folder.training(), &record)?;
 
     learner.caches.clear(); // closes their files
     (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
@@ -196,7 +221,42 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let card = card::model_card(config, &learner.student, &summary, test.as_ref());
     export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
     folder.remove_adapted()?;
+    folder.remove_checkpoints()?;
     Ok(RunSummary { train: trained, test })
+}
+
+/// Whether the run that `config` describes is done, so that it need not be trained.
+///
+/// # Errors
+/// Its folder holds a run of another experiment, or of files that have changed since.
+pub fn is_finished(config: &Config) -> Result<bool> {
+    let folder = RunFolder::existing(&config.output_dir);
+    if !folder.is_finished(config) {
+        return Ok(false);
+    }
+    folder.check_same(&config.with_absolute_paths()?, &Inputs::of(config)?)?;
+    Ok(true)
+}
+
+/// The runs that `config` stands for: one for each fold, in a folder of its own, or the one that it is.
+pub fn folds_of(config: &Config) -> Vec<Config> {
+    if config.data.split.folds == 0 {
+        return vec![config.clone()];
+    }
+    let of_fold = |fold: usize| {
+        let mut of_fold = config.clone();
+        of_fold.data.split.fold = fold;
+        of_fold.output_dir = config.output_dir.join(format!("fold-{fold}"));
+        of_fold
+    };
+    (0..config.data.split.folds).map(of_fold).collect()
+}
+
+fn read_finished(folder: &RunFolder) -> Result<RunSummary> {
+    let record = folder.training().exists().then(|| read_json::<TrainingRecord>(&folder.training())).transpose()?;
+    let test = folder.metrics().exists().then(|| read_json(&folder.metrics())).transpose()?;
+    folder.remove_checkpoints()?; // of a process that ended right after the model was written
+    Ok(RunSummary { train: record.unwrap_or_default().train, test })
 }
 
 /// Opens the run's folder and writes what it is made of, or when resuming holds that against what is there.
@@ -204,13 +264,13 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     let folder = RunFolder::open(&config.output_dir, resume)?;
     let mut resolved = config.with_absolute_paths()?;
     resolved.data.labels = notes.labels.clone();
-    let hashes = data_hashes(notes)?;
+    let inputs = Inputs::of(config)?;
     if resume {
-        folder.check_same(&resolved, &hashes)?;
+        folder.check_same(&resolved, &inputs)?;
     }
     let text = to_toml(&resolved)?;
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
-    folder.write_json(&folder.environment(), &environment(&hashes, config.train.dtype.available(), summary))?;
+    folder.write_json(&folder.environment(), &environment(&inputs, config.train.dtype.available(), summary))?;
     Ok((folder, resolved))
 }
 
@@ -230,7 +290,11 @@ fn run_baseline(
     let texts = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index].text[..]).collect::<Vec<&str>>();
     let labels: Vec<usize> = splits.train.iter().filter_map(|index| notes.notes[*index].label).collect();
     let (training, test) = (texts(&splits.train), texts(&splits.test));
+    let begun = Instant::now();
     let probabilities = baseline::probabilities(&training, &labels, notes.labels.len(), &test)?;
+    let seconds = Some(begun.elapsed().as_secs_f64());
+    let record = TrainingRecord { seconds, threads: rayon::current_num_threads(), ..TrainingRecord::default() };
+    folder.write_json(&folder.training(), &record)?;
     let test = write_test(config, &folder, notes, &splits.test, prevalence, probabilities)?;
     Ok(RunSummary { train: TrainSummary::default(), test: Some(test) })
 }
@@ -244,8 +308,10 @@ fn write_test(
     prevalence: f64,
     probabilities: Vec<f64>,
 ) -> Result<RunMetrics> {
+    let group = |index: &usize| notes.notes[*index].group.clone().unwrap_or_default();
     let predictions = Predictions {
         ids: test.iter().map(|index| notes.notes[*index].id.clone()).collect(),
+        groups: if config.data.group.is_empty() { vec![] } else { test.iter().map(group).collect() },
         labels: test.iter().filter_map(|index| notes.notes[*index].label).collect(),
         probabilities,
         classes: notes.labels.clone(),
@@ -257,34 +323,6 @@ fn write_test(
     Ok(metrics)
 }
 
-/// SHA-256 of each data file, by its path.
-pub fn data_hashes(notes: &Notes) -> Result<BTreeMap<String, String>> {
-    notes.files.iter().map(|path| Ok((path.display().to_string(), file_sha256(path)?))).collect()
-}
-
-/// One cache a teacher, each with an equal part of the budget.
-fn teacher_caches(
-    config: &Config,
-    teachers: &[Teacher],
-    folder: &RunFolder,
-    notes: usize,
-) -> Result<Vec<TeacherCache>> {
-    let dtype = config.distill.teacher_cache_dtype;
-    let budget = config.distill.teacher_cache_mib.saturating_mul(1 << 20) / teachers.len().max(1);
-    let cache = |(number, teacher): (usize, &Teacher)| match config.distill.teacher_cache {
-        TeacherCacheStore::None => Ok(TeacherCache::nothing()),
-        TeacherCacheStore::Memory => Ok(TeacherCache::in_memory(dtype, budget, notes)),
-        TeacherCacheStore::File => {
-            let computed_by = format!("{} {:?}", env!("CARGO_PKG_VERSION"), cpu_features());
-            let mark = fingerprint(teacher, dtype, &computed_by);
-            let path = folder.teacher_features(number);
-            let file = FeatureFile::open(folder.open_teacher_features(number)?, &path, &mark, budget as u64)?;
-            Ok(TeacherCache::in_file(dtype, file, mark))
-        }
-    };
-    teachers.iter().enumerate().map(cache).collect()
-}
-
 /// Measures and intervals of one or several runs' predictions together.
 pub fn evaluate_predictions(runs: &[Predictions], config: &Config) -> Result<RunMetrics> {
     let options = BootstrapOptions { samples: config.evaluation.bootstrap_samples, seed: config.seed };
@@ -294,58 +332,6 @@ pub fn evaluate_predictions(runs: &[Predictions], config: &Config) -> Result<Run
     let pooled = Predictions::pooled(runs)?;
     let metrics = pooled.evaluate()?;
     Ok(RunMetrics { notes: pooled.ids.len(), classes: pooled.classes, metrics, intervals, subsamples })
-}
-
-/// The student, the teachers, and their tokenizers (student first).
-fn open_models(
-    config: &Config,
-    classes: &[String],
-    observer: &mut dyn RunObserver,
-) -> Result<(Model, Vec<Teacher>, Vec<Tokenizer>)> {
-    let mut tokenizers = vec![Tokenizer::open(&config.student.model)?];
-    let mut teachers = vec![];
-    for teacher in &config.teachers {
-        tokenizers.push(Tokenizer::open(&teacher.model)?);
-        let (model, report) = Model::open(&teacher.model, &Heads::default(), config.seed)?;
-        observer.loaded("teacher", &report);
-        teachers.push(model);
-    }
-    let mut heads = Heads {
-        classes: classes.to_vec(),
-        reference: config.student.head == Some(HeadKind::Reference),
-        dropout: [
-            config.student.hidden_dropout_prob,
-            config.student.attention_probs_dropout_prob,
-            config.student.classifier_dropout,
-        ]
-        .map(|share| share.map(|share| share as f32)),
-        ..Heads::default()
-    };
-    let (mut student, mut report) = Model::open(&config.student.model, &heads, config.seed)?;
-    let width = |a: &Architecture| a.hidden_size;
-    let narrow = teachers.iter().enumerate().filter(|(_, t)| width(&t.architecture) != width(&student.architecture));
-    let projections: Vec<(String, [usize; 2])> = narrow
-        .map(|(number, t)| (projection_name(number), [width(&t.architecture), width(&student.architecture)]))
-        .collect();
-    if !projections.is_empty() {
-        if config.preset == Preset::Reference {
-            return Err(Error::Config(
-                "preset \"reference\" needs a teacher of the student's hidden size; the default preset learns a projection"
-                    .to_string(),
-            ));
-        }
-        heads.projections = projections;
-        (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
-    }
-    observer.loaded("student", &report);
-    for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
-        tokenizer.check_fits(model.architecture.vocab_size)?;
-    }
-    let teachers = teachers.into_iter().zip(&config.teachers).enumerate();
-    let teachers = teachers
-        .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, config.distill.attention, &student))
-        .collect::<Result<_>>()?;
-    Ok((student, teachers, tokenizers))
 }
 
 fn prepare(
@@ -427,14 +413,15 @@ fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
 }
 
 /// What the numbers depend on beside the configuration.
-fn environment(hashes: &BTreeMap<String, String>, dtype: Dtype, summary: &DataSummary) -> serde_json::Value {
+fn environment(inputs: &Inputs, dtype: Dtype, summary: &DataSummary) -> serde_json::Value {
     serde_json::json!({
         "dsgkd": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "cpu_features": cpu_features(),
         "threads": rayon::current_num_threads(),
         "dtype": dtype,
-        "sha256": hashes,
+        "sha256": inputs.data,
+        "models": inputs.models,
         "notes": summary,
     })
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
 use crate::run::folder::{RunFolder, read_json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One run, or the runs of one experiment's folds or seeds.
 pub struct FinishedRuns {
@@ -16,7 +16,7 @@ pub struct FinishedRuns {
 }
 
 impl FinishedRuns {
-    /// Reads a run folder, or a folder of run folders.
+    /// Reads a run folder, or a folder of run folders: the folds of an experiment, or the seeds of a grid's arm with their folds.
     ///
     /// # Errors
     /// The folder, when it holds no run with test predictions; the file that is not what dsgkd wrote.
@@ -31,16 +31,31 @@ impl FinishedRuns {
     }
 }
 
-/// The folder's own run, or those of the folders in it, in the order of their names, for which `holds`.
+/// The folder's own run, or those of the folders in it and in these, in the order of their names, for which `holds`.
 pub fn with(folder: &Path, holds: impl Fn(&RunFolder) -> bool) -> Result<Vec<RunFolder>> {
     let own = RunFolder::existing(folder);
     if holds(&own) {
         return Ok(vec![own]);
     }
+    let mut runs = vec![];
+    for inner in folders_in(folder)? {
+        let run = RunFolder::existing(&inner);
+        match holds(&run) {
+            true => runs.push(run),
+            false => {
+                let folds = folders_in(&inner)?.into_iter().map(|fold| RunFolder::existing(&fold));
+                runs.extend(folds.filter(|fold| holds(fold)));
+            }
+        }
+    }
+    Ok(runs)
+}
+
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "read"))?.flatten();
-    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
     paths.sort();
-    Ok(paths.iter().map(|path| RunFolder::existing(path)).filter(holds).collect())
+    Ok(paths)
 }
 
 /// A run's test predictions, checked.

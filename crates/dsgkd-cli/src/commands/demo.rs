@@ -1,7 +1,7 @@
 //! `dsgkd demo`
 
 use super::compare::side_by_side;
-use super::train::train_folds;
+use super::train::train_each;
 use crate::args::{DemoArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DemoArgs, global: &Global) -> CommandResult {
         let mut config = dsgkd::config::load(Some(&path), &[])?.resolved();
         config.output_dir = output.join(method);
         config.validate()?;
-        train_folds(&config, global)?;
+        train_each(&config, global)?;
         runs.push(FinishedRuns::read(&config.output_dir)?);
     }
     let compared = side_by_side(&runs, BootstrapOptions::default())?;

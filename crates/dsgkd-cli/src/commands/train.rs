@@ -7,6 +7,7 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use dsgkd::config::Config;
 use dsgkd::error::{Error, Result};
+use dsgkd::experiment::{folds_of, is_finished};
 use dsgkd::run::folder::RunFolder;
 use dsgkd::runs::FinishedRuns;
 
@@ -28,6 +29,9 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
         return Ok(Outcome::Done);
     }
     let mut progress = Progress::new(global.quiet, &name(&config));
+    if args.resume && is_finished(&config)? {
+        progress.say(&format!("{}: is done, there is nothing to resume", name(&config)));
+    }
     let summary = dsgkd::experiment::run(&config, args.resume, &mut progress);
     progress.finish();
     let summary = summary?;
@@ -43,21 +47,27 @@ fn name(config: &Config) -> String {
     config.output_dir.file_name().map_or_else(|| "run".to_string(), |name| name.to_string_lossy().to_string())
 }
 
-/// Trains every fold into `output_dir/fold-N`. A fold that is finished is kept; one that was cut off is resumed.
-pub(crate) fn train_folds(config: &Config, global: &Global) -> Result<()> {
+/// Trains every fold into `output_dir/fold-N`.
+fn train_folds(config: &Config, global: &Global) -> Result<()> {
     if config.data.split.folds < 2 {
         return Err(Error::Config("data.split.folds: --all-folds needs 2 or more folds".to_string()));
     }
-    for fold in 0..config.data.split.folds {
-        let mut of_fold = config.clone();
-        of_fold.data.split.fold = fold;
-        of_fold.output_dir = config.output_dir.join(format!("fold-{fold}"));
-        let folder = RunFolder::existing(&of_fold.output_dir);
-        if folder.is_finished(&of_fold) {
+    train_each(config, global)
+}
+
+/// Trains each of the runs that `config` stands for. One that is finished is kept; one that was cut off is resumed.
+pub(crate) fn train_each(config: &Config, global: &Global) -> Result<()> {
+    for of_fold in folds_of(config) {
+        if is_finished(&of_fold)? {
             continue;
         }
-        let mut progress = Progress::new(global.quiet, &format!("{} fold {fold}", name(config)));
-        let trained = dsgkd::experiment::run(&of_fold, folder.config().exists(), &mut progress);
+        let name = match config.data.split.folds {
+            0 => name(config),
+            _ => format!("{} fold {}", name(config), of_fold.data.split.fold),
+        };
+        let mut progress = Progress::new(global.quiet, &name);
+        let begun = RunFolder::existing(&of_fold.output_dir).config().exists();
+        let trained = dsgkd::experiment::run(&of_fold, begun, &mut progress);
         progress.finish();
         trained?;
     }

@@ -108,6 +108,13 @@ impl Document {
     }
 
     fn find(&self, path: &str) -> Option<&Place> {
+        let below = format!("{path}.");
+        let mut under =
+            self.places.range(below.clone()..).take_while(|(known, _)| known.starts_with(&below)).peekable();
+        if !self.places.contains_key(path) && under.peek().is_some() {
+            // A section that overrides alone have made.
+            return under.next().map(|(_, place)| place);
+        }
         let mut path = path;
         loop {
             if let Some(place) = self.places.get(path) {

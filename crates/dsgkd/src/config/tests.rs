@@ -89,6 +89,7 @@ pub(super) fn full() -> Config {
         beta = 0.5
         attention = "positional"
         attention_after_dropout = true
+        projection = "fitted"
         shuffle_terms = true
         teacher_cache = "file"
         teacher_cache_dtype = "float16"
@@ -231,6 +232,10 @@ fn unknown_keys_name_line_and_neighbour() {
     assert_eq!(
         message("", &["train.lr=1"]),
         "--set: unknown key `train.lr`; `dsgkd init` writes a file that shows every key"
+    );
+    assert_eq!(
+        message("seed = 1", &["zzzzzzzzzz.a=1"]),
+        "--set: unknown key `zzzzzzzzzz`; `dsgkd init` writes a file that shows every key"
     );
     assert_eq!(
         message("[data.split]\nfolds=5\nx=1\n[zzzzzzzzzz]", &[]),

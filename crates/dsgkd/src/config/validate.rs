@@ -33,6 +33,11 @@ impl Config {
                 "baseline",
                 "leaves no model, only figures: give `data.test`, folds or a test_fraction",
             );
+            problems.check(
+                self.teachers.is_empty() && self.adapt.num_train_epochs == 0,
+                "baseline",
+                "trains no encoder: take out `teachers` and `adapt`, or set it to \"none\"",
+            );
         }
         let mut all = self.impossible_values();
         all.append(&mut problems.0);

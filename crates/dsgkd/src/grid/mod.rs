@@ -1,13 +1,16 @@
-//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to.
+//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to, [`mod@chart`] draws it.
 
+pub mod chart;
 pub mod file;
 
 use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
-use crate::eval::{BootstrapOptions, Interval, Metric, Predictions, compare};
+use crate::eval::{BootstrapOptions, Interval, Predictions, compare};
+use crate::experiment::{TrainingRecord, folds_of, is_finished};
+use crate::run::folder::{RunFolder, read_json};
 use crate::runs::FinishedRuns;
-use file::Grid;
+use file::{Arm, Column, Grid};
 use serde::Serialize;
 
 /// One arm under one condition, over all seeds.
@@ -23,6 +26,8 @@ pub struct Cell {
     pub mean: Option<f64>,
     /// Their standard deviation; `None` of a single seed.
     pub standard_deviation: Option<f64>,
+    /// Seconds that a training took, the mean over folds and seeds; `None` where one was cut off and resumed.
+    pub seconds: Option<f64>,
     /// To the first arm; `None` for that one itself.
     pub difference: Option<CellDifference>,
 }
@@ -49,24 +54,32 @@ struct Runs {
     mean: Option<f64>,
 }
 
-/// Reads all cells of a grid whose runs are done.
+/// Reads all cells of a grid whose runs are done; with `finished_only` those that are, of the conditions whose first arm is.
 ///
 /// # Errors
-/// A cell that is not done; runs on different notes.
-pub fn results(grid: &Grid, options: BootstrapOptions) -> Result<Vec<Cell>> {
+/// A cell that is not done, or of another experiment than the grid file says now; runs on different notes.
+pub fn results(grid: &Grid, options: BootstrapOptions, finished_only: bool) -> Result<Vec<Cell>> {
     let mut cells = vec![];
     for column in &grid.columns {
         let mut first: Option<Runs> = None;
-        for arm in &grid.arms {
-            let (mut seeds, mut rows, mut folds) = (vec![], vec![], vec![]);
+        for (number, arm) in grid.arms.iter().enumerate() {
+            if finished_only && !is_done(grid, arm, column)? {
+                if number == 0 {
+                    break;
+                }
+                continue;
+            }
+            let (mut seeds, mut rows, mut folds, mut seconds) = (vec![], vec![], vec![], vec![]);
             for seed in &grid.seeds {
                 let runs = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
                 seeds.push(Predictions::pooled(&runs.predictions)?.evaluate()?.get(grid.metric));
                 let of_fold = |fold: &Predictions| Ok(fold.evaluate()?.get(grid.metric));
                 folds.push(runs.predictions.iter().map(of_fold).collect::<Result<Vec<_>>>()?);
                 rows.extend(runs.predictions);
+                seconds.extend(runs.folders.iter().map(seconds_of));
             }
             let (mean, standard_deviation) = spread(&seeds);
+            let (seconds, _) = spread(&seconds);
             let difference = match &first {
                 None => None,
                 Some(baseline) => {
@@ -82,10 +95,26 @@ pub fn results(grid: &Grid, options: BootstrapOptions) -> Result<Vec<Cell>> {
             };
             first.get_or_insert(Runs { rows, folds, mean });
             let (column, arm) = (column.name.clone(), arm.name.clone());
-            cells.push(Cell { column, arm, seeds, mean, standard_deviation, difference });
+            cells.push(Cell { column, arm, seeds, mean, standard_deviation, seconds, difference });
         }
     }
     Ok(cells)
+}
+
+/// Whether all runs of a cell are done.
+fn is_done(grid: &Grid, arm: &Arm, column: &Column) -> Result<bool> {
+    for seed in &grid.seeds {
+        for run in folds_of(&grid.experiment(arm, column, *seed)?) {
+            if !is_finished(&run)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn seconds_of(run: &RunFolder) -> Option<f64> {
+    read_json::<TrainingRecord>(&run.training()).ok()?.seconds
 }
 
 /// The paired differences of the folds. Where each seed splits anew, each counts; where all seeds share the folds, a fold counts once, as
@@ -117,16 +146,17 @@ fn spread(values: &[Option<f64>]) -> (Option<f64>, Option<f64>) {
 }
 
 /// The cells as a Markdown table.
-pub fn table(metric: Metric, cells: &[Cell]) -> String {
-    let several = cells.iter().any(|cell| cell.column != cells[0].column);
+pub fn table(grid: &Grid, cells: &[Cell]) -> String {
+    let (metric, several) = (grid.metric, grid.columns.len() > 1);
     let mut out = String::new();
     if several {
         out += "| condition ";
     }
     out += &format!(
-        "| arm | {metric}, mean ± sd of seeds | difference to the first arm [95 %, other notes] | p | [95 %, other folds] | p |\n"
+        "| arm | {metric}, mean ± sd of seeds | difference to the first arm [95 %, other notes] | p | [95 %, other folds] | p | seconds a training |\n"
     );
-    out += if several { "|---|---|---|---|---|---|---|\n" } else { "|---|---|---|---|---|---|\n" };
+    out += &"|---".repeat(if several { 8 } else { 7 });
+    out += "|\n";
     for cell in cells {
         if several {
             out += &format!("| {} ", cell.column);
@@ -141,9 +171,10 @@ pub fn table(metric: Metric, cells: &[Cell]) -> String {
             (range(&Some(found.interval), signed), p_text(Some(found.p_value)))
         });
         out += &format!(
-            "| {} | {}{spread} | {difference} | {p} | {over_folds} | {p_of_folds} |\n",
+            "| {} | {}{spread} | {difference} | {p} | {over_folds} | {p_of_folds} | {} |\n",
             cell.arm,
-            number(cell.mean)
+            number(cell.mean),
+            cell.seconds.map_or(NOT_APPLICABLE.to_string(), |seconds| format!("{seconds:.0}"))
         );
     }
     out

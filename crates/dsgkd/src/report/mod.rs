@@ -4,7 +4,7 @@
 
 mod gather;
 mod page;
-mod plots;
+pub(crate) mod plots;
 mod subgroups;
 mod tripod;
 

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
 use crate::eval::delong::AurocInterval;
 use crate::eval::proportion::wilson_interval;
-use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
+use crate::eval::table::{NOT_APPLICABLE, drawn_by_group, number, p_text, range, signed};
 use crate::eval::{Comparison, Interval, Intervals, Metric};
 use crate::hub::model_name;
 use crate::runs::file_name;
@@ -50,7 +50,7 @@ pub(super) fn page(gathered: &Gathered) -> Result<String> {
                 // Without it a browser asks for /favicon.ico.
                 link rel="icon" href="data:,";
                 title { (title) }
-                style { (PreEscaped(include_str!("page.css"))) }
+                style { (PreEscaped(concat!(include_str!("plots.css"), include_str!("page.css")))) }
             }
             body { (body) }
         }
@@ -156,8 +156,10 @@ fn metrics(gathered: &Gathered) -> Markup {
     if arms.iter().any(|arm| arm.binary.is_some()) {
         rows.push(heads("auroc, DeLong's interval", arms.iter().map(delong)));
     }
+    let of = arms.first().map(|arm| drawn_by_group(arm.intervals.units, arm.intervals.notes));
+    let of = of.filter(|of| !of.is_empty()).unwrap_or(" of notes".to_string());
     let caption = format!(
-        "On test notes; 95 % intervals of {} bootstrap samples of notes, seed {}. They tell of other notes, not of other trainings.",
+        "On test notes; 95 % intervals of {} bootstrap samples{of}, seed {}. They tell of other notes, not of other trainings.",
         gathered.bootstrap.samples, gathered.bootstrap.seed
     );
     html! { section { h2 { "Metrics" } (table(&caption, &heads("metric", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
@@ -197,8 +199,13 @@ fn comparison_table(baseline: &str, name: &str, comparison: &Comparison) -> Mark
         })
         .collect();
     let caption = format!(
-        "{name} minus {baseline}, paired on {} notes; 95 % intervals and two-sided p of {} bootstrap samples; p is not corrected for several metrics.",
-        comparison.notes, comparison.samples
+        "{name} minus {baseline}, paired on {} notes; 95 % intervals and two-sided p of {} bootstrap samples{}; p is not corrected for several metrics.{}",
+        comparison.notes,
+        comparison.samples,
+        drawn_by_group(comparison.units, comparison.notes),
+        comparison
+            .delong
+            .map_or(String::new(), |test| format!(" DeLong's test of the auroc: p {}.", p_text(Some(test.p_value)))),
     );
     table(&caption, &["metric", baseline, name, "difference", "p"].map(str::to_string), &rows)
 }

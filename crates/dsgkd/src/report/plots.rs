@@ -21,10 +21,10 @@ const INK: RGBColor = PAINTS[0].0;
 const GRID: RGBColor = PAINTS[1].0;
 const REFERENCE: RGBColor = PAINTS[2].0;
 /// Series that have a colour of their own.
-pub(super) const SERIES: usize = 4;
+pub(crate) const SERIES: usize = 4;
 
 /// A line, or dots with intervals.
-pub(super) struct Series {
+pub(crate) struct Series {
     /// Which of the [`SERIES`] colours; `None`: lines to compare with.
     pub color: Option<usize>,
     /// What is drawn.
@@ -32,7 +32,7 @@ pub(super) struct Series {
 }
 
 /// What a series draws.
-pub(super) enum Points {
+pub(crate) enum Points {
     /// `(x, y)`, joined.
     Line(Vec<(f64, f64)>),
     /// `(x, y, low, high)`.
@@ -40,7 +40,7 @@ pub(super) enum Points {
 }
 
 /// A chart.
-pub(super) struct Chart<'a> {
+pub(crate) struct Chart<'a> {
     /// For those who cannot see it.
     pub description: &'a str,
     /// Name of the axis to the right.
@@ -53,23 +53,60 @@ pub(super) struct Chart<'a> {
     pub series: Vec<Series>,
 }
 
-/// Draws a chart as an `<svg>` element.
-pub(super) fn draw(chart: &Chart) -> Result<String> {
-    let mut svg = String::new();
-    paint(chart, &mut svg).map_err(|_| Error::Data(format!("the chart of {} cannot be drawn", chart.y)))?;
-    Ok(with_classes(&svg, chart.description))
+/// Words in a chart that stands alone.
+#[derive(Clone, Copy, Default)]
+struct Words<'a> {
+    /// What is said at x = 0, 1, ... instead of the number.
+    ticks: &'a [String],
+    /// Of the series in colour, for the legend.
+    names: &'a [String],
 }
 
-fn paint(chart: &Chart, svg: &mut String) -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// Draws a chart as an `<svg>` element of a page, which has the legend and the colours.
+pub(super) fn draw(chart: &Chart) -> Result<String> {
+    let svg = drawn(chart, SIZE, Words::default())?;
+    Ok(with_classes(&svg, SIZE, chart.description))
+}
+
+/// Draws a chart as a file of its own, with a legend of `names` and with `ticks` at x = 0, 1, ...
+pub(crate) fn draw_alone(chart: &Chart, ticks: &[String], names: &[String]) -> Result<String> {
+    let size = (720, 440);
+    let svg = with_classes(&drawn(chart, size, Words { ticks, names })?, size, chart.description);
+    let style = format!("<style>{}svg {{ background: var(--paper); }}</style>", include_str!("plots.css"));
+    let inside = svg.find('>').map_or(0, |end| end + 1);
+    Ok(format!("{}\n{style}{}", &svg[..inside], &svg[inside..]))
+}
+
+fn drawn(chart: &Chart, size: (u32, u32), words: Words) -> Result<String> {
+    let mut svg = String::new();
+    let failed = |_| Error::Data(format!("the chart of {} cannot be drawn", chart.y));
+    paint(chart, size, words, &mut svg).map_err(failed)?;
+    Ok(svg)
+}
+
+fn paint(
+    chart: &Chart,
+    size: (u32, u32),
+    words: Words,
+    svg: &mut String,
+) -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (x, y) = chart.range.clone();
     // Lines end at the frame: what lies beyond it is not drawn.
     let inside = |(px, py): &(f64, f64)| x.contains(px) | (*px == x.end) && y.contains(py) | (*py == y.end);
-    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let area = SVGBackend::with_string(svg, size).into_drawing_area();
     let mut builder = ChartBuilder::on(&area);
-    builder.margin(10).x_label_area_size(42).y_label_area_size(54);
+    builder
+        .margin(10)
+        .margin_top(if words.names.is_empty() { 10 } else { 32 })
+        .x_label_area_size(42)
+        .y_label_area_size(54);
     let mut axes = builder.build_cartesian_2d(x.clone(), y.clone())?;
-    axes.configure_mesh()
-        .x_labels(6)
+    let tick = |x: &f64| {
+        let at = words.ticks.iter().enumerate().find(|(at, _)| (*at as f64 - x).abs() < 1e-9);
+        at.map_or(String::new(), |(_, name)| name.clone())
+    };
+    let mut mesh = axes.configure_mesh();
+    mesh.x_labels(if words.ticks.is_empty() { 6 } else { 2 * words.ticks.len() })
         .y_labels(6)
         .x_desc(chart.x)
         .y_desc(chart.y)
@@ -77,8 +114,11 @@ fn paint(chart: &Chart, svg: &mut String) -> std::result::Result<(), Box<dyn std
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .label_style(("sans-serif", 13).into_font().color(&INK))
-        .axis_desc_style(("sans-serif", 14).into_font().color(&INK))
-        .draw()?;
+        .axis_desc_style(("sans-serif", 14).into_font().color(&INK));
+    if !words.ticks.is_empty() {
+        mesh.x_label_formatter(&tick);
+    }
+    mesh.draw()?;
     for series in &chart.series {
         let color = series.color.map_or(REFERENCE, |color| PAINTS[3 + color % SERIES].0);
         let width = if series.color.is_some() { 2 } else { 1 };
@@ -97,15 +137,21 @@ fn paint(chart: &Chart, svg: &mut String) -> std::result::Result<(), Box<dyn std
             }
         }
     }
+    for (index, name) in words.names.iter().take(SERIES).enumerate() {
+        let at = (66 + 160 * (index as i32 % 4), 14);
+        area.draw(&Circle::new(at, 5, PAINTS[3 + index].0.filled()))?;
+        let style = ("sans-serif", 13).into_font().color(&INK);
+        area.draw(&Text::new(name.clone(), (at.0 + 10, at.1 - 7), style))?;
+    }
     area.present()?;
     Ok(())
 }
 
 /// Turns paints into classes, and the fixed size into one that the page gives.
-fn with_classes(svg: &str, description: &str) -> String {
+fn with_classes(svg: &str, size: (u32, u32), description: &str) -> String {
     let escaped = description.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-    let size = format!("<svg width=\"{}\" height=\"{}\"", SIZE.0, SIZE.1);
-    let mut out = svg.replace(&size, &format!("<svg role=\"img\" aria-label=\"{escaped}\""));
+    let fixed = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
+    let mut out = svg.replace(&fixed, &format!("<svg role=\"img\" aria-label=\"{escaped}\""));
     for (RGBColor(r, g, b), line, fill) in PAINTS {
         let paint = format!("#{r:02X}{g:02X}{b:02X}");
         out = out.replace(&format!("stroke=\"{paint}\""), &format!("class=\"{line}\""));
@@ -118,6 +164,22 @@ fn with_classes(svg: &str, description: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chart_that_stands_alone_has_words_and_the_page_s_colours() {
+        let series = vec![Series { color: Some(1), points: Points::Line(vec![(0.0, 0.2), (1.0, 0.8)]) }];
+        let chart = Chart { description: "d", x: "", y: "y", range: (-0.3..1.3, 0.0..1.0), series };
+        let words = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
+        let svg = draw_alone(&chart, &words("few many"), &words("a b<c")).unwrap();
+        for word in [">\nfew\n<", ">\nmany\n<", ">\na\n<", ">\nb&lt;c\n<", ".s1 { stroke: var(--s1); }", "class=\"s1\""]
+        {
+            assert!(svg.contains(word), "{word}: {svg}");
+        }
+        assert_eq!(svg.matches("xmlns=").count(), 1);
+        for css in [include_str!("plots.css"), include_str!("page.css")] {
+            assert_eq!(css.matches('{').count(), css.matches('}').count());
+        }
+    }
 
     #[test]
     fn a_chart_has_no_colour_of_its_own_and_stays_in_its_frame() {

@@ -1,12 +1,12 @@
 //! The run folder: what stands where.
 
 use super::atomic::{create_private_folder, private_file, sweep, write_file};
+use super::inputs::Inputs;
 use crate::config::{self, Baseline, Config, Monitor};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,18 +74,25 @@ impl RunFolder {
         RunFolder { root: root.to_path_buf(), _lock: None }
     }
 
-    /// Holds what is about to go on against what the run was begun with: another experiment or other data would give
-    /// numbers that belong to neither. `config` is resolved, its paths absolute; `sha256` maps the data files to their
-    /// hashes, as `environment.json` does.
+    /// Holds an experiment against what the run was begun with: another one or other files would give numbers that belong to neither.
+    /// `config` is resolved, its paths absolute; models are compared where `inputs` names any.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the keys that differ, [`Error::Data`] naming a file that does.
-    pub fn check_same(&self, config: &Config, sha256: &BTreeMap<String, String>) -> Result<()> {
+    /// [`Error::Config`] naming the keys or the model that differ, [`Error::Data`] naming a file that does.
+    pub fn check_same(&self, config: &Config, inputs: &Inputs) -> Result<()> {
+        let root = self.root.display();
         let begun = config::load(Some(&self.config()), &[])?;
-        let differing = differences(&comparable(&begun), &comparable(config));
+        let mut config = config.clone();
+        if config.data.labels.is_empty() {
+            // Found in the data, whose bytes are compared below.
+            config.data.labels.clone_from(&begun.data.labels);
+        }
+        let differing = differences(&comparable(&begun), &comparable(&config));
         if !differing.is_empty() {
             let keys = differing.join("`, `");
-            return Err(Error::Config(format!("{}: the run was begun with another `{keys}`", self.root.display())));
+            return Err(Error::Config(format!(
+                "{root}: the run was begun with another `{keys}`; choose another folder, or remove this one"
+            )));
         }
         let path = self.environment();
         if self.steps().is_empty() && !path.exists() {
@@ -99,12 +106,18 @@ impl RunFolder {
         };
         // Hashes and not names: files may have moved.
         let is_known = |hash: &str| known.values().any(|known| known == hash);
-        match sha256.iter().find(|(_, hash)| !is_known(hash)) {
-            Some((file, _)) => {
-                Err(Error::Data(format!("{file}: changed since the run in {} was begun", self.root.display())))
-            }
-            None if sha256.len() != known.len() => {
-                Err(Error::Data(format!("{}: the run was begun with other data files", self.root.display())))
+        if let Some((file, _)) = inputs.data.iter().find(|(_, hash)| !is_known(hash)) {
+            return Err(Error::Data(format!("{file}: changed since the run in {root} was begun")));
+        }
+        if inputs.data.len() != known.len() {
+            return Err(Error::Data(format!("{root}: the run was begun with other data files")));
+        }
+        let was_another = |(role, hash): &(&String, &String)| {
+            environment["models"][role].as_str().is_some_and(|known| known != *hash)
+        };
+        match inputs.models.iter().find(was_another) {
+            Some((role, _)) => {
+                Err(Error::Config(format!("{root}: the model of the {role} changed since the run was begun")))
             }
             None => Ok(()),
         }
@@ -157,6 +170,11 @@ impl RunFolder {
     /// Measures on the test notes.
     pub fn metrics(&self) -> PathBuf {
         self.root.join("metrics.json")
+    }
+
+    /// What the training did, and how long it took.
+    pub fn training(&self) -> PathBuf {
+        self.root.join("training.json")
     }
 
     /// The temperature that was fitted to the model, if one was.
@@ -231,6 +249,15 @@ impl RunFolder {
             std::fs::remove_file(&path).map_err(Error::io(&path, "write"))?;
         }
         Ok(())
+    }
+
+    /// Removes them all: the run is done, and the moments in them are twice the model's size.
+    pub fn remove_checkpoints(&self) -> Result<()> {
+        let remove = |step: u64| {
+            let path = self.checkpoint(step);
+            std::fs::remove_file(&path).map_err(Error::io(&path, "write"))
+        };
+        self.steps().into_iter().try_for_each(remove)
     }
 
     /// Writes a value as JSON, whole or not at all.

@@ -5,4 +5,5 @@ pub mod atomic;
 pub mod environment;
 pub mod folder;
 pub mod history;
+pub mod inputs;
 pub mod tensorboard;

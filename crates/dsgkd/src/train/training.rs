@@ -89,7 +89,7 @@ struct Progress {
 }
 
 /// What a training did.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct TrainSummary {
     /// Optimiser steps done.
     pub steps: u64,

@@ -8,14 +8,20 @@ fn sample() -> Config {
     config.resolved().with_absolute_paths().unwrap()
 }
 
-fn hashes(hash: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("notes.csv".to_string(), hash.to_string())])
+fn inputs(data: &str, model: &str) -> Inputs {
+    let of = |name: &str, hash: &str| [(name.to_string(), hash.to_string())].into();
+    Inputs { data: of("notes.csv", data), models: of("student", model) }
 }
 
 fn begin(root: &Path) -> RunFolder {
     let folder = RunFolder::open(root, false).unwrap();
     fs::write(folder.config(), config::to_toml(&sample()).unwrap()).unwrap();
-    folder.write_json(&folder.environment(), &serde_json::json!({ "sha256": hashes("aa") })).unwrap();
+    folder
+        .write_json(
+            &folder.environment(),
+            &serde_json::json!({ "sha256": inputs("aa", "").data, "models": inputs("", "mm").models }),
+        )
+        .unwrap();
     folder
 }
 
@@ -71,17 +77,31 @@ fn two_processes_cannot_write_one_run() {
 fn only_the_same_experiment_on_the_same_data_is_resumed() {
     let around = tempfile::tempdir().unwrap();
     let folder = begin(&around.path().join("run"));
-    let check =
-        |config: &Config, hash: &str| folder.check_same(config, &hashes(hash)).map_err(|error| error.to_string());
+    let check_both = |config: &Config, data: &str, model: &str| {
+        folder.check_same(config, &inputs(data, model)).map_err(|error| error.to_string())
+    };
+    let check = |config: &Config, data: &str| check_both(config, data, "mm");
     assert_eq!(check(&sample(), "aa"), Ok(()));
     let mut config = sample();
     config.threads = 7;
     assert_eq!(check(&config, "aa"), Ok(()));
     config.train.batch_size = 99;
     config.data.label_map.insert("1".into(), "yes".into());
-    assert!(check(&config, "aa").unwrap_err().ends_with("begun with another `data.label_map`, `train.batch_size`"));
+    assert!(check(&config, "aa").unwrap_err().contains("begun with another `data.label_map`, `train.batch_size`; "));
     assert!(check(&sample(), "bb").unwrap_err().starts_with("notes.csv: changed since the run in "));
-    assert!(folder.check_same(&sample(), &BTreeMap::new()).unwrap_err().to_string().contains("other data files"));
+    assert!(
+        check_both(&sample(), "aa", "nn")
+            .unwrap_err()
+            .ends_with("the model of the student changed since the run was begun")
+    );
+    assert!(folder.check_same(&sample(), &Inputs::default()).unwrap_err().to_string().contains("other data files"));
+    // A run that learned its classes from the data, held against what was written before any was read.
+    let mut learned = sample();
+    learned.data.labels = vec!["no".into(), "yes".into()];
+    fs::write(folder.config(), config::to_toml(&learned).unwrap()).unwrap();
+    assert_eq!(check(&sample(), "aa"), Ok(()));
+    learned.data.labels = vec!["yes".into(), "no".into()];
+    assert!(check(&learned, "aa").unwrap_err().contains("another `data.labels`"));
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! The models of an experiment: read, fitted to each other, and what the teachers say kept.
+
+use super::RunObserver;
+use crate::config::{Config, HeadKind, Preset, Projection, TeacherCacheStore};
+use crate::distill::cache::{TeacherCache, fingerprint};
+use crate::distill::feature_file::FeatureFile;
+use crate::distill::maps::LevelPairs;
+use crate::distill::teacher::{Teacher, projection_tensors};
+use crate::error::{Error, Result};
+use crate::run::environment::cpu_features;
+use crate::run::folder::RunFolder;
+use crate::text::Tokenizer;
+use dsgkd_encoder::{Heads, Model};
+
+/// The student, the teachers, and their tokenizers (student first).
+pub(super) fn open_models(
+    config: &Config,
+    classes: &[String],
+    observer: &mut dyn RunObserver,
+) -> Result<(Model, Vec<Teacher>, Vec<Tokenizer>)> {
+    let mut tokenizers = vec![Tokenizer::open(&config.student.model)?];
+    let mut teachers = vec![];
+    for teacher in &config.teachers {
+        tokenizers.push(Tokenizer::open(&teacher.model)?);
+        let (model, report) = Model::open(&teacher.model, &Heads::default(), config.seed)?;
+        observer.loaded("teacher", &report);
+        teachers.push(model);
+    }
+    let mut heads = Heads {
+        classes: classes.to_vec(),
+        reference: config.student.head == Some(HeadKind::Reference),
+        dropout: [
+            config.student.hidden_dropout_prob,
+            config.student.attention_probs_dropout_prob,
+            config.student.classifier_dropout,
+        ]
+        .map(|share| share.map(|share| share as f32)),
+        ..Heads::default()
+    };
+    let (mut student, mut report) = Model::open(&config.student.model, &heads, config.seed)?;
+    let mut projections = vec![];
+    for (number, (model, teacher)) in teachers.iter().zip(&config.teachers).enumerate() {
+        let (t, s) = (&model.architecture, &student.architecture);
+        let levels = LevelPairs::new(&teacher.layer_map, t.num_hidden_layers, s.num_hidden_layers)?;
+        projections.extend(projection_tensors(number, t, s, &levels, config.distill.projection));
+    }
+    if !projections.is_empty() {
+        if config.preset == Preset::Reference && config.distill.projection == Projection::WhereNeeded {
+            return Err(Error::Config(
+                "preset \"reference\" needs a teacher of the student's hidden size; the default preset learns a projection"
+                    .to_string(),
+            ));
+        }
+        heads.projections = projections;
+        (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
+    }
+    observer.loaded("student", &report);
+    for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
+        tokenizer.check_fits(model.architecture.vocab_size)?;
+    }
+    let teachers = teachers.into_iter().zip(&config.teachers).enumerate();
+    let teachers = teachers
+        .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, &config.distill, &student))
+        .collect::<Result<_>>()?;
+    Ok((student, teachers, tokenizers))
+}
+
+/// One cache a teacher, each with an equal part of the budget.
+pub(super) fn teacher_caches(
+    config: &Config,
+    teachers: &[Teacher],
+    folder: &RunFolder,
+    notes: usize,
+) -> Result<Vec<TeacherCache>> {
+    let dtype = config.distill.teacher_cache_dtype;
+    let budget = config.distill.teacher_cache_mib.saturating_mul(1 << 20) / teachers.len().max(1);
+    let cache = |(number, teacher): (usize, &Teacher)| match config.distill.teacher_cache {
+        TeacherCacheStore::None => Ok(TeacherCache::nothing()),
+        TeacherCacheStore::Memory => Ok(TeacherCache::in_memory(dtype, budget, notes)),
+        TeacherCacheStore::File => {
+            let computed_by = format!("{} {:?}", env!("CARGO_PKG_VERSION"), cpu_features());
+            let mark = fingerprint(teacher, dtype, &computed_by);
+            let path = folder.teacher_features(number);
+            let file = FeatureFile::open(folder.open_teacher_features(number)?, &path, &mark, budget as u64)?;
+            Ok(TeacherCache::in_file(dtype, file, mark))
+        }
+    };
+    teachers.iter().enumerate().map(cache).collect()
+}
