@@ -66,6 +66,17 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     assert!(compared.contains("(60 and 60 rows)") && !compared.contains("DeLong"), "{compared}");
     dsgkd().arg("report").args([arm("alone"), arm("taught")]).arg("-o").arg(world.path("r.html")).assert().success();
 
+    // Settings are chosen by the validation notes, of the same runs.
+    let validated = world.path("validated.toml");
+    std::fs::write(&validated, GRID.replace("resplit = true", "resplit = true\non = \"validation\"")).unwrap();
+    let chosen = dsgkd().arg("grid").arg(&validated).args(["--finished", "--json"]).assert().success();
+    let chosen: Vec<serde_json::Value> = serde_json::from_slice(&chosen.get_output().stdout).unwrap();
+    let record = std::fs::read_to_string(folder.join("training.json")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(chosen.len(), 4);
+    assert_eq!(chosen[1]["seeds"][1], record["validation"]["auroc"], "{record}");
+    assert!(chosen[1]["difference"]["interval"].is_null() && record["validation"]["notes"].as_u64().unwrap() > 0);
+
     // What is done is kept; what is not is trained.
     let before = std::fs::metadata(folder.join("config.toml")).unwrap().modified().unwrap();
     let removed = world.path("grid").join("all").join("alone").join("seed-1");

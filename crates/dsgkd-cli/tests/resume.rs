@@ -58,7 +58,11 @@ fn killed_and_resumed_runs_end_with_the_same_weights() {
     let summary: serde_json::Value = serde_json::from_slice(&again.get_output().stdout).unwrap();
     let metrics: serde_json::Value = serde_json::from_slice(&bytes(&world.path("killed/metrics.json"))).unwrap();
     assert_eq!(summary["test"], metrics);
-    assert!(summary["train"]["steps"].as_u64().unwrap() > 0);
+    let of_whole: serde_json::Value = serde_json::from_slice(&bytes(&world.path("whole/training.json"))).unwrap();
+    assert!(summary["train"]["steps"].as_u64().unwrap() > 0 && !of_whole["validation"].is_null());
+    for part in ["steps", "best", "validation"] {
+        assert_eq!(summary["train"][part], of_whole[part]);
+    }
 }
 
 #[test]

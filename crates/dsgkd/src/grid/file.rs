@@ -20,6 +20,9 @@ pub struct Grid {
     /// What is shown.
     #[serde(default = "auroc")]
     pub metric: Metric,
+    /// Of which notes.
+    #[serde(default)]
+    pub on: Part,
     /// The grid file's folder.
     #[serde(skip)]
     folder: PathBuf,
@@ -28,6 +31,17 @@ pub struct Grid {
     /// Under which conditions; none: as the arms are.
     #[serde(default)]
     pub columns: Vec<Column>,
+}
+
+/// Notes that a grid's metric is of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Of the test notes.
+    #[default]
+    Test,
+    /// Of the validation notes: to choose settings by, without a look at the test notes.
+    Validation,
 }
 
 /// One arm.
@@ -65,6 +79,7 @@ fn known_keys() -> KnownKeys {
         ("seeds", None),
         ("resplit", Some(Kind::Flag)),
         ("metric", None),
+        ("on", None),
         ("arms.name", Some(Kind::Text)),
         ("arms.config", Some(Kind::Path)),
         ("arms.set", Some(Kind::Texts)),
@@ -151,6 +166,7 @@ mod tests {
             (arms.replace("[1]", "[]"), "at least one seed"),
             (format!("{arms}sett = []\n"), "grid.toml:6: unknown key `arms.0.sett`; did you mean `arms.set`?"),
             (arms.replace("seeds", "metric = \"auc\"\nseeds"), "grid.toml:2: `metric`: unknown variant `auc`"),
+            (arms.replace("seeds", "on = \"train\"\nseeds"), "grid.toml:2: `on`: unknown variant `train`"),
             (arms.replace("[1]", "[-1]"), "grid.toml:2: `seeds`: "),
             (arms.replace("seeds = [1]", ""), "grid.toml: missing field `seeds`"),
         ] {

@@ -8,9 +8,9 @@ use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Predictions, compare};
 use crate::experiment::{TrainingRecord, folds_of, is_finished};
-use crate::run::folder::{RunFolder, read_json};
+use crate::run::folder::read_json;
 use crate::runs::FinishedRuns;
-use file::{Arm, Column, Grid};
+use file::{Arm, Column, Grid, Part};
 use serde::Serialize;
 
 /// One arm under one condition, over all seeds.
@@ -45,15 +45,6 @@ pub struct CellDifference {
     pub resampled: Option<Resampled>,
 }
 
-/// The runs of one cell.
-struct Runs {
-    /// Of all seeds.
-    rows: Vec<Predictions>,
-    /// The metric, seed by seed and fold by fold.
-    folds: Vec<Vec<Option<f64>>>,
-    mean: Option<f64>,
-}
-
 /// Reads all cells of a grid whose runs are done; with `finished_only` those that are, of the conditions whose first arm is.
 ///
 /// # Errors
@@ -69,36 +60,68 @@ pub fn results(grid: &Grid, options: BootstrapOptions, finished_only: bool) -> R
                 }
                 continue;
             }
-            let (mut seeds, mut rows, mut folds, mut seconds) = (vec![], vec![], vec![], vec![]);
-            for seed in &grid.seeds {
-                let runs = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
-                seeds.push(Predictions::pooled(&runs.predictions)?.evaluate()?.get(grid.metric));
-                let of_fold = |fold: &Predictions| Ok(fold.evaluate()?.get(grid.metric));
-                folds.push(runs.predictions.iter().map(of_fold).collect::<Result<Vec<_>>>()?);
-                rows.extend(runs.predictions);
-                seconds.extend(runs.folders.iter().map(seconds_of));
-            }
-            let (mean, standard_deviation) = spread(&seeds);
-            let (seconds, _) = spread(&seconds);
-            let difference = match &first {
-                None => None,
-                Some(baseline) => {
-                    let compared = compare(&baseline.rows, &rows, options)?;
-                    let found = compared.differences.into_iter().find(|found| found.metric == grid.metric);
-                    found.map(|found| CellDifference {
-                        difference: mean.zip(baseline.mean).map(|(mean, of_baseline)| mean - of_baseline),
-                        interval: found.interval,
-                        p_value: found.p_value,
-                        resampled: over_folds(&baseline.folds, &folds, grid.resplit),
-                    })
-                }
-            };
-            first.get_or_insert(Runs { rows, folds, mean });
-            let (column, arm) = (column.name.clone(), arm.name.clone());
+            let runs = Runs::read(grid, arm, column)?;
+            let (mean, standard_deviation) = spread(&runs.seeds);
+            let (seconds, _) = spread(&runs.seconds);
+            let difference = first.as_ref().map(|first| difference(grid, first, &runs, options)).transpose()?;
+            let (column, arm, seeds) = (column.name.clone(), arm.name.clone(), runs.seeds.clone());
             cells.push(Cell { column, arm, seeds, mean, standard_deviation, seconds, difference });
+            first.get_or_insert(runs);
         }
     }
     Ok(cells)
+}
+
+/// The runs of one cell.
+struct Runs {
+    /// Test predictions of all seeds; empty where the metric is of validation notes.
+    rows: Vec<Predictions>,
+    /// The metric, seed by seed: of all folds' test notes together, or the mean over the folds' validation notes.
+    seeds: Vec<Option<f64>>,
+    /// The metric, seed by seed and fold by fold.
+    folds: Vec<Vec<Option<f64>>>,
+    /// Of every training.
+    seconds: Vec<Option<f64>>,
+}
+
+impl Runs {
+    fn read(grid: &Grid, arm: &Arm, column: &Column) -> Result<Runs> {
+        let mut runs = Runs { rows: vec![], seeds: vec![], folds: vec![], seconds: vec![] };
+        for seed in &grid.seeds {
+            let of_seed = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
+            let records: Vec<TrainingRecord> =
+                of_seed.folders.iter().map(|run| read_json(&run.training()).unwrap_or_default()).collect();
+            runs.seconds.extend(records.iter().map(|record| record.seconds));
+            match grid.on {
+                Part::Test => {
+                    let of_fold = |fold: &Predictions| Ok(fold.evaluate()?.get(grid.metric));
+                    runs.folds.push(of_seed.predictions.iter().map(of_fold).collect::<Result<_>>()?);
+                    runs.seeds.push(Predictions::pooled(&of_seed.predictions)?.evaluate()?.get(grid.metric));
+                    runs.rows.extend(of_seed.predictions);
+                }
+                Part::Validation => {
+                    let folds: Vec<Option<f64>> =
+                        records.iter().map(|record| record.train.validation.as_ref()?.get(grid.metric)).collect();
+                    runs.seeds.push(spread(&folds).0);
+                    runs.folds.push(folds);
+                }
+            }
+        }
+        Ok(runs)
+    }
+}
+
+/// Of a cell to the first of its condition.
+fn difference(grid: &Grid, first: &Runs, runs: &Runs, options: BootstrapOptions) -> Result<CellDifference> {
+    let resampled = over_folds(&first.folds, &runs.folds, grid.resplit);
+    let difference = spread(&runs.seeds).0.zip(spread(&first.seeds).0).map(|(mean, of_first)| mean - of_first);
+    if grid.on == Part::Validation {
+        return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
+    }
+    let compared = compare(&first.rows, &runs.rows, options)?;
+    let found = compared.differences.into_iter().find(|found| found.metric == grid.metric);
+    let (interval, p_value) = found.map_or((None, None), |found| (found.interval, found.p_value));
+    Ok(CellDifference { difference, interval, p_value, resampled })
 }
 
 /// Whether all runs of a cell are done.
@@ -111,10 +134,6 @@ fn is_done(grid: &Grid, arm: &Arm, column: &Column) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-fn seconds_of(run: &RunFolder) -> Option<f64> {
-    read_json::<TrainingRecord>(&run.training()).ok()?.seconds
 }
 
 /// The paired differences of the folds. Where each seed splits anew, each counts; where all seeds share the folds, a fold counts once, as
@@ -148,12 +167,13 @@ fn spread(values: &[Option<f64>]) -> (Option<f64>, Option<f64>) {
 /// The cells as a Markdown table.
 pub fn table(grid: &Grid, cells: &[Cell]) -> String {
     let (metric, several) = (grid.metric, grid.columns.len() > 1);
+    let of = if grid.on == Part::Validation { " of validation notes" } else { "" };
     let mut out = String::new();
     if several {
         out += "| condition ";
     }
     out += &format!(
-        "| arm | {metric}, mean ± sd of seeds | difference to the first arm [95 %, other notes] | p | [95 %, other folds] | p | seconds a training |\n"
+        "| arm | {metric}{of}, mean ± sd of seeds | difference to the first arm [95 %, other notes] | p | [95 %, other folds] | p | seconds a training |\n"
     );
     out += &"|---".repeat(if several { 8 } else { 7 });
     out += "|\n";

@@ -65,8 +65,8 @@ mod tests {
         assert_eq!(parsed("klue/bert-base"), id("klue/bert-base", "main"));
         assert_eq!(parsed("klue/bert-base@refs/pr/3"), id("klue/bert-base", "refs/pr/3"));
         for path in [
-            "", "model", "/a/b", "a/b/c", "./a", "../a", "a/..", "a/.b", "a/b@", "a/b@../c", "a/b@/c", "C:\\a/b",
-            "ㄱ/b",
+            "", "model", "/a/b", "a/b/c", "./a", "../a", "a/..", "a/b..c", "a/.b", "a/b@", "a/b@../c", "a/b@/c",
+            "C:\\a/b", "ㄱ/b",
         ] {
             assert_eq!(parsed(path), None, "{path}");
         }

@@ -264,7 +264,12 @@ mod tests {
         let data = DMatrix::from_row_slice(1, 4, &[-2.0, 0.0, 0.0, 2.0]);
         let posteriors = DMatrix::from_row_slice(2, 4, &[1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
         let mixture = Mixture::maximise(&data, &posteriors, 0.0).unwrap();
-        let (_, found) = mixture.posteriors(&DMatrix::from_row_slice(1, 2, &[0.0, 0.7]));
+        let (likelihood, found) = mixture.posteriors(&DMatrix::from_row_slice(1, 2, &[0.0, 0.7]));
+        let density = |x: f64| {
+            let normal = |mean: f64| (-0.5 * (x - mean) * (x - mean)).exp() / std::f64::consts::TAU.sqrt();
+            0.5 * normal(-1.0) + 0.5 * normal(1.0)
+        };
+        assert!((likelihood - 0.5 * (density(0.0).ln() + density(0.7).ln())).abs() < 1e-12);
         assert!((found[(1, 0)] - 0.5).abs() < 1e-12);
         assert!((found[(1, 1)] - 1.0 / (1.0 + (-1.4f64).exp())).abs() < 1e-12);
     }

@@ -86,6 +86,9 @@ struct Progress {
     step: u64,
     best: BTreeMap<Monitor, Best>,
     stopped_early: bool,
+    /// Of the best by `metric_for_best_model`.
+    #[serde(default)]
+    validation: Option<Metrics>,
 }
 
 /// What a training did.
@@ -99,6 +102,9 @@ pub struct TrainSummary {
     pub stopped_early: bool,
     /// The best value of each watched measure.
     pub best: BTreeMap<Monitor, Best>,
+    /// Of the weights that were kept, on the validation notes; `None` without any.
+    #[serde(default)]
+    pub validation: Option<Metrics>,
 }
 
 /// Epochs may take less than writing the moments of a large model does.
@@ -215,6 +221,7 @@ pub fn train(
         epochs: progress.step.checked_sub(1).map_or(0, |last| plan.epoch_of(last) + 1),
         stopped_early: progress.stopped_early,
         best: progress.best,
+        validation: progress.validation,
     })
 }
 
@@ -279,6 +286,9 @@ fn watch(
         match value {
             Some(value) if best.is_none_or(|best| better(value, best.value)) => {
                 progress.best.insert(*monitor, Best { value, epoch, since: 0 });
+                if *monitor == config.metric_for_best_model {
+                    progress.validation = Some(validation.clone());
+                }
                 let layout = learner.student.layout();
                 let arenas = Arenas { layout, parameters: &learner.student.values, moments: None };
                 checkpoint::save(&folder.best(*monitor), &arenas, &serde_json::json!({"epoch": epoch}))?;
