@@ -5,11 +5,8 @@ mod card;
 mod models;
 
 use crate::baseline;
-use crate::config::{
-    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, Projection, Truncation, to_toml,
-};
+use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, Truncation, to_toml};
 use crate::data::{Note, Notes, Splits, make_splits, read_notes};
-use crate::distill::fit::fit_projections;
 use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
@@ -183,10 +180,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         adapt::adapt(config, &notes, &splits, &folder, &mut student, observer)?;
     }
 
-    let mut caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
-    if config.distill.projection == Projection::Fitted && (!resume || folder.steps().is_empty()) {
-        fit_projections(&mut student, &teachers, &mut caches, &set.training)?;
-    }
+    let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
     let settings = step_settings(config, &summary);
     student.set_precision(config.train.dtype.precision());
     let mut learner = Learner::new(student, teachers, caches, settings);

@@ -4,7 +4,7 @@
 //! reference_case`. A folder holds `student/`, `teacher/`, `classifier.safetensors`, `notes.jsonl` and `expected.json`.
 #![allow(clippy::unwrap_used)]
 
-use dsgkd::config::{AttentionRows, DistillConfig, HeadMap, HeadMapName, TeacherConfig, TermRule, TextConfig};
+use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, TeacherConfig, TermRule, TextConfig};
 use dsgkd::distill::cache::TeacherCache;
 use dsgkd::distill::teacher::Teacher;
 use dsgkd::distill::{Example, SpanPair, TeacherView};
@@ -64,8 +64,7 @@ fn load() -> Case {
     }
     let (teacher, _) = Model::open(&folder.join("teacher"), &Heads::default(), 1).unwrap();
     let config = TeacherConfig { head_map: Some(HeadMap::Named(HeadMapName::Same)), ..TeacherConfig::default() };
-    let distill = DistillConfig { attention: AttentionRows::Positional, ..DistillConfig::default() };
-    let teacher = Teacher::new(teacher, 0, &config, &distill, &student).unwrap();
+    let teacher = Teacher::new(teacher, 0, &config, AttentionRows::Positional, &student).unwrap();
     let training = &expected["training"];
     let settings = StepSettings {
         alpha: training["alpha"].as_f64().unwrap(),

@@ -194,7 +194,7 @@ fn decode(bytes: &[u8], dtype: TeacherCacheDtype) -> Option<TeacherFeatures> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::{DistillConfig, TeacherConfig};
+    use crate::config::{AttentionRows, TeacherConfig};
     use crate::text::SpanPair;
     use dsgkd_encoder::{Heads, Model};
     use serde_json::json;
@@ -203,7 +203,7 @@ mod tests {
         let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 2,
             "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16});
         let model = || Model::fresh(config.clone(), &Heads::default(), seed).unwrap();
-        Teacher::new(model(), 0, &TeacherConfig::default(), &DistillConfig::default(), &model()).unwrap()
+        Teacher::new(model(), 0, &TeacherConfig::default(), AttentionRows::Aligned, &model()).unwrap()
     }
 
     fn examples() -> Vec<Example> {

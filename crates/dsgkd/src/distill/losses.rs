@@ -6,14 +6,13 @@
 
 use super::maps::HeadPairs;
 use super::rows::{Columns, Side, into_space, out_of_space};
-use super::teacher::{LevelProjection, Teacher, TeacherFeatures};
+use super::teacher::{Teacher, TeacherFeatures};
 use super::{BatchSpans, Example};
 use crate::config::AttentionRows;
 use dsgkd_encoder::{Activations, Batch, Model, PooledGradients};
 use dsgkd_ops::Precision;
 use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::spans::row_offsets;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Unweighted losses.
@@ -97,18 +96,19 @@ fn hidden_loss(
     let mut loss = 0f64;
     for (pair, (_, level)) in teacher.levels.pairs.iter().enumerate() {
         let values = &student.activations.pooled_hidden[*level];
-        let said = said_at_terms(values, hs, notes); // [N, hs]
-        let wanted = wanted_at_terms(features, notes, pair, ht); // [N, ht]
-        let values_of = |range: &Range<usize>| &student.model.values[range.clone()];
-        let projection = teacher.projection(pair);
+        let said = notes.iter().flat_map(|note| &values[note.start * hs..note.end * hs]);
+        let said: Vec<f32> = said.copied().collect(); // [N, hs]
+        let wanted: Vec<f32> = features // [N, ht]
+            .iter()
+            .zip(notes)
+            .flat_map(|(of_note, note)| &of_note.hidden[pair * note.len() * ht..(pair + 1) * note.len() * ht])
+            .copied()
+            .collect();
+        let projection = teacher.projection.as_ref().map(|range| &student.model.values[range.clone()]);
         let mut difference = match projection {
-            Some(LevelProjection { weight, bias }) => {
+            Some(projection) => {
                 let mut projected = vec![0f32; terms * ht];
-                let weight = Weight::Plain(values_of(weight), Precision::Float32);
-                match bias {
-                    Some(bias) => linear::forward_bias(&said, weight, values_of(bias), &mut projected, terms),
-                    None => linear::forward(&said, weight, &mut projected, terms),
-                }
+                linear::forward(&said, Weight::Plain(projection, Precision::Float32), &mut projected, terms);
                 projected
             }
             None => said.clone(),
@@ -118,41 +118,20 @@ fn hidden_loss(
             loss += f64::from(*difference * *difference);
             *difference *= scale; // now the gradient
         }
-        let d_said = match projection {
-            Some(LevelProjection { weight, bias }) => {
-                linear::backward_weight(&difference, &said, Precision::Float32, &mut gradients[weight.clone()], terms);
-                if let Some(bias) = bias {
-                    linear::backward_bias(&difference, &mut gradients[bias.clone()]);
-                }
+        let d_said = match (projection, &teacher.projection) {
+            (Some(projection), Some(range)) => {
+                linear::backward_weight(&difference, &said, Precision::Float32, &mut gradients[range.clone()], terms);
                 let mut d_said = vec![0f32; terms * hs];
-                linear::backward_input(&difference, values_of(weight), Precision::Float32, &mut d_said, terms, false);
+                linear::backward_input(&difference, projection, Precision::Float32, &mut d_said, terms, false);
                 d_said
             }
-            None => difference,
+            _ => difference,
         };
         let target = grown(&mut pooled.hidden, *level, values.len());
         let places = notes.iter().flat_map(|note| note.start * hs..note.end * hs);
         places.zip(&d_said).for_each(|(place, gradient)| target[place] += gradient);
     }
     loss / count
-}
-
-/// The student's pooled hidden states of one level at the terms that a teacher compares, `[terms, student hidden]`.
-pub(super) fn said_at_terms(values: &[f32], hidden: usize, notes: &[Range<usize>]) -> Vec<f32> {
-    notes.iter().flat_map(|note| &values[note.start * hidden..note.end * hidden]).copied().collect()
-}
-
-/// The teacher's, of paired level number `pair`, `[terms, teacher hidden]`.
-pub(super) fn wanted_at_terms(
-    features: &[Arc<TeacherFeatures>],
-    notes: &[Range<usize>],
-    pair: usize,
-    hidden: usize,
-) -> Vec<f32> {
-    let of_note = |(of_note, note): (&'_ Arc<TeacherFeatures>, &Range<usize>)| {
-        of_note.hidden[pair * note.len() * hidden..(pair + 1) * note.len() * hidden].to_vec()
-    };
-    features.iter().zip(notes).flat_map(of_note).collect()
 }
 
 fn attention_loss(

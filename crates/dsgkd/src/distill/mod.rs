@@ -2,11 +2,10 @@
 //!
 //! [`maps`] pairs the models' layers and heads, [`rows`] brings attention rows of two tokenizers into one space,
 //! [`teacher`] computes what a frozen teacher says of a note, [`cache`] keeps it (in memory or in a [`feature_file`]), and [`losses`]
-//! compares, through a map that [`fit`] found where it is asked to.
+//! compares.
 
 pub mod cache;
 pub mod feature_file;
-pub mod fit;
 pub mod losses;
 pub mod maps;
 pub mod rows;

@@ -3,12 +3,11 @@
 use super::TeacherView;
 use super::maps::{HeadPairs, LevelPairs};
 use super::rows::{Columns, Side, into_space};
-use crate::config::{AttentionRows, DistillConfig, Projection, TeacherConfig};
+use crate::config::{AttentionRows, TeacherConfig};
 use crate::error::Result;
-use dsgkd_encoder::{Activations, Architecture, Batch, ForwardOptions, Model};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
 use dsgkd_ops::spans::{Span, row_offsets};
 use sha2::{Digest, Sha256};
-use std::ops::Range;
 use std::sync::Mutex;
 
 /// A teacher and how it is compared with the student.
@@ -21,8 +20,9 @@ pub struct Teacher {
     pub levels: LevelPairs,
     /// Paired heads.
     pub heads: HeadPairs,
-    /// Maps of the student's hidden states to the teacher's: none, one for all paired levels, or one for each.
-    pub projections: Vec<LevelProjection>,
+    /// The student's hidden states are mapped to the teacher's width by this tensor of the student's arena,
+    /// `[teacher hidden, student hidden]`; `None` where the widths agree.
+    pub projection: Option<std::ops::Range<usize>>,
     /// What the columns of attention rows are.
     pub attention: AttentionRows,
     /// Buffers of the passes that run side by side.
@@ -40,34 +40,9 @@ pub struct TeacherFeatures {
     pub columns: usize,
 }
 
-/// A linear map in the student's arena.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LevelProjection {
-    /// `[teacher hidden, student hidden]`.
-    pub weight: Range<usize>,
-    /// `[teacher hidden]`.
-    pub bias: Option<Range<usize>>,
-}
-
-/// The tensors that the student's arena must hold for teacher number `teacher`, with their shapes.
-pub fn projection_tensors(
-    teacher: usize,
-    of_teacher: &Architecture,
-    student: &Architecture,
-    levels: &LevelPairs,
-    projection: Projection,
-) -> Vec<(String, [usize; 2])> {
-    let name = |rest: &str| format!("distill.teachers.{teacher}.projection.{rest}");
-    let (ht, hs) = (of_teacher.hidden_size, student.hidden_size);
-    match projection {
-        Projection::WhereNeeded if ht == hs => vec![],
-        Projection::WhereNeeded => vec![(name("weight"), [ht, hs])],
-        Projection::Fitted => {
-            let of_level =
-                |pair| [(name(&format!("{pair}.weight")), [ht, hs]), (name(&format!("{pair}.bias")), [ht, 1])];
-            (0..levels.pairs.len()).flat_map(of_level).collect()
-        }
-    }
+/// Name of a teacher's projection in the student's arena.
+pub fn projection_name(teacher: usize) -> String {
+    format!("distill.teachers.{teacher}.projection.weight")
 }
 
 impl Teacher {
@@ -76,39 +51,22 @@ impl Teacher {
         model: Model,
         index: usize,
         config: &TeacherConfig,
-        distill: &DistillConfig,
+        attention: AttentionRows,
         student: &Model,
     ) -> Result<Teacher> {
-        let (attention, projection) = (distill.attention, distill.projection);
         let (t, s) = (&model.architecture, &student.architecture);
         let levels = LevelPairs::new(&config.layer_map, t.num_hidden_layers, s.num_hidden_layers)?;
         let heads = HeadPairs::new(&config.head_map, t.num_attention_heads, s.num_attention_heads)?;
-        let tensors = projection_tensors(index, t, s, &levels, projection);
-        let ranges: Vec<Range<usize>> = tensors.iter().filter_map(|(name, _)| student.projection(name)).collect();
-        let projections = match projection {
-            Projection::WhereNeeded => {
-                ranges.into_iter().map(|weight| LevelProjection { weight, bias: None }).collect()
-            }
-            Projection::Fitted => {
-                let of_level =
-                    |pair: &[Range<usize>]| LevelProjection { weight: pair[0].clone(), bias: Some(pair[1].clone()) };
-                ranges.chunks_exact(2).map(of_level).collect()
-            }
-        };
+        let projection = student.projection(&projection_name(index));
         Ok(Teacher {
             model,
             weight: config.weight,
             levels,
             heads,
-            projections,
+            projection,
             attention,
             activations: Mutex::default(),
         })
-    }
-
-    /// The map of a paired level, if there is one.
-    pub fn projection(&self, pair: usize) -> Option<&LevelProjection> {
-        self.projections.get(pair).or(self.projections.first())
     }
 
     /// Features of one note. Notes run one by one, side by side on the cores: packed with others, a note's last bits would

@@ -1,16 +1,15 @@
 //! The models of an experiment: read, fitted to each other, and what the teachers say kept.
 
 use super::RunObserver;
-use crate::config::{Config, HeadKind, Preset, Projection, TeacherCacheStore};
+use crate::config::{Config, HeadKind, Preset, TeacherCacheStore};
 use crate::distill::cache::{TeacherCache, fingerprint};
 use crate::distill::feature_file::FeatureFile;
-use crate::distill::maps::LevelPairs;
-use crate::distill::teacher::{Teacher, projection_tensors};
+use crate::distill::teacher::{Teacher, projection_name};
 use crate::error::{Error, Result};
 use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::Tokenizer;
-use dsgkd_encoder::{Heads, Model};
+use dsgkd_encoder::{Architecture, Heads, Model};
 
 /// The student, the teachers, and their tokenizers (student first).
 pub(super) fn open_models(
@@ -38,14 +37,13 @@ pub(super) fn open_models(
         ..Heads::default()
     };
     let (mut student, mut report) = Model::open(&config.student.model, &heads, config.seed)?;
-    let mut projections = vec![];
-    for (number, (model, teacher)) in teachers.iter().zip(&config.teachers).enumerate() {
-        let (t, s) = (&model.architecture, &student.architecture);
-        let levels = LevelPairs::new(&teacher.layer_map, t.num_hidden_layers, s.num_hidden_layers)?;
-        projections.extend(projection_tensors(number, t, s, &levels, config.distill.projection));
-    }
+    let width = |a: &Architecture| a.hidden_size;
+    let narrow = teachers.iter().enumerate().filter(|(_, t)| width(&t.architecture) != width(&student.architecture));
+    let projections: Vec<(String, [usize; 2])> = narrow
+        .map(|(number, t)| (projection_name(number), [width(&t.architecture), width(&student.architecture)]))
+        .collect();
     if !projections.is_empty() {
-        if config.preset == Preset::Reference && config.distill.projection == Projection::WhereNeeded {
+        if config.preset == Preset::Reference {
             return Err(Error::Config(
                 "preset \"reference\" needs a teacher of the student's hidden size; the default preset learns a projection"
                     .to_string(),
@@ -60,7 +58,7 @@ pub(super) fn open_models(
     }
     let teachers = teachers.into_iter().zip(&config.teachers).enumerate();
     let teachers = teachers
-        .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, &config.distill, &student))
+        .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, config.distill.attention, &student))
         .collect::<Result<_>>()?;
     Ok((student, teachers, tokenizers))
 }

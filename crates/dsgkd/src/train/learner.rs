@@ -195,3 +195,83 @@ impl Learner {
         norm
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{AttentionRows, TeacherConfig};
+    use crate::distill::teacher::projection_name;
+    use crate::text::{SpanPair, TeacherView};
+    use dsgkd_encoder::Heads;
+    use serde_json::json;
+
+    fn model(hidden: usize, layers: usize, heads: &Heads) -> Model {
+        let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": hidden, "num_hidden_layers": layers,
+            "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16, "initializer_range": 0.3});
+        Model::fresh(config, heads, 5).unwrap()
+    }
+
+    fn example(note: u32) -> Example {
+        let span = |start: u32, end: u32| SpanPair { student: (start, end), teacher: (start + 1, end + 1) };
+        let input_ids: Vec<u32> = (0..8).map(|at| (at * 7 + note * 11 + at * note) % 30).collect();
+        let view = TeacherView {
+            input_ids: input_ids.iter().map(|id| (id * 3 + 1) % 30).collect(),
+            words: vec![span(1, 2), span(3, 5), span(5, 6)],
+            terms: if note == 2 { vec![] } else { vec![span(1, 2), span(3, 5)] },
+            ..TeacherView::default()
+        };
+        Example { input_ids, label: Some(note % 2), views: vec![view] }
+    }
+
+    /// A student of 2 layers of 8 behind a projection to a teacher of 3 layers of 12; the published case, of equal widths, is held by
+    /// `tests/reference_case.rs`.
+    #[test]
+    fn gradients_of_the_whole_loss_are_those_of_finite_differences() {
+        let projections = vec![(projection_name(0), [12, 8])];
+        let classes = vec!["no".to_string(), "yes".to_string()];
+        let student = model(8, 2, &Heads { classes, projections, ..Heads::default() });
+        let teacher = model(12, 3, &Heads::default());
+        let teacher = Teacher::new(teacher, 0, &TeacherConfig::default(), AttentionRows::Aligned, &student).unwrap();
+        let settings = StepSettings {
+            alpha: 0.6,
+            beta: 20.0, // so that its gradient counts
+            attention_after_dropout: false,
+            gradient_checkpointing: false,
+            max_length: 16,
+            class_weights: vec![],
+            betas: (0.9, 0.999),
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: 0.0,
+        };
+        let mut learner = Learner::new(student, vec![teacher], vec![TeacherCache::nothing()], settings);
+        let examples: Vec<Example> = (0..6).map(example).collect();
+        let (notes, indices): (Vec<&Example>, Vec<usize>) = (examples.iter().collect(), (0..6).collect());
+        learner.accumulate(&notes, &indices, None).unwrap();
+        let gradients = learner.gradients.clone();
+        let (mut worst, mut seen) = (0f64, vec![]);
+        for spec in learner.student.layout().tensors().to_vec() {
+            // The steepest place of each tensor, where rounding hides least.
+            let steepest = spec.range.max_by(|a, b| gradients[*a].abs().total_cmp(&gradients[*b].abs())).unwrap();
+            let expected = f64::from(gradients[steepest]);
+            if expected.abs() < 1e-3 {
+                continue;
+            }
+            let mut at = |change: f32| {
+                let value = learner.student.values[steepest];
+                learner.student.values[steepest] = value + change;
+                let total = learner.accumulate(&notes, &indices, None).unwrap().total;
+                learner.student.values[steepest] = value;
+                total
+            };
+            let found = (at(5e-3) - at(-5e-3)) / 1e-2;
+            worst = worst.max((found - expected).abs() / expected.abs());
+            seen.push(spec.name);
+        }
+        assert!(
+            worst < 0.02 && seen.len() > 20 && seen.iter().any(|name| *name == projection_name(0)),
+            "{worst} {seen:?}"
+        );
+    }
+}

@@ -132,8 +132,6 @@ pub struct DistillConfig {
     pub attention: AttentionRows,
     /// Take the student's rows after attention dropout, as the original's library returns them in training.
     pub attention_after_dropout: bool,
-    /// Through which linear map the student's hidden states are compared with the teacher's.
-    pub projection: Projection,
     /// A control, not a method: each term meets what the teacher said of another word of its note. What distillation brings beyond
     /// this is what the alignment brings.
     pub shuffle_terms: bool,
@@ -152,24 +150,12 @@ impl Default for DistillConfig {
             beta: 0.2,
             attention: AttentionRows::Aligned,
             attention_after_dropout: false,
-            projection: Projection::WhereNeeded,
             shuffle_terms: false,
             teacher_cache: TeacherCacheStore::Memory,
             teacher_cache_dtype: TeacherCacheDtype::Float32,
             teacher_cache_mib: 2048,
         }
     }
-}
-
-/// Through which linear map a student's hidden states are compared with a teacher's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Projection {
-    /// None where the widths agree, as published; else one learned from random numbers, the same for all layers.
-    #[default]
-    WhereNeeded,
-    /// One a layer, with a bias, that begins as the least-squares fit to the training terms and is trained on.
-    Fitted,
 }
 
 /// Where a teacher's features are kept.
