@@ -42,7 +42,7 @@ impl Draw {
     /// A note of 4 to 20 tokens, seen by `teachers`; every word has one token or two, every other word is a term.
     fn example(&mut self, teachers: usize) -> Example {
         let length = 4 + self.below(17);
-        let label = Some(self.below(3)).filter(|_| length % 5 != 0); // some notes only distil
+        let label = Some(self.below(3)).filter(|_| !length.is_multiple_of(5)); // some notes only distil
         let input_ids = (0..length).map(|_| self.below(50)).collect();
         let views = (0..teachers).map(|_| {
             let teacher_length = length + 1;
