@@ -31,7 +31,7 @@ pub(crate) fn of(result: CommandResult) -> ExitCode {
     ExitCode::from(match error {
         Error::Config(_) => 2,
         Error::Data(_) | Error::Model(_) => 3,
-        Error::Io { .. } => 4,
+        Error::Io { .. } | Error::Device(_) => 4,
         Error::Interrupted(_) => 130,
     })
 }
@@ -104,6 +104,7 @@ mod tests {
             (Err(Error::Model("a".into())), 3),
             (Err(io(std::io::ErrorKind::StorageFull)), 4),
             (Err(io(std::io::ErrorKind::BrokenPipe)), 0),
+            (Err(Error::Device("a".into())), 4),
             (Err(Error::Interrupted("a".into())), 130),
         ] {
             assert_eq!(of(result), ExitCode::from(code));

@@ -11,8 +11,9 @@ use dsgkd_ops::{Dropout, Precision};
 /// A head's places in the arena.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ClassifierSlots {
-    dense: Vec<(DenseSlots, Activation, bool)>,
-    output: DenseSlots,
+    /// Layer by layer: its place, its activation, whether its input is dropped from.
+    pub(crate) dense: Vec<(DenseSlots, Activation, bool)>,
+    pub(crate) output: DenseSlots,
     pub(crate) classes: usize,
 }
 

@@ -14,6 +14,8 @@ pub mod family;
 pub mod layout;
 pub mod mlm;
 pub mod model;
+#[cfg(feature = "portable")]
+pub mod portable;
 pub mod weights;
 
 pub use architecture::Architecture;

@@ -12,10 +12,10 @@ use std::ops::Range;
 /// A head's places in the arena.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MlmSlots {
-    dense: DenseSlots,
-    norm: NormSlots,
+    pub(crate) dense: DenseSlots,
+    pub(crate) norm: NormSlots,
     bias: Range<usize>,
-    activation: Activation,
+    pub(crate) activation: Activation,
 }
 
 /// Buffers of a head's forward and backward pass; M is the number of masked tokens, e the embedding size.

@@ -249,6 +249,25 @@ impl Model {
         self.projections.iter().find(|(known, _)| known == name).map(|(_, range)| range.clone())
     }
 
+    #[cfg(feature = "portable")]
+    pub(crate) fn encoder_slots(&self) -> &EncoderSlots {
+        &self.encoder
+    }
+
+    /// # Panics
+    /// The model was opened without classes.
+    #[cfg(feature = "portable")]
+    pub(crate) fn classifier_slots(&self) -> &ClassifierSlots {
+        self.classifier.as_ref().expect("the model was opened with classes")
+    }
+
+    /// # Panics
+    /// The model was opened without a masked-language-model head.
+    #[cfg(feature = "portable")]
+    pub(crate) fn mlm_slots(&self) -> &MlmSlots {
+        self.mlm.as_ref().expect("the model was opened with a masked-language-model head")
+    }
+
     fn run(&self) -> Encoder<'_> {
         let Model { architecture, encoder: slots, values, precision, packed, .. } = self;
         Encoder { architecture, slots, values, precision: *precision, packed: packed.as_ref() }

@@ -21,7 +21,7 @@ pub enum Activation {
 }
 
 /// `sqrt(2 / pi)`, of the tanh approximation.
-const GELU_TANH_SCALE: f32 = 0.797_884_6;
+pub(crate) const GELU_TANH_SCALE: f32 = 0.797_884_6;
 /// `1 / sqrt(2 pi)`, the normal density at 0.
 const NORMAL_DENSITY: f32 = 0.398_942_3;
 

@@ -25,16 +25,33 @@ pub struct AdamW {
 
 /// The constants of one step, in the precision of the loop.
 #[derive(Clone, Copy)]
-struct Constants {
-    keep: f32,
-    beta1: f32,
-    one_minus_beta1: f32,
-    beta2: f32,
-    one_minus_beta2: f32,
-    scale: f32,
-    step_size: f32,
-    root_scale: f32,
-    epsilon: f32,
+pub(crate) struct Constants {
+    pub(crate) keep: f32,
+    pub(crate) beta1: f32,
+    pub(crate) one_minus_beta1: f32,
+    pub(crate) beta2: f32,
+    pub(crate) one_minus_beta2: f32,
+    pub(crate) scale: f32,
+    pub(crate) step_size: f32,
+    pub(crate) root_scale: f32,
+    pub(crate) epsilon: f32,
+}
+
+impl Constants {
+    pub(crate) fn new(settings: AdamW) -> Constants {
+        let power = settings.step as f64;
+        Constants {
+            keep: (1.0 - settings.learning_rate * settings.weight_decay) as f32,
+            beta1: settings.beta1 as f32,
+            one_minus_beta1: (1.0 - settings.beta1) as f32,
+            beta2: settings.beta2 as f32,
+            one_minus_beta2: (1.0 - settings.beta2) as f32,
+            scale: settings.gradient_scale as f32,
+            step_size: (settings.learning_rate / (1.0 - settings.beta1.powf(power))) as f32,
+            root_scale: (1.0 / (1.0 - settings.beta2.powf(power)).sqrt()) as f32,
+            epsilon: settings.epsilon as f32,
+        }
+    }
 }
 
 /// One pass over `parameters`, `gradients`, `exp_avg`, `exp_avg_sq`, all of one length; leaves the gradients at zero for the next
@@ -48,18 +65,7 @@ pub fn step(
 ) {
     assert!(parameters.len() == gradients.len() && parameters.len() == exp_avg.len());
     assert_eq!(parameters.len(), exp_avg_sq.len());
-    let power = settings.step as f64;
-    let constants = Constants {
-        keep: (1.0 - settings.learning_rate * settings.weight_decay) as f32,
-        beta1: settings.beta1 as f32,
-        one_minus_beta1: (1.0 - settings.beta1) as f32,
-        beta2: settings.beta2 as f32,
-        one_minus_beta2: (1.0 - settings.beta2) as f32,
-        scale: settings.gradient_scale as f32,
-        step_size: (settings.learning_rate / (1.0 - settings.beta1.powf(power))) as f32,
-        root_scale: (1.0 / (1.0 - settings.beta2.powf(power)).sqrt()) as f32,
-        epsilon: settings.epsilon as f32,
-    };
+    let constants = Constants::new(settings);
     parameters
         .par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(gradients.par_chunks_mut(ELEMENTS_PER_TASK))

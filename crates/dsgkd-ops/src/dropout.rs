@@ -8,11 +8,11 @@ use rayon::prelude::*;
 /// A dropout mask: which elements are kept, and the factor of those that are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    seed: u32,
+    pub(crate) seed: u32,
     /// An element is kept when its hash is at or above this.
-    threshold: u32,
+    pub(crate) threshold: u32,
     /// `1 / (1 - probability)`.
-    scale: f32,
+    pub(crate) scale: f32,
 }
 
 impl Dropout {
@@ -68,14 +68,19 @@ fn apply_row(dropout: Dropout, values: &mut [f32]) {
     }
 }
 
+/// What positions and hashes are multiplied by, modulo 2^32.
+pub(crate) const POSITION_FACTOR: u32 = 0x9E37_79B1;
+pub(crate) const FIRST_FACTOR: u32 = 0x85EB_CA6B;
+pub(crate) const SECOND_FACTOR: u32 = 0xC2B2_AE35;
+
 /// A 32-bit hash of a position under a seed (the finaliser of MurmurHash3).
 #[inline(always)]
 fn hash(index: u32, seed: u32) -> u32 {
-    let mut x = index.wrapping_mul(0x9E37_79B1) ^ seed;
+    let mut x = index.wrapping_mul(POSITION_FACTOR) ^ seed;
     x ^= x >> 16;
-    x = x.wrapping_mul(0x85EB_CA6B);
+    x = x.wrapping_mul(FIRST_FACTOR);
     x ^= x >> 13;
-    x = x.wrapping_mul(0xC2B2_AE35);
+    x = x.wrapping_mul(SECOND_FACTOR);
     x ^ (x >> 16)
 }
 

@@ -23,6 +23,8 @@ pub mod linear;
 pub mod loss;
 mod math;
 mod parallel;
+#[cfg(feature = "portable")]
+pub mod portable;
 pub mod spans;
 
 pub use dropout::Dropout;

@@ -25,6 +25,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The device that computes failed (exit code 4).
+    #[error("{0}")]
+    Device(String),
     /// The user asked to stop (exit code 130); what was done is saved.
     #[error("{0}")]
     Interrupted(String),

@@ -20,8 +20,8 @@ use dsgkd_ops::linear::Weight;
 use dsgkd_ops::{Dropout, Precision, attention};
 
 /// Sites of dropout: the embeddings, then three a layer.
-const EMBEDDING_SITE: usize = 0;
-fn layer_site(layer: usize, which: usize) -> usize {
+pub(crate) const EMBEDDING_SITE: usize = 0;
+pub(crate) fn layer_site(layer: usize, which: usize) -> usize {
     1 + 3 * layer + which
 }
 /// Sites of the heads come after those of any encoder.

@@ -10,21 +10,21 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct EncoderSlots {
     pub(crate) word: Range<usize>,
-    pub(super) position: Range<usize>,
-    pub(super) token_type: Option<Range<usize>>,
-    pub(super) norm: NormSlots,
-    pub(super) projection: Option<DenseSlots>,
-    pub(super) layers: Vec<LayerSlots>,
+    pub(crate) position: Range<usize>,
+    pub(crate) token_type: Option<Range<usize>>,
+    pub(crate) norm: NormSlots,
+    pub(crate) projection: Option<DenseSlots>,
+    pub(crate) layers: Vec<LayerSlots>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct LayerSlots {
-    pub(super) qkv: DenseSlots,
-    pub(super) attention_output: DenseSlots,
-    pub(super) attention_norm: NormSlots,
-    pub(super) intermediate: DenseSlots,
-    pub(super) output: DenseSlots,
-    pub(super) output_norm: NormSlots,
+pub(crate) struct LayerSlots {
+    pub(crate) qkv: DenseSlots,
+    pub(crate) attention_output: DenseSlots,
+    pub(crate) attention_norm: NormSlots,
+    pub(crate) intermediate: DenseSlots,
+    pub(crate) output: DenseSlots,
+    pub(crate) output_norm: NormSlots,
 }
 
 impl EncoderSlots {

@@ -8,6 +8,8 @@ pub mod cache;
 pub mod feature_file;
 pub mod losses;
 pub mod maps;
+#[cfg(feature = "portable")]
+pub mod portable;
 pub mod rows;
 pub mod teacher;
 

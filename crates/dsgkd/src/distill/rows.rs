@@ -62,7 +62,7 @@ impl Columns<'_> {
 }
 
 /// Below this, a row's mass on aligned words is noise, and its distribution over them has no meaning.
-const SMALLEST_MASS: f32 = 1e-6;
+pub(super) const SMALLEST_MASS: f32 = 1e-6;
 
 /// Which model's side of a [`HeadPairs`] is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
