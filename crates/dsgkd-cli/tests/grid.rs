@@ -65,6 +65,8 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let compared = String::from_utf8(compared.get_output().stdout.clone()).unwrap();
     assert!(compared.contains("(60 and 60 rows)") && !compared.contains("DeLong"), "{compared}");
     dsgkd().arg("report").args([arm("alone"), arm("taught")]).arg("-o").arg(world.path("r.html")).assert().success();
+    let page = std::fs::read_to_string(world.path("r.html")).unwrap();
+    assert!(page.contains(">1; 2<") && !page.contains("DeLong"), "both seeds, and rows that are not independent");
 
     // Settings are chosen by the validation notes, of the same runs.
     let validated = world.path("validated.toml");

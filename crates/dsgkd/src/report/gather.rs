@@ -30,6 +30,8 @@ pub(super) struct Arm {
     pub name: String,
     /// The experiment; `None` when its file cannot be read any more.
     pub config: Option<Config>,
+    /// Seeds of its runs, each once.
+    pub seeds: Vec<u64>,
     /// Versions and counts of every run.
     pub environments: Vec<Json>,
     /// Lines of every run's history.
@@ -84,8 +86,12 @@ pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<G
 fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -> Result<Arm> {
     let pooled = Predictions::pooled(&run.predictions)?;
     // The runs of an arm differ in fold or seed alone.
-    let config = run.folders.first().and_then(|folder| config::load(Some(&folder.config()), &[]).ok());
-    let config = config.map(|config| config.resolved());
+    let configs: Vec<Option<Config>> =
+        run.folders.iter().map(|folder| Some(config::load(Some(&folder.config()), &[]).ok()?.resolved())).collect();
+    let mut seeds: Vec<u64> = configs.iter().flatten().map(|config| config.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let config = configs.into_iter().next().flatten();
     let subgroups = match &config {
         Some(config) => subgroups(config, &run.predictions, &options.subgroups, samples)?,
         None if options.subgroups.is_empty() => vec![],
@@ -93,6 +99,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     };
     Ok(Arm {
         name: run.name.clone(),
+        seeds,
         environments: run.folders.iter().map(|folder| json_file(&folder.environment())).collect(),
         histories: run.folders.iter().map(history).collect(),
         intervals: bootstrap(&run.predictions, samples)?,

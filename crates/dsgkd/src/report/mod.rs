@@ -1,8 +1,9 @@
 //! `dsgkd report`: one self-contained HTML page about one or several runs. No network, no script, no text of a note.
 //!
-//! `gather` reads run folders and computes, `plots` draws, `page` writes.
+//! `gather` reads run folders and computes, `plots` draws, `page` writes; `made_from` is its first section.
 
 mod gather;
+mod made_from;
 mod page;
 pub(crate) mod plots;
 mod subgroups;

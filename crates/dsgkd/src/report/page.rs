@@ -1,6 +1,7 @@
 //! The page itself, section by section. Whatever stands in it is escaped.
 
 use super::gather::{Arm, Binary, Gathered, Reliability};
+use super::made_from::what_was_run;
 use super::plots::{Chart, Points, SERIES, Series, draw};
 use super::tripod::{FOR_THE_AUTHORS, items};
 use crate::config::to_toml;
@@ -59,7 +60,7 @@ pub(super) fn page(gathered: &Gathered) -> Result<String> {
 }
 
 /// A table of names and values, one column an arm.
-fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> Markup {
+pub(super) fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> Markup {
     html! {
         div.wide { table {
             caption { (caption) }
@@ -69,7 +70,7 @@ fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> Markup {
     }
 }
 
-fn heads(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
+pub(super) fn heads(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(first.to_string()).chain(rest).collect()
 }
 
@@ -93,53 +94,6 @@ fn figure(chart: &Chart, caption: &str) -> Result<Markup> {
     Ok(html! { figure { (PreEscaped(svg)) figcaption { (caption) } } })
 }
 
-fn what_was_run(gathered: &Gathered) -> Markup {
-    let arms = &gathered.arms;
-    let row = |name: &str, cell: &dyn Fn(&Arm) -> String| heads(name, arms.iter().map(cell));
-    let config = |arm: &Arm, say: &dyn Fn(&crate::config::Config) -> String| {
-        arm.config.as_ref().map_or_else(|| "unknown".to_string(), say)
-    };
-    let of_runs = |arm: &Arm, say: &dyn Fn(&Json) -> String| {
-        let mut said: Vec<String> = arm.environments.iter().map(say).collect();
-        said.sort();
-        said.dedup();
-        said.join("; ")
-    };
-    let counts = |key: &'static str| {
-        move |run: &Json| run["notes"][key].as_u64().map_or("unknown".to_string(), |count| count.to_string())
-    };
-    let text = |run: &Json, key: &str| run[key].as_str().unwrap_or("unknown").to_string();
-    let rows = vec![
-        row("student", &|arm| config(arm, &|config| model_name(&config.student.model))),
-        row("teachers", &|arm| {
-            config(arm, &|config| match &config.teachers[..] {
-                [] => "none".to_string(),
-                teachers => teachers.iter().map(|teacher| model_name(&teacher.model)).collect::<Vec<_>>().join(", "),
-            })
-        }),
-        row("classes", &|arm| arm.pooled.classes.join(", ")),
-        row("runs (folds, seeds)", &|arm| arm.environments.len().to_string()),
-        row("training notes", &|arm| of_runs(arm, &counts("training"))),
-        row("notes without labels", &|arm| of_runs(arm, &counts("unlabeled"))),
-        row("validation notes", &|arm| of_runs(arm, &counts("validation"))),
-        row("test notes", &|arm| of_runs(arm, &counts("test"))),
-        row("seed", &|arm| config(arm, &|config| config.seed.to_string())),
-        row("dsgkd", &|arm| of_runs(arm, &|run| text(run, "dsgkd"))),
-        row("computed in", &|arm| of_runs(arm, &|run| format!("{}, {} threads", text(run, "dtype"), run["threads"]))),
-        row("data files", &|arm| of_runs(arm, &data_files)),
-    ];
-    html! { section { h2 { "What was run on what" } (table("", &heads("", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
-}
-
-/// Names and the first digits of the hashes.
-fn data_files(run: &Json) -> String {
-    let files = run["sha256"].as_object().into_iter().flatten().map(|(path, hash)| {
-        let hash: String = hash.as_str().unwrap_or_default().chars().take(12).collect();
-        format!("{} ({hash})", file_name(std::path::Path::new(path)))
-    });
-    files.collect::<Vec<_>>().join(", ")
-}
-
 fn metrics(gathered: &Gathered) -> Markup {
     let arms = &gathered.arms;
     let mut rows = vec![heads("notes", arms.iter().map(|arm| arm.intervals.notes.to_string()))];
@@ -153,7 +107,7 @@ fn metrics(gathered: &Gathered) -> Markup {
             with_interval(Some(auroc), Some(Interval { low, high }))
         })
     };
-    if arms.iter().any(|arm| arm.binary.is_some()) {
+    if arms.iter().any(|arm| arm.binary.as_ref().is_some_and(|binary| binary.delong.is_some())) {
         rows.push(heads("auroc, DeLong's interval", arms.iter().map(delong)));
     }
     let of = arms.first().map(|arm| drawn_by_group(arm.intervals.units, arm.intervals.notes));

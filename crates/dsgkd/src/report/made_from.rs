@@ -1,0 +1,91 @@
+//! The page's first section: what was run on what.
+
+use super::gather::{Arm, Gathered};
+use super::page::{heads, table};
+use crate::config::{Baseline, Config};
+use crate::hub::model_name;
+use crate::runs::file_name;
+use maud::{Markup, html};
+use serde_json::Value as Json;
+
+/// Writes it.
+pub(super) fn what_was_run(gathered: &Gathered) -> Markup {
+    let arms = &gathered.arms;
+    let row = |name: &str, cell: &dyn Fn(&Arm) -> String| heads(name, arms.iter().map(cell));
+    let config =
+        |arm: &Arm, say: &dyn Fn(&Config) -> String| arm.config.as_ref().map_or_else(|| "unknown".to_string(), say);
+    let of_runs = |arm: &Arm, say: &dyn Fn(&Json) -> String| {
+        let mut said: Vec<String> = arm.environments.iter().map(say).collect();
+        said.sort();
+        said.dedup();
+        said.join("; ")
+    };
+    let counts = |key: &'static str| {
+        move |run: &Json| run["notes"][key].as_u64().map_or("unknown".to_string(), |count| count.to_string())
+    };
+    let text = |run: &Json, key: &str| run[key].as_str().unwrap_or("unknown").to_string();
+    let rows = vec![
+        row("student", &|arm| config(arm, &student)),
+        row("teachers", &|arm| config(arm, &teachers)),
+        row("classes", &|arm| arm.pooled.classes.join(", ")),
+        row("runs (folds, seeds)", &|arm| arm.environments.len().to_string()),
+        row("training notes", &|arm| of_runs(arm, &counts("training"))),
+        row("notes without labels", &|arm| of_runs(arm, &counts("unlabeled"))),
+        row("validation notes", &|arm| of_runs(arm, &counts("validation"))),
+        row("test notes", &|arm| of_runs(arm, &counts("test"))),
+        row("seeds", &|arm| arm.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join("; ")),
+        row("dsgkd", &|arm| of_runs(arm, &|run| text(run, "dsgkd"))),
+        row("computed in", &|arm| of_runs(arm, &|run| format!("{}, {} threads", text(run, "dtype"), run["threads"]))),
+        row("data files", &|arm| of_runs(arm, &data_files)),
+    ];
+    html! { section { h2 { "What was run on what" } (table("", &heads("", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
+}
+
+fn student(config: &Config) -> String {
+    let name = model_name(&config.student.model);
+    match (config.baseline, config.adapt.num_train_epochs) {
+        (Baseline::TfIdf, _) => "none: TF-IDF and logistic regression".to_string(),
+        (Baseline::None, 0) => name,
+        (Baseline::None, epochs) => {
+            format!("{name}, first a masked language model of the training notes for {epochs} epochs")
+        }
+    }
+}
+
+fn teachers(config: &Config) -> String {
+    let names: Vec<String> = config.teachers.iter().map(|teacher| model_name(&teacher.model)).collect();
+    match &names[..] {
+        [] => "none".to_string(),
+        names if config.distill.shuffle_terms => format!("{}, at shuffled terms (a control)", names.join(", ")),
+        names => names.join(", "),
+    }
+}
+
+/// Names and the first digits of the hashes.
+fn data_files(run: &Json) -> String {
+    let files = run["sha256"].as_object().into_iter().flatten().map(|(path, hash)| {
+        let hash: String = hash.as_str().unwrap_or_default().chars().take(12).collect();
+        format!("{} ({hash})", file_name(std::path::Path::new(path)))
+    });
+    files.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TeacherConfig;
+
+    #[test]
+    fn what_is_no_plain_training_is_said() {
+        let mut config = Config::default();
+        config.student.model = "models/general".into();
+        assert_eq!((student(&config), teachers(&config)), ("general".to_string(), "none".to_string()));
+        config.adapt.num_train_epochs = 20;
+        assert_eq!(student(&config), "general, first a masked language model of the training notes for 20 epochs");
+        config.teachers.push(TeacherConfig { model: "models/medical".into(), ..TeacherConfig::default() });
+        config.distill.shuffle_terms = true;
+        assert_eq!(teachers(&config), "medical, at shuffled terms (a control)");
+        config.baseline = Baseline::TfIdf;
+        assert_eq!(student(&config), "none: TF-IDF and logistic regression");
+    }
+}
