@@ -73,6 +73,9 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     std::fs::write(&validated, GRID.replace("resplit = true", "resplit = true\non = \"validation\"")).unwrap();
     let chosen = dsgkd().arg("grid").arg(&validated).args(["--finished", "--json"]).assert().success();
     let chosen: Vec<serde_json::Value> = serde_json::from_slice(&chosen.get_output().stdout).unwrap();
+    let shown = dsgkd().arg("grid").arg(&validated).arg("--finished").assert().success();
+    let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
+    assert!(shown.contains("auroc of validation notes") && !shown.contains("undefined"), "{shown}");
     let record = std::fs::read_to_string(folder.join("training.json")).unwrap();
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     assert_eq!(chosen.len(), 4);

@@ -183,9 +183,13 @@ pub fn table(grid: &Grid, cells: &[Cell]) -> String {
         }
         let spread = cell.standard_deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.3}"));
         let nothing = NOT_APPLICABLE.to_string();
-        let (difference, p) = cell.difference.as_ref().map_or((nothing.clone(), nothing.clone()), |found| {
-            (format!("{} {}", signed(found.difference), range(&found.interval, signed)), p_text(found.p_value))
-        });
+        let (difference, p) =
+            cell.difference.as_ref().map_or((nothing.clone(), nothing.clone()), |found| match grid.on {
+                Part::Test => {
+                    (format!("{} {}", signed(found.difference), range(&found.interval, signed)), p_text(found.p_value))
+                }
+                Part::Validation => (signed(found.difference), nothing.clone()),
+            });
         let resampled = cell.difference.as_ref().and_then(|found| found.resampled);
         let (over_folds, p_of_folds) = resampled.map_or((nothing.clone(), nothing), |found| {
             (range(&Some(found.interval), signed), p_text(Some(found.p_value)))
