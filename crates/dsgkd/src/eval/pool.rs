@@ -42,6 +42,16 @@ pub(super) fn groups_of<'a>(runs: impl IntoIterator<Item = &'a Predictions>) -> 
     }
 }
 
+/// What each row is drawn with, as a number below the second value: its note's group, or the note itself. Numbered in the order of
+/// names, so that the order of a file does not change the draw: sample k takes the same units of the same set.
+pub(super) fn numbered_units<'a>(ids: impl Iterator<Item = &'a str> + Clone, groups: &Groups<'a>) -> (Vec<u32>, usize) {
+    // A group and a note may share a name.
+    let unit = |id: &'a str| groups.get(id).map_or((false, id), |group| (true, *group));
+    let mut number_of: BTreeMap<(bool, &str), u32> = ids.clone().map(|id| (unit(id), 0)).collect();
+    number_of.values_mut().zip(0..).for_each(|(slot, number)| *slot = number);
+    (ids.map(|id| number_of[&unit(id)]).collect(), number_of.len())
+}
+
 impl Pool {
     /// Concatenates runs of the same classifier; notes without a group are units by themselves.
     pub(super) fn new(runs: &[Predictions], groups: &Groups) -> Result<Self> {
@@ -64,16 +74,12 @@ impl Pool {
         }
         let parts: Vec<Part<'_>> = runs.iter().map(Predictions::part).collect();
         let ids = || runs.iter().flat_map(|run| &run.ids).map(String::as_str);
-        // A group and a note may share a name.
-        let unit = |id| groups.get(id).map_or((false, id), |group| (true, *group));
-        // Sorted, so that the order of a file does not change the draw: sample k takes the same units of the same set.
-        let mut number_of: BTreeMap<(bool, &str), u32> = ids().map(|id| (unit(id), 0)).collect();
-        number_of.values_mut().zip(0..).for_each(|(slot, number)| *slot = number);
+        let (unit_of_row, units) = numbered_units(ids(), groups);
         Ok(Pool {
             scored: Scored::new(&parts, first.classes.len())?,
             classes: first.classes.len(),
-            unit_of_row: ids().map(|id| number_of[&unit(id)]).collect(),
-            units: number_of.len(),
+            unit_of_row,
+            units,
             notes: ids().collect::<BTreeSet<_>>().len(),
         })
     }

@@ -1,6 +1,7 @@
 //! Predictions of this program or any other: ids, labels and probabilities of the same notes.
 
 use super::metrics::Metrics;
+use super::pool::{groups_of, numbered_units};
 use super::scored::{Part, Scored};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -159,11 +160,8 @@ impl Predictions {
 
     /// Whether no two rows are of one note or of one group, as methods for independent notes take for granted.
     pub fn rows_are_independent(&self) -> bool {
-        fn all_differ<'a>(mut names: impl Iterator<Item = &'a String>) -> bool {
-            let mut seen = std::collections::BTreeSet::new();
-            names.all(|name| seen.insert(name))
-        }
-        all_differ(self.ids.iter()) && all_differ(self.groups.iter().filter(|group| !group.is_empty()))
+        let groups = groups_of([self]);
+        groups.is_ok_and(|groups| numbered_units(self.ids.iter().map(String::as_str), &groups).1 == self.ids.len())
     }
 
     /// Every metric of these predictions.
