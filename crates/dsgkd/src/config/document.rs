@@ -108,19 +108,22 @@ impl Document {
     }
 
     fn find(&self, path: &str) -> Option<&Place> {
+        if let Some(place) = self.places.get(path) {
+            return Some(place);
+        }
+        // A section that overrides alone have made.
         let below = format!("{path}.");
-        let mut under =
-            self.places.range(below.clone()..).take_while(|(known, _)| known.starts_with(&below)).peekable();
-        if !self.places.contains_key(path) && under.peek().is_some() {
-            // A section that overrides alone have made.
-            return under.next().map(|(_, place)| place);
+        if let Some((_, place)) =
+            self.places.range(below.clone()..).next().filter(|(known, _)| known.starts_with(&below))
+        {
+            return Some(place);
         }
         let mut path = path;
         loop {
+            path = path.rsplit_once('.')?.0;
             if let Some(place) = self.places.get(path) {
                 return Some(place);
             }
-            path = path.rsplit_once('.')?.0;
         }
     }
 }
