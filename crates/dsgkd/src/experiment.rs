@@ -151,6 +151,8 @@ pub const SETTINGS_FILE: &str = "dsgkd.json";
 /// Whatever is wrong with files, notes or models, by name; [`Error::Interrupted`] after writing a checkpoint.
 pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Result<RunSummary> {
     if resume && is_finished(config)? {
+        // Of a process that ended right after the model was written.
+        RunFolder::existing(&config.output_dir).remove_checkpoints()?;
         return read_finished(&RunFolder::existing(&config.output_dir));
     }
     let notes = read_notes(&config.data)?;
@@ -224,16 +226,32 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
 /// # Errors
 /// Its folder holds a run of another experiment, or of files that have changed since.
 pub fn is_finished(config: &Config) -> Result<bool> {
-    let folder = RunFolder::existing(&config.output_dir);
-    if !folder.is_finished(config) {
-        return Ok(false);
+    Ok(of_these_unfinished(vec![config.clone()])?.is_empty())
+}
+
+/// The runs that `config` stands for (the folds of an experiment, each in a folder of its own, or the one that it is) that are not done.
+///
+/// # Errors
+/// As [`is_finished`], of any of them.
+pub fn unfinished_runs(config: &Config) -> Result<Vec<Config>> {
+    of_these_unfinished(folds_of(config))
+}
+
+/// Those of an experiment's runs that are not done. They differ in fold and folder alone, so their files are hashed once.
+fn of_these_unfinished(mut runs: Vec<Config>) -> Result<Vec<Config>> {
+    let is_there = |run: &Config| RunFolder::existing(&run.output_dir).is_finished(run);
+    let there: Vec<Config> = runs.extract_if(.., |run| is_there(run)).collect();
+    if let Some(first) = there.first() {
+        let inputs = Inputs::of(first)?;
+        for run in &there {
+            RunFolder::existing(&run.output_dir).check_same(&run.with_absolute_paths()?, &inputs)?;
+        }
     }
-    folder.check_same(&config.with_absolute_paths()?, &Inputs::of(config)?)?;
-    Ok(true)
+    Ok(runs)
 }
 
 /// The runs that `config` stands for: one for each fold, in a folder of its own, or the one that it is.
-pub fn folds_of(config: &Config) -> Vec<Config> {
+fn folds_of(config: &Config) -> Vec<Config> {
     if config.data.split.folds == 0 {
         return vec![config.clone()];
     }
@@ -249,7 +267,6 @@ pub fn folds_of(config: &Config) -> Vec<Config> {
 fn read_finished(folder: &RunFolder) -> Result<RunSummary> {
     let record = folder.training().exists().then(|| read_json::<TrainingRecord>(&folder.training())).transpose()?;
     let test = folder.metrics().exists().then(|| read_json(&folder.metrics())).transpose()?;
-    folder.remove_checkpoints()?; // of a process that ended right after the model was written
     Ok(RunSummary { train: record.unwrap_or_default().train, test })
 }
 

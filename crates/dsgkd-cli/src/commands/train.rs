@@ -7,7 +7,7 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use dsgkd::config::Config;
 use dsgkd::error::{Error, Result};
-use dsgkd::experiment::{folds_of, is_finished};
+use dsgkd::experiment::{is_finished, unfinished_runs};
 use dsgkd::run::folder::RunFolder;
 use dsgkd::runs::FinishedRuns;
 
@@ -57,10 +57,7 @@ fn train_folds(config: &Config, global: &Global) -> Result<()> {
 
 /// Trains each of the runs that `config` stands for. One that is finished is kept; one that was cut off is resumed.
 pub(crate) fn train_each(config: &Config, global: &Global) -> Result<()> {
-    for of_fold in folds_of(config) {
-        if is_finished(&of_fold)? {
-            continue;
-        }
+    for of_fold in unfinished_runs(config)? {
         let name = match config.data.split.folds {
             0 => name(config),
             _ => format!("{} fold {}", name(config), of_fold.data.split.fold),

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Predictions, compare};
-use crate::experiment::{TrainingRecord, folds_of, is_finished};
+use crate::experiment::{TrainingRecord, unfinished_runs};
 use crate::run::folder::read_json;
 use crate::runs::FinishedRuns;
 use file::{Arm, Column, Grid, Part};
@@ -127,10 +127,8 @@ fn difference(grid: &Grid, first: &Runs, runs: &Runs, options: BootstrapOptions)
 /// Whether all runs of a cell are done.
 fn is_done(grid: &Grid, arm: &Arm, column: &Column) -> Result<bool> {
     for seed in &grid.seeds {
-        for run in folds_of(&grid.experiment(arm, column, *seed)?) {
-            if !is_finished(&run)? {
-                return Ok(false);
-            }
+        if !unfinished_runs(&grid.experiment(arm, column, *seed)?)?.is_empty() {
+            return Ok(false);
         }
     }
     Ok(true)
