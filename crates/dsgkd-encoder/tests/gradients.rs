@@ -1,36 +1,13 @@
 //! Gradients of the whole encoder and its heads against finite differences, on fresh small models of every family.
 
+mod common;
+
+use common::model;
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Heads, Model, PooledGradients};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
 use dsgkd_ops::loss::cross_entropy;
 use dsgkd_ops::spans::Span;
-use serde_json::json;
-
-fn model(model_type: &str, reference: bool) -> Model {
-    let mut config = json!({
-        "model_type": model_type, "vocab_size": 31, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "intermediate_size": 24, "max_position_embeddings": 20, "type_vocab_size": 2, "initializer_range": 0.3,
-        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-6,
-    });
-    match model_type {
-        "electra" => config["embedding_size"] = json!(12),
-        "roberta" => config["hidden_act"] = json!("gelu_new"),
-        "distilbert" => {
-            for (key, value) in [("dim", 16), ("n_layers", 2), ("n_heads", 2), ("hidden_dim", 24)] {
-                config[key] = json!(value);
-            }
-        }
-        _ => {}
-    }
-    let heads = Heads { classes: ["a", "b", "c"].map(String::from).to_vec(), reference, mlm: true, ..Heads::default() };
-    let mut model = Model::fresh(config, &heads, 3).expect("a sound config");
-    // Biases that are zero would hide a forgotten one.
-    for (index, value) in model.values.iter_mut().enumerate() {
-        *value += ((index * 7919) % 101) as f32 / 1000.0 - 0.05;
-    }
-    model
-}
 
 struct Case {
     batch: Batch,
@@ -104,7 +81,7 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
         [("bert", false), ("bert", true), ("roberta", false), ("distilbert", false), ("electra", false)]
     {
         for dropout in [None, Some(77)] {
-            let mut model = model(model_type, reference);
+            let mut model = model(model_type, 2, reference);
             let case = case();
             let mut gradients = vec![0f32; model.values.len()];
             loss(&model, &case, dropout, Some(&mut gradients));
@@ -138,7 +115,7 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
 #[test]
 fn checkpointing_changes_no_bit() {
     for model_type in ["bert", "roberta", "distilbert", "electra"] {
-        let model = model(model_type, false);
+        let model = model(model_type, 2, false);
         let gradients = |checkpointing| {
             let mut gradients = vec![0f32; model.values.len()];
             let loss = loss(&model, &Case { checkpointing, ..case() }, Some(77), Some(&mut gradients));
@@ -150,7 +127,7 @@ fn checkpointing_changes_no_bit() {
 
 #[test]
 fn a_packed_batch_gives_what_each_note_gives_alone() {
-    let model = model("bert", false);
+    let model = model("bert", 2, false);
     let case = case();
     let options = ForwardOptions { spans: &case.spans, ..ForwardOptions::default() };
     let (mut act, mut head) = (Activations::default(), ClassifierActivations::default());
@@ -170,7 +147,7 @@ fn a_packed_batch_gives_what_each_note_gives_alone() {
 
 #[test]
 fn gradients_are_added_so_that_batches_accumulate() {
-    let (model, case) = (model("electra", false), case());
+    let (model, case) = (model("electra", 2, false), case());
     let (mut once, mut twice) = (vec![0f32; model.values.len()], vec![0f32; model.values.len()]);
     loss(&model, &case, Some(5), Some(&mut once));
     loss(&model, &case, Some(5), Some(&mut twice));

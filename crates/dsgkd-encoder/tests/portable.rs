@@ -3,44 +3,21 @@
 //! `DSGKD_DEVICE` names the device (`cpu` if not); one that is not there fails the test.
 #![cfg(feature = "portable")]
 
+mod common;
+
+use common::model;
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::portable::{Parameters, classify, forward, predict_masked};
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Heads, Model, PooledGradients};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
 use dsgkd_ops::portable::attention::ragged_rows;
 use dsgkd_ops::portable::{Device, DeviceName, Tensor, download, upload};
 use dsgkd_ops::spans::Span;
-use serde_json::json;
 
 fn device() -> Device {
     let name = std::env::var("DSGKD_DEVICE").unwrap_or_else(|_| "cpu".to_string());
     let name: DeviceName = name.parse().unwrap_or_else(|error| panic!("DSGKD_DEVICE: {error}"));
     name.open().unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn model(model_type: &str, reference: bool) -> Model {
-    let mut config = json!({
-        "model_type": model_type, "vocab_size": 31, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2,
-        "intermediate_size": 24, "max_position_embeddings": 20, "type_vocab_size": 2, "initializer_range": 0.3,
-        "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "layer_norm_eps": 1e-6,
-    });
-    match model_type {
-        "electra" => config["embedding_size"] = json!(12),
-        "roberta" => config["hidden_act"] = json!("gelu_new"),
-        "distilbert" => {
-            for (key, value) in [("dim", 16), ("n_layers", 3), ("n_heads", 2), ("hidden_dim", 24)] {
-                config[key] = json!(value);
-            }
-        }
-        _ => {}
-    }
-    let heads = Heads { classes: ["a", "b", "c"].map(String::from).to_vec(), reference, mlm: true, ..Heads::default() };
-    let mut model = Model::fresh(config, &heads, 3).expect("a sound config");
-    // Biases that are zero would hide a forgotten one.
-    for (index, value) in model.values.iter_mut().enumerate() {
-        *value += ((index * 7919) % 101) as f32 / 1000.0 - 0.05;
-    }
-    model
 }
 
 /// Directions along which outputs are summed into one objective.
@@ -133,7 +110,7 @@ fn portable_models_give_what_the_cpu_engine_gives() {
     for (model_type, reference) in
         [("bert", false), ("bert", true), ("roberta", false), ("distilbert", false), ("electra", false)]
     {
-        let model = model(model_type, reference);
+        let model = model(model_type, 3, reference);
         for (dropout, rows_after_dropout) in [(None, false), (Some(77), false), (Some(78), true)] {
             let options = ForwardOptions {
                 dropout,
