@@ -135,6 +135,18 @@ impl RunObserver for Progress {
             self.first_step = None;
         }
     }
+
+    fn teaching(&mut self, log: &StepLog) {
+        TrainObserver::step(self, log);
+        if log.step == log.steps {
+            self.first_step = None;
+        }
+    }
+
+    fn prepared_elsewhere(&mut self, done: bool) {
+        let what = if done { "was prepared before" } else { "is being prepared by another dsgkd; waiting" };
+        self.say(&format!("{}: the student {what}", self.name));
+    }
 }
 
 impl Progress {

@@ -65,19 +65,109 @@ fn an_adapted_student_starts_elsewhere_and_leaves_only_its_model() {
     assert!(world.path("adapted/model/model.safetensors").exists());
 }
 
+/// Files of two runs that are equal when the runs are.
+const COMPARED: [&str; 3] = ["model/model.safetensors", "predictions.json", "history.jsonl"];
+
+#[test]
+fn a_prepared_student_is_taken_by_other_runs_of_the_same_notes() {
+    let world = World::new();
+    let prepared = |learning_rate: &str| {
+        format!(
+            "[adapt]\nnum_train_epochs = 4\nbatch_tokens = 200\nlearning_rate = {learning_rate}\n\
+             [distill]\nwhen = \"before-labels\"\nnum_train_epochs = 2\n"
+        )
+    };
+    let kept = || {
+        let mut folders: Vec<_> = std::fs::read_dir(world.path("kept")).unwrap().map(|e| e.unwrap().path()).collect();
+        folders.sort();
+        folders
+    };
+    let cache_dir = format!("cache_dir={}", world.path("kept").display());
+    let shared = ["--set", &cache_dir];
+    let train = |output: &str, learning_rate: &str, more: &[&str]| {
+        let file = world.experiment(output, true, &prepared(learning_rate));
+        let done = dsgkd().arg("train").arg(&file).args(more).assert().success();
+        let said = String::from_utf8(done.get_output().stderr.clone()).unwrap();
+        said.matches("the student was prepared before").count()
+    };
+    assert_eq!(train("first", "1e-3", &shared), 0);
+    let first = kept();
+    assert_eq!(first.len(), 2, "one that has read, one that has heard as well");
+    // With fewer labels the same notes are read and heard of.
+    let budget =
+        [&shared[..], &["--set", "data.split.label_budget=10", "--set", "data.split.rest_unlabeled=true"]].concat();
+    assert_eq!(train("second", "1e-3", &budget), 2);
+    assert_eq!(kept(), first);
+    // What is taken alters no number, and its seconds count.
+    assert_eq!(train("third", "1e-3", &shared), 2);
+    train("alone", "1e-3", &[]);
+    for file in COMPARED {
+        assert!(bytes(&world.path("third").join(file)) == bytes(&world.path("alone").join(file)), "{file}");
+    }
+    let seconds = |path: &std::path::Path| json(path).as_f64().unwrap();
+    let of_others: f64 = first.iter().map(|folder| seconds(&folder.join("seconds.json"))).sum();
+    assert!(json(&world.path("third/training.json"))["seconds"].as_f64() > Some(of_others));
+    assert!(first.iter().all(|folder| !folder.join("checkpoint.safetensors").exists()));
+    // Another learning rate of the reading: another student has read, and another has heard. Fewer notes: likewise.
+    assert_eq!(train("fourth", "2e-3", &shared), 0);
+    assert_eq!(train("fifth", "1e-3", &budget[..4]), 0);
+    assert_eq!(kept().len(), 6);
+    // Another weight of what is heard: the one that has read is taken.
+    assert_eq!(train("sixth", "1e-3", &[&shared[..], &["--set", "distill.alpha=0.1"]].concat()), 1);
+    assert_eq!(kept().len(), 7);
+}
+
+#[test]
+fn a_student_that_is_taught_before_the_labels_learns_them_alone() {
+    let world = World::new();
+    let when = |when: &str| format!("[distill]\nwhen = \"{when}\"\nnum_train_epochs = 3\n");
+    for (output, distilled, sections) in
+        [("alone", false, String::new()), ("with", true, when("with-labels")), ("before", true, when("before-labels"))]
+    {
+        let file = world.experiment(output, distilled, &sections);
+        dsgkd().arg("train").arg(&file).arg("--quiet").assert().success();
+    }
+    let steps = |run: &str| -> Vec<Value> {
+        let history = String::from_utf8(bytes(&world.path(run).join("history.jsonl"))).unwrap();
+        let lines = history.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line.get("prediction").is_some()).collect()
+    };
+    assert_eq!(steps("before").len(), steps("with").len());
+    assert!(steps("before").iter().all(|step| step["hidden"] == 0.0 && step["attention"] == 0.0));
+    assert!(steps("with").iter().all(|step| step["hidden"].as_f64() > Some(0.0)));
+    assert_ne!(steps("before")[0]["prediction"], steps("alone")[0]["prediction"], "it is no longer the same student");
+    assert!(!world.path("before/taught").exists());
+    let card = String::from_utf8(bytes(&world.path("before/model/README.md"))).unwrap();
+    assert!(card.contains("before the labels"), "{card}");
+}
+
 #[test]
 fn a_run_that_is_cut_off_while_it_adapts_ends_with_the_same_bytes() {
+    ends_with_the_same_bytes_when_cut_off(
+        "[adapt]\nnum_train_epochs = 40\nbatch_tokens = 200\n",
+        "cut/adapted/history.jsonl",
+    );
+}
+
+#[test]
+fn a_run_that_is_cut_off_while_it_hears_its_teacher_ends_with_the_same_bytes() {
+    ends_with_the_same_bytes_when_cut_off(
+        "[distill]\nwhen = \"before-labels\"\nnum_train_epochs = 40\n",
+        "cut/taught/history.jsonl",
+    );
+}
+
+/// Cuts a run off three times, as soon as it has begun to write a file, and goes on.
+fn ends_with_the_same_bytes_when_cut_off(sections: &str, begun: &str) {
     let world = World::new();
-    let adapt = "[adapt]\nnum_train_epochs = 40\nbatch_tokens = 200\n";
-    let whole = world.experiment("whole", false, adapt);
+    let whole = world.experiment("whole", true, sections);
     dsgkd().arg("train").arg(&whole).arg("--quiet").assert().success();
-    let cut = world.experiment("cut", false, adapt);
+    let cut = world.experiment("cut", true, sections);
     let mut stopped = false;
     for resume in [&[][..], &["--resume"], &["--resume"]] {
         let mut child = dsgkd_that_heeds_ctrl_c();
         let mut child = child.arg("train").arg(&cut).arg("--quiet").args(resume).spawn().unwrap();
-        // As soon as the masked-language-model training has begun to write.
-        let begun = world.path("cut/adapted/history.jsonl");
+        let begun = world.path(begun);
         while child.try_wait().unwrap().is_none() && !begun.exists() {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
@@ -89,7 +179,7 @@ fn a_run_that_is_cut_off_while_it_adapts_ends_with_the_same_bytes() {
     if !world.path("cut/model").exists() {
         dsgkd().arg("train").arg(&cut).args(["--quiet", "--resume"]).assert().success();
     }
-    for file in ["model/model.safetensors", "predictions.json", "history.jsonl"] {
+    for file in COMPARED {
         assert_eq!(bytes(&world.path("cut").join(file)), bytes(&world.path("whole").join(file)), "{file}");
     }
 }

@@ -8,7 +8,7 @@ use crate::eval::temperature::{apply_temperature, fit_temperature};
 use crate::eval::{Metrics, Predictions};
 use crate::experiment::SETTINGS_FILE;
 use crate::predict::Predictor;
-use crate::run::folder::{RunFolder, read_json};
+use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
 use crate::runs::read_predictions;
 use serde::{Deserialize, Serialize};
@@ -111,8 +111,8 @@ pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
         test: test.map(|test| BeforeAndAfter::of(&test, temperature)).transpose()?,
     };
     predictor.settings.temperature = Some(temperature);
-    run.write_json(&run.model().join(SETTINGS_FILE), &predictor.settings)?;
-    run.write_json(&run.calibration(), &calibration)?;
+    write_json(&run.model().join(SETTINGS_FILE), &predictor.settings)?;
+    write_json(&run.calibration(), &calibration)?;
     Ok(calibration)
 }
 

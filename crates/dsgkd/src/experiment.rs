@@ -2,10 +2,14 @@
 
 mod adapt;
 mod card;
+mod kept;
 mod models;
+mod teach;
 
 use crate::baseline;
-use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, Dtype, Truncation, to_toml};
+use crate::config::{
+    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, DistillWhen, Dtype, Truncation, to_toml,
+};
 use crate::data::{Note, Notes, Splits, make_splits, read_notes};
 use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
@@ -15,20 +19,23 @@ use crate::pretrain::PretrainLog;
 use crate::random::SplitMix64;
 use crate::run::atomic::{write_file, write_folder};
 use crate::run::environment::cpu_features;
-use crate::run::folder::{RunFolder, read_json};
+use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
 use crate::text::{Aligner, DropCounts, Tokenizer};
 use crate::train::learner::{Learner, StepSettings};
-use crate::train::training::{TrainObserver, TrainSummary, TrainingSet, train};
+use crate::train::training::{StepLog, TrainObserver, TrainSummary, TrainingSet, train};
+use adapt::adapt;
 use dsgkd_encoder::weights::WeightFormat;
 use dsgkd_encoder::{LoadReport, Model};
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
+use kept::Prepared;
 use models::{open_models, teacher_caches};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Instant;
+use teach::teach;
 
 /// Told of a run's stages, beside the training's own.
 pub trait RunObserver: TrainObserver {
@@ -38,6 +45,10 @@ pub trait RunObserver: TrainObserver {
     fn prepared(&mut self, summary: &DataSummary);
     /// Steps of `[adapt]` were done.
     fn adapting(&mut self, log: &PretrainLog);
+    /// A step of distillation before the labels was done.
+    fn teaching(&mut self, log: &StepLog);
+    /// The student is prepared by another run: that is done, or waited for.
+    fn prepared_elsewhere(&mut self, done: bool);
 }
 
 /// Counts of an experiment's notes, terms and tokens.
@@ -109,8 +120,8 @@ pub struct TrainingRecord {
     /// What was done.
     #[serde(flatten)]
     pub train: TrainSummary,
-    /// From the first step (of `[adapt]`, where there is one) to the last, teachers and validation included; `None` of a run that was cut
-    /// off and resumed.
+    /// From the first step to the last, teachers and validation included; what prepared the student (`[adapt]`, distillation before the labels)
+    /// counts, be it the work of another run. `None` of a run that was cut off and resumed.
     pub seconds: Option<f64>,
     /// Threads that computed.
     pub threads: usize,
@@ -164,33 +175,41 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         return run_baseline(config, resume, &notes, &splits, class_counts, prevalence, observer);
     }
 
-    let (mut student, teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
+    let (mut student, mut teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
     let longest: Vec<usize> = std::iter::once(&student)
         .chain(teachers.iter().map(|teacher| &teacher.model))
         .map(|model| model.architecture.max_tokens())
         .collect();
     let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &longest)?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
-    let (set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
+    let (mut set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);
     if set.training.is_empty() {
         return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
     }
-    let (folder, resolved) = begin(config, resume, &notes, &summary)?;
-    let begun = Instant::now();
-    if config.adapt.num_train_epochs > 0 {
-        adapt::adapt(config, &notes, &splits, &folder, &mut student, observer)?;
-    }
-
-    let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
+    let (folder, resolved, inputs) = begin(config, resume, &notes, &summary)?;
     let settings = step_settings(config, &summary);
     student.set_precision(config.train.dtype.precision());
+    let mut prepared = Prepared { made_of: inputs.models["student"].clone(), seconds: Some(0.0) };
+    if config.adapt.num_train_epochs > 0 {
+        prepared = adapt(config, &notes, &splits, &folder, &mut student, prepared, observer)?;
+    }
+    if config.distill.when == DistillWhen::BeforeLabels && !teachers.is_empty() {
+        let teachers = std::mem::take(&mut teachers);
+        let settings = settings.clone();
+        prepared =
+            teach(config, &inputs, &set, &splits, settings, teachers, &folder, &mut student, prepared, observer)?;
+        set.training.truncate(splits.train.len()); // the others have nothing more to say
+    }
+    let begun = Instant::now();
+    let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
     let mut learner = Learner::new(student, teachers, caches, settings);
     let trained = train(&mut learner, &set, &config.train, config.seed, &folder, resume, observer)?;
 
-    let seconds = (!resume).then(|| begun.elapsed().as_secs_f64());
+    let training = (!resume).then(|| begun.elapsed().as_secs_f64());
+    let seconds = training.zip(prepared.seconds).map(|(training, before)| training + before);
     let record = TrainingRecord { train: trained.clone(), seconds, threads: rayon::current_num_threads() };
-    folder.write_json(&folder.training(), &record)?;
+    write_json(&folder.training(), &record)?;
 
     learner.caches.clear(); // closes their files
     (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
@@ -216,7 +235,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     };
     let card = card::model_card(config, &learner.student, &summary, test.as_ref());
     export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
-    folder.remove_adapted()?;
+    folder.remove_prepared()?;
     folder.remove_checkpoints()?;
     Ok(RunSummary { train: trained, test })
 }
@@ -271,7 +290,7 @@ fn read_finished(folder: &RunFolder) -> Result<RunSummary> {
 }
 
 /// Opens the run's folder and writes what it is made of, or when resuming holds that against what is there.
-fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) -> Result<(RunFolder, Config)> {
+fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) -> Result<(RunFolder, Config, Inputs)> {
     let folder = RunFolder::open(&config.output_dir, resume)?;
     let mut resolved = config.with_absolute_paths()?;
     resolved.data.labels = notes.labels.clone();
@@ -281,8 +300,8 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     }
     let text = to_toml(&resolved)?;
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
-    folder.write_json(&folder.environment(), &environment(&inputs, config.train.dtype.available(), summary))?;
-    Ok((folder, resolved))
+    write_json(&folder.environment(), &environment(&inputs, config.train.dtype.available(), summary))?;
+    Ok((folder, resolved, inputs))
 }
 
 /// A run without an encoder: it leaves predictions and figures, no model.
@@ -297,7 +316,7 @@ fn run_baseline(
 ) -> Result<RunSummary> {
     let summary = DataSummary::new(notes, splits, class_counts, 0);
     observer.prepared(&summary);
-    let (folder, _) = begin(config, resume, notes, &summary)?;
+    let (folder, _, _) = begin(config, resume, notes, &summary)?;
     let texts = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index].text[..]).collect::<Vec<&str>>();
     let labels: Vec<usize> = splits.train.iter().filter_map(|index| notes.notes[*index].label).collect();
     let (training, test) = (texts(&splits.train), texts(&splits.test));
@@ -305,7 +324,7 @@ fn run_baseline(
     let probabilities = baseline::probabilities(&training, &labels, notes.labels.len(), &test)?;
     let seconds = Some(begun.elapsed().as_secs_f64());
     let record = TrainingRecord { seconds, threads: rayon::current_num_threads(), ..TrainingRecord::default() };
-    folder.write_json(&folder.training(), &record)?;
+    write_json(&folder.training(), &record)?;
     let test = write_test(config, &folder, notes, &splits.test, prevalence, probabilities)?;
     Ok(RunSummary { train: TrainSummary::default(), test: Some(test) })
 }
@@ -328,9 +347,9 @@ fn write_test(
         classes: notes.labels.clone(),
         training_prevalence: (notes.labels.len() == 2).then_some(prevalence),
     };
-    folder.write_json(&folder.predictions(), &predictions)?;
+    write_json(&folder.predictions(), &predictions)?;
     let metrics = evaluate_predictions(std::slice::from_ref(&predictions), config)?;
-    folder.write_json(&folder.metrics(), &metrics)?;
+    write_json(&folder.metrics(), &metrics)?;
     Ok(metrics)
 }
 

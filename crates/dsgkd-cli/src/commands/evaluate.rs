@@ -9,7 +9,7 @@ use dsgkd::error::{Error, Result};
 use dsgkd::eval::table::{intervals_table, subsamples_table};
 use dsgkd::eval::{Predictions, TextColumns};
 use dsgkd::experiment::{RunMetrics, evaluate_predictions};
-use dsgkd::run::folder::RunFolder;
+use dsgkd::run::folder::write_json;
 use dsgkd::runs::{FinishedRuns, file_name};
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
     config.evaluation.reference_subsamples = args.subsamples;
     let metrics = evaluate_predictions(&predictions, &config)?;
     if let Some(output) = &args.output {
-        RunFolder::existing(Path::new(".")).write_json(output, &metrics)?;
+        write_json(output, &metrics)?;
     }
     if global.json {
         print_json(&metrics)?

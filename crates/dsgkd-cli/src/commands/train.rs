@@ -8,7 +8,7 @@ use crate::progress::Progress;
 use dsgkd::config::Config;
 use dsgkd::error::{Error, Result};
 use dsgkd::experiment::{is_finished, unfinished_runs};
-use dsgkd::run::folder::RunFolder;
+use dsgkd::run::folder::{RunFolder, write_json};
 use dsgkd::runs::FinishedRuns;
 
 pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
         train_folds(&config, global)?;
         let runs = FinishedRuns::read(&config.output_dir)?;
         let metrics = dsgkd::experiment::evaluate_predictions(&runs.predictions, &config)?;
-        RunFolder::existing(&config.output_dir).write_json(&config.output_dir.join("metrics.json"), &metrics)?;
+        write_json(&config.output_dir.join("metrics.json"), &metrics)?;
         if global.json {
             print_json(&metrics)?
         } else {

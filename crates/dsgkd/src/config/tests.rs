@@ -34,6 +34,7 @@ pub(super) fn full() -> Config {
         output_dir = "runs/a"
         threads = 3
         seed = 7
+        cache_dir = "c"
         baseline = "tf-idf"
         [data]
         train = ["a.csv", "b.csv"]
@@ -85,6 +86,8 @@ pub(super) fn full() -> Config {
         layer_map = "last-k"
         head_map = [[0, 1]]
         [distill]
+        when = "before-labels"
+        num_train_epochs = 3
         alpha = 1
         beta = 0.5
         attention = "positional"
@@ -97,6 +100,7 @@ pub(super) fn full() -> Config {
         dtype = "bfloat16"
         num_train_epochs = 2
         batch_size = 4
+        unlabeled_batch_size = 12
         max_tokens_per_batch = 512
         gradient_checkpointing = true
         gradient_accumulation_steps = 2
@@ -199,6 +203,7 @@ fn the_template_shows_every_key_with_its_default() {
     config.teachers.clear();
     config.student = StudentConfig::default();
     (config.train.learning_rate, config.train.warmup_ratio, config.data.split.seed) = (None, None, None);
+    config.train.unlabeled_batch_size = None;
     assert_eq!(config, Config::default());
 }
 

@@ -156,6 +156,7 @@ impl Config {
         let distill = &self.distill;
         problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
         problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");
+        problems.check(distill.num_train_epochs >= 1, "distill.num_train_epochs", "must be 1 or more");
     }
 
     fn check_train(&self, problems: &mut Problems) {

@@ -1,30 +1,31 @@
 //! `[adapt]`: the student learns to read before it learns to classify.
 
 use super::RunObserver;
+use super::kept::{Prepared, prepare};
 use crate::config::{Config, PretrainConfig, PretrainTrainConfig};
 use crate::data::{Notes, Splits};
-use crate::error::{Error, Result};
-use crate::pretrain::{PretrainLog, PretrainObserver, pretrain_on};
-use crate::run::atomic::create_private_folder;
+use crate::error::Result;
+use crate::pretrain::{PretrainLog, PretrainObserver, pretrain_on, remove_checkpoint};
 use crate::run::folder::RunFolder;
-use dsgkd_encoder::{Heads, LoadReport, Model};
+use dsgkd_encoder::{LoadReport, Model};
 
-/// Trains the student's folder as a masked language model on the training notes and those without labels, and takes the encoder's
-/// tensors over; heads and pooler stay. What was finished before the run was cut off is kept.
+/// Trains the student's folder as a masked language model on the training notes and those without labels; see [`prepare`] for what is kept.
 pub(super) fn adapt(
     config: &Config,
     notes: &Notes,
     splits: &Splits,
     folder: &RunFolder,
     student: &mut Model,
+    before: Prepared,
     observer: &mut dyn RunObserver,
-) -> Result<()> {
-    let own = splits.train.iter().chain(&splits.unlabeled).map(|index| &notes.notes[*index]);
+) -> Result<Prepared> {
+    // Rising, whatever has a label: runs with other label budgets read the same notes.
+    let mut own: Vec<usize> = splits.train.iter().chain(&splits.unlabeled).copied().collect();
+    own.sort_unstable();
+    let own = own.iter().map(|index| &notes.notes[*index]);
     let texts: Vec<&str> = own.chain(&notes.unlabeled).map(|note| &note.text[..]).collect();
     let pretraining = PretrainConfig {
-        output_dir: folder.adapted(),
         seed: config.seed,
-        model: config.student.model.clone(),
         train: PretrainTrainConfig {
             dtype: config.train.dtype,
             max_length: config.text.max_length,
@@ -37,18 +38,12 @@ pub(super) fn adapt(
         },
         ..PretrainConfig::default()
     };
-    let model = folder.adapted().join("model");
-    if !model.exists() {
-        create_private_folder(&folder.adapted()).map_err(Error::io(&folder.adapted(), "create"))?;
-        pretrain_on(&pretraining, &texts, true, &mut Adapting(observer))?;
-    }
-    let (adapted, _) = Model::open(&model, &Heads::default(), config.seed)?;
-    for spec in student.layout().tensors().to_vec() {
-        if let Some(found) = adapted.layout().find(&spec.name) {
-            student.values[spec.range].copy_from_slice(&adapted.values[found.range.clone()]);
-        }
-    }
-    Ok(())
+    let parts = serde_json::json!([pretraining, before.made_of, texts]);
+    prepare(&config.cache_dir, folder.adapted(), before, &parts, student, observer, |place, _, observer| {
+        let (output_dir, model) = (place.to_path_buf(), config.student.model.clone());
+        pretrain_on(&PretrainConfig { output_dir, model, ..pretraining }, &texts, true, &mut Adapting(observer))?;
+        remove_checkpoint(place)
+    })
 }
 
 /// One in this many notes tells how far [`adapt`] has come, and is not trained on.

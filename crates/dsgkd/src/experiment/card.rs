@@ -1,7 +1,7 @@
 //! The model card: what a trained model was made of, and how well it did.
 
 use super::{DataSummary, RunMetrics};
-use crate::config::{Config, HeadKind, TermRule};
+use crate::config::{Config, DistillWhen, HeadKind, TermRule};
 use crate::hub::model_name;
 use dsgkd_encoder::Model;
 
@@ -11,7 +11,11 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
     let method = if teachers.is_empty() {
         "fine-tuned without a teacher".to_string()
     } else {
-        format!("distilled (DSG-KD, arXiv 2409.14904) from {}", teachers.join(", "))
+        let when = match config.distill.when {
+            DistillWhen::WithLabels => "",
+            DistillWhen::BeforeLabels => " before the labels",
+        };
+        format!("distilled (DSG-KD, arXiv 2409.14904) from {}{when}", teachers.join(", "))
     };
     let adapted = match config.adapt.num_train_epochs {
         0 => "",

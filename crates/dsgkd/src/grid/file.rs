@@ -138,6 +138,10 @@ impl Grid {
         }
         let mut config = load_from(Some(&arm.config), &set, &self.folder)?.resolved();
         config.output_dir = self.folder(arm, column, seed);
+        if config.cache_dir.as_os_str().is_empty() {
+            // Arms that differ in what comes after share the students that were prepared before. No column's name begins with a point.
+            config.cache_dir = self.output_dir.join(".students");
+        }
         config.validate()?;
         Ok(config)
     }

@@ -10,6 +10,7 @@ mod texts;
 mod vocabulary;
 
 pub use ranking::RankedWord;
+pub(crate) use steps::remove_checkpoint;
 
 use crate::config::{Masking, PretrainConfig};
 use crate::data::corpus::for_each_document;

@@ -15,6 +15,7 @@ use dsgkd_ops::adamw::{self, AdamW};
 use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::{cross_entropy, softmax};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// Progress as a checkpoint holds it; masks and order follow from the step.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -34,6 +35,15 @@ pub(super) struct Hiding<'a> {
 
 const LOG_EVERY: u64 = 20;
 const CHECKPOINT: &str = "checkpoint.safetensors";
+
+/// Removes the checkpoint of a pretraining that is done and will not be gone on with: its moments are twice the model's size.
+pub(crate) fn remove_checkpoint(output_dir: &Path) -> Result<()> {
+    let path = output_dir.join(CHECKPOINT);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, "write")(error)),
+        _ => Ok(()),
+    }
+}
 
 /// Packs texts and hides tokens; the framing special tokens are never hidden.
 fn masked_batch(texts: &[&[u32]], hiding: &Hiding, random: &mut SplitMix64) -> (Batch, Masked) {

@@ -2,7 +2,7 @@
 
 use super::gather::{Arm, Gathered};
 use super::page::{heads, table};
-use crate::config::{Baseline, Config};
+use crate::config::{Baseline, Config, DistillWhen};
 use crate::hub::model_name;
 use crate::runs::file_name;
 use maud::{Markup, html};
@@ -54,11 +54,15 @@ fn student(config: &Config) -> String {
 
 fn teachers(config: &Config) -> String {
     let names: Vec<String> = config.teachers.iter().map(|teacher| model_name(&teacher.model)).collect();
-    match &names[..] {
-        [] => "none".to_string(),
-        names if config.distill.shuffle_terms => format!("{}, at shuffled terms (a control)", names.join(", ")),
-        names => names.join(", "),
+    if names.is_empty() {
+        return "none".to_string();
     }
+    let when = match config.distill.when {
+        DistillWhen::WithLabels => "",
+        DistillWhen::BeforeLabels => ", heard before the labels",
+    };
+    let shuffled = if config.distill.shuffle_terms { ", at shuffled terms (a control)" } else { "" };
+    format!("{}{when}{shuffled}", names.join(", "))
 }
 
 /// Names and the first digits of the hashes.
@@ -85,6 +89,8 @@ mod tests {
         config.teachers.push(TeacherConfig { model: "models/medical".into(), ..TeacherConfig::default() });
         config.distill.shuffle_terms = true;
         assert_eq!(teachers(&config), "medical, at shuffled terms (a control)");
+        config.distill.when = DistillWhen::BeforeLabels;
+        assert_eq!(teachers(&config), "medical, heard before the labels, at shuffled terms (a control)");
         config.baseline = Baseline::TfIdf;
         assert_eq!(student(&config), "none: TF-IDF and logistic regression");
     }

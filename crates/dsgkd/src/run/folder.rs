@@ -18,11 +18,12 @@ const CHECKPOINTS_KEPT: usize = 2;
 const LOCK: &str = ".lock";
 
 /// Keys that may change when a run goes on: they alter no number that it computes.
-const FREE_KEYS: [&str; 7] = [
+const FREE_KEYS: [&str; 8] = [
     "/output_dir",
     "/threads",
     "/train/save_steps",
     "/train/gradient_checkpointing",
+    "/cache_dir",
     "/evaluation",
     "/distill/teacher_cache",
     "/distill/teacher_cache_mib",
@@ -61,12 +62,27 @@ impl RunFolder {
         }
         create_private_folder(root).map_err(Error::io(root, "create"))?;
         folder._lock = lock(root)?.map(Arc::new);
-        for path in [root.to_path_buf(), folder.checkpoints(), folder.root.join("best")] {
+        folder.make()?;
+        Ok(folder)
+    }
+
+    /// The folder of a training that is a part of a run, with checkpoints and a history of its own; whoever opens it holds the lock.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn part(root: &Path) -> Result<RunFolder> {
+        let folder = RunFolder::existing(root);
+        folder.make()?;
+        Ok(folder)
+    }
+
+    fn make(&self) -> Result<()> {
+        for path in [self.root.clone(), self.checkpoints(), self.root.join("best")] {
             create_private_folder(&path).map_err(Error::io(&path, "create"))?;
             private(&path)?;
             sweep(&path)?;
         }
-        Ok(folder)
+        Ok(())
     }
 
     /// A run folder that is only read.
@@ -200,10 +216,18 @@ impl RunFolder {
         self.root.join("adapted")
     }
 
-    /// Removes that: the run's model has come of it.
-    pub fn remove_adapted(&self) -> Result<()> {
-        let path = self.adapted();
-        if path.exists() { std::fs::remove_dir_all(&path).map_err(Error::io(&path, "write")) } else { Ok(()) }
+    /// The student after it heard its teachers, if that came before the labels; there while the run lasts.
+    pub fn taught(&self) -> PathBuf {
+        self.root.join("taught")
+    }
+
+    /// Removes these: the run's model has come of them.
+    pub fn remove_prepared(&self) -> Result<()> {
+        let remove = |path: PathBuf| match path.exists() {
+            true => std::fs::remove_dir_all(&path).map_err(Error::io(&path, "write")),
+            false => Ok(()),
+        };
+        [self.adapted(), self.taught()].into_iter().try_for_each(remove)
     }
 
     /// What teacher `number` said of notes: a cache, there while the run lasts.
@@ -259,16 +283,19 @@ impl RunFolder {
         };
         self.steps().into_iter().try_for_each(remove)
     }
-
-    /// Writes a value as JSON, whole or not at all.
-    pub fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<()> {
-        let failed = |error: serde_json::Error| Error::io(path, "write")(error.into());
-        let text = serde_json::to_string_pretty(value).map_err(failed)?;
-        write_file(path, |out| writeln!(out, "{text}"))
-    }
 }
 
-/// Reads what [`RunFolder::write_json`] wrote.
+/// Writes a value as JSON, whole or not at all.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let failed = |error: serde_json::Error| Error::io(path, "write")(error.into());
+    let text = serde_json::to_string_pretty(value).map_err(failed)?;
+    write_file(path, |out| writeln!(out, "{text}"))
+}
+
+/// Reads what [`write_json`] wrote.
 ///
 /// # Errors
 /// [`Error::Io`], or [`Error::Data`] naming file and line, never the content.

@@ -44,7 +44,7 @@ impl Inputs {
 }
 
 /// Of the configuration, the tokenizer and the weights that lie in the folder itself; not of the model card, which alters no number.
-fn folder_sha256(folder: &Path) -> Result<String> {
+pub(crate) fn folder_sha256(folder: &Path) -> Result<String> {
     let entries = std::fs::read_dir(folder).map_err(Error::io(folder, "read"))?.flatten().map(|entry| entry.path());
     let is_read = |path: &PathBuf| {
         path.is_file()

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// The notes of a training.
 pub struct TrainingSet {
-    /// Notes to learn from, labelled or not.
+    /// Notes to learn from: the labelled ones, then those without labels.
     pub training: Vec<Example>,
     /// Labelled notes to watch; may be empty.
     pub validation: Vec<Example>,
@@ -129,7 +129,8 @@ pub fn train(
     observer: &mut dyn TrainObserver,
 ) -> Result<TrainSummary> {
     let lengths = set.training.iter().map(|example| example.input_ids.len()).collect();
-    let plan = Plan::new(lengths, config, seed);
+    let labelled = set.training.partition_point(|example| example.label.is_some());
+    let plan = Plan::new(lengths, labelled, config, seed);
     let steps = plan.steps();
     let has_teacher = !learner.teachers.is_empty();
     let schedule = Schedule::new(steps, config.warmup_ratio.unwrap_or(if has_teacher { 0.25 } else { 0.15 }));

@@ -24,6 +24,9 @@ pub struct Config {
     pub threads: usize,
     /// Seed of splits, initial heads, order of notes and dropout.
     pub seed: u64,
+    /// Folder where students that were prepared before they saw a label (`[adapt]`, `distill.when = "before-labels"`) stay, each by the hash of
+    /// what it is made of, for other runs to take; empty: a run's own is removed when the run is done.
+    pub cache_dir: PathBuf,
     /// What is run instead of an encoder: the floor that one must beat.
     pub baseline: Baseline,
     /// Where the notes and labels are.

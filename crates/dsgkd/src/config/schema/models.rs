@@ -124,6 +124,10 @@ pub enum HeadMapName {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DistillConfig {
+    /// Whether the teachers are heard while the labels are learned, or before.
+    pub when: DistillWhen,
+    /// Of `before-labels`: passes over all notes, labelled or not, in which the teachers are heard.
+    pub num_train_epochs: usize,
     /// Weight of the hidden-state loss.
     pub alpha: f64,
     /// Weight of the attention loss.
@@ -146,6 +150,8 @@ pub struct DistillConfig {
 impl Default for DistillConfig {
     fn default() -> Self {
         DistillConfig {
+            when: DistillWhen::WithLabels,
+            num_train_epochs: 8,
             alpha: 0.6,
             beta: 0.2,
             attention: AttentionRows::Aligned,
@@ -156,6 +162,19 @@ impl Default for DistillConfig {
             teacher_cache_mib: 2048,
         }
     }
+}
+
+/// When the teachers are heard.
+///
+/// Differs from the paper: published is [`DistillWhen::WithLabels`] alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DistillWhen {
+    /// One training by the sum of all losses.
+    #[default]
+    WithLabels,
+    /// First a training by the distillation losses alone, on all notes; then one by the labels alone.
+    BeforeLabels,
 }
 
 /// Where a teacher's features are kept.

@@ -14,7 +14,9 @@ pub struct TrainConfig {
     /// Notes per batch.
     #[serde(alias = "per_device_train_batch_size")]
     pub batch_size: usize,
-    /// Tokens per batch at most (a longer note is a batch of its own); 0: any number.
+    /// Notes without labels beside them in each batch, taken in turn; `None`: as many as `batch_size`.
+    pub unlabeled_batch_size: Option<usize>,
+    /// Tokens per batch at most (a longer note is a batch of its own), and as many again of notes without labels; 0: any number.
     pub max_tokens_per_batch: usize,
     /// Keep each layer's input alone for the backward pass and compute the rest again.
     pub gradient_checkpointing: bool,
@@ -56,6 +58,7 @@ impl Default for TrainConfig {
             dtype: Dtype::Float32,
             num_train_epochs: 10,
             batch_size: 16,
+            unlabeled_batch_size: None,
             max_tokens_per_batch: 0,
             gradient_checkpointing: false,
             gradient_accumulation_steps: 1,

@@ -16,12 +16,8 @@ fn inputs(data: &str, model: &str) -> Inputs {
 fn begin(root: &Path) -> RunFolder {
     let folder = RunFolder::open(root, false).unwrap();
     fs::write(folder.config(), config::to_toml(&sample()).unwrap()).unwrap();
-    folder
-        .write_json(
-            &folder.environment(),
-            &serde_json::json!({ "sha256": inputs("aa", "").data, "models": inputs("", "mm").models }),
-        )
-        .unwrap();
+    let environment = serde_json::json!({ "sha256": inputs("aa", "").data, "models": inputs("", "mm").models });
+    write_json(&folder.environment(), &environment).unwrap();
     folder
 }
 

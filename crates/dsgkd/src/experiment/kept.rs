@@ -1,0 +1,81 @@
+//! Students that were prepared before they saw a label: where that is done, and how other runs of the same student and notes take them.
+
+use super::RunObserver;
+use crate::data::text_sha256;
+use crate::error::{Error, Result};
+use crate::run::atomic::{create_private_folder, private_file};
+use crate::run::folder::{read_json, write_json};
+use dsgkd_encoder::{Heads, Model};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the student of a run has come to so far.
+pub(super) struct Prepared {
+    /// A hash of all that it is made of.
+    pub(super) made_of: String,
+    /// Seconds that it took, by this run or by the one that it was taken from; `None` if one was cut off.
+    pub(super) seconds: Option<f64>,
+}
+
+/// Lets `work` prepare a student in `own` and leave it in the folder `model` there, or with a `cache_dir` in the folder of it that is named after all
+/// that the student is made of: `before` and `parts`. What was finished there before is taken, what was begun goes on. Then the
+/// encoder's tensors are taken over; heads and pooler stay.
+pub(super) fn prepare(
+    cache_dir: &Path,
+    own: PathBuf,
+    before: Prepared,
+    parts: &serde_json::Value,
+    student: &mut Model,
+    observer: &mut dyn RunObserver,
+    work: impl FnOnce(&Path, &mut Model, &mut dyn RunObserver) -> Result<()>,
+) -> Result<Prepared> {
+    let made_of = text_sha256(&parts.to_string());
+    let place = if cache_dir.as_os_str().is_empty() { own } else { cache_dir.join(&made_of) };
+    create_private_folder(&place).map_err(Error::io(&place, "create"))?;
+    let _lock = wait_for(&place, observer)?;
+    let (model, took) = (place.join("model"), place.join("seconds.json"));
+    if model.exists() {
+        observer.prepared_elsewhere(true);
+    } else {
+        let begun = place.join("history.jsonl").exists();
+        let clock = Instant::now();
+        work(&place, student, observer)?;
+        if !begun {
+            write_json(&took, &clock.elapsed().as_secs_f64())?;
+        }
+    }
+    let (prepared, _) = Model::open(&model, &Heads::default(), 0)?;
+    for spec in student.layout().tensors().to_vec() {
+        if let Some(found) = prepared.layout().find(&spec.name) {
+            student.values[spec.range].copy_from_slice(&prepared.values[found.range.clone()]);
+        }
+    }
+    let took: Option<f64> = read_json(&took).ok();
+    Ok(Prepared { made_of, seconds: before.seconds.zip(took).map(|(before, took)| before + took) })
+}
+
+/// Holds a folder against other processes: who comes second finds the work done.
+fn wait_for(place: &Path, observer: &mut dyn RunObserver) -> Result<Option<File>> {
+    let name = place.join(".lock");
+    let file =
+        private_file().write(true).create(true).truncate(false).open(&name).map_err(Error::io(&name, "create"))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if observer.interrupted() => {
+                let message = "stopped while another dsgkd prepared the student; go on with --resume";
+                return Err(Error::Interrupted(message.to_string()));
+            }
+            Err(TryLockError::WouldBlock) => {
+                if !std::mem::replace(&mut told, true) {
+                    observer.prepared_elsewhere(false);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            // Not every file system has locks; two processes would then do the same work.
+            Err(TryLockError::Error(_)) => return Ok(None),
+        }
+    }
+}

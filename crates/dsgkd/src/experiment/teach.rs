@@ -1,0 +1,133 @@
+//! `distill.when = "before-labels"`: the student hears its teachers before it learns to classify.
+
+use super::RunObserver;
+use super::kept::{Prepared, prepare};
+use super::models::teacher_caches;
+use crate::config::{Config, TeacherConfig, TrainConfig};
+use crate::data::Splits;
+use crate::distill::Example;
+use crate::distill::teacher::Teacher;
+use crate::error::Result;
+use crate::run::atomic::write_folder;
+use crate::run::folder::RunFolder;
+use crate::run::inputs::Inputs;
+use crate::train::learner::{Learner, StepSettings};
+use crate::train::training::{EpochLog, StepLog, TrainObserver, TrainingSet, train};
+use dsgkd_encoder::Model;
+use dsgkd_encoder::weights::WeightFormat;
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+/// Distils the teachers into the student on all notes of `set`, labels unseen; see [`prepare`] for what is kept. `splits` say which notes of `set`
+/// are which.
+#[allow(clippy::too_many_arguments)]
+pub(super) fn teach(
+    config: &Config,
+    inputs: &Inputs,
+    set: &TrainingSet,
+    splits: &Splits,
+    settings: StepSettings,
+    teachers: Vec<Teacher>,
+    folder: &RunFolder,
+    student: &mut Model,
+    before: Prepared,
+    observer: &mut dyn RunObserver,
+) -> Result<Prepared> {
+    let place = |position: &usize| place_of(*position, set.training.len(), splits);
+    let mut order: Vec<usize> = (0..set.training.len()).collect();
+    order.sort_unstable_by_key(place); // whatever has a label: runs with other label budgets hear of the same notes
+    let without_label = |position: usize| Example { label: None, ..set.training[position].clone() };
+    let heard = TrainingSet {
+        training: order.into_iter().map(without_label).collect(),
+        validation: vec![],
+        prevalence: set.prevalence,
+    };
+    let hearing = TrainConfig {
+        num_train_epochs: config.distill.num_train_epochs,
+        early_stopping: vec![],
+        save_steps: 0,
+        unlabeled_batch_size: None,
+        ..config.train.clone()
+    };
+    let settings = StepSettings { class_weights: vec![], ..settings };
+    let anonymous = |teacher: &TeacherConfig| TeacherConfig { model: PathBuf::new(), ..teacher.clone() };
+    let parts = serde_json::json!([
+        format!("{settings:?}"),
+        hearing,
+        config.seed,
+        config.distill.attention,
+        [config.student.hidden_dropout_prob, config.student.attention_probs_dropout_prob],
+        config.teachers.iter().map(anonymous).collect::<Vec<_>>(),
+        inputs.models,
+        before.made_of,
+        sha256(&heard.training),
+    ]);
+    prepare(&config.cache_dir, folder.taught(), before, &parts, student, observer, |place, student, observer| {
+        let caches = teacher_caches(config, &teachers, folder, heard.training.len())?;
+        let own = RunFolder::part(place)?;
+        let mut learner = Learner::new(student.clone(), teachers, caches, settings);
+        train(&mut learner, &heard, &hearing, config.seed, &own, true, &mut Teaching(observer))?;
+        learner.caches.clear(); // closes their files
+        (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
+        write_folder(&place.join("model"), |to| Ok(learner.student.save(to, WeightFormat::F32)?))?;
+        own.remove_checkpoints()
+    })
+}
+
+/// Where a note of the training set stands among all notes: first those of the training files, then those that came without labels. The training
+/// set has the labelled ones first, then those that came without labels, then those whose labels are beyond the budget.
+fn place_of(position: usize, notes: usize, splits: &Splits) -> (bool, usize) {
+    let beyond_budget = notes - splits.unlabeled.len();
+    match position {
+        _ if position < splits.train.len() => (false, splits.train[position]),
+        _ if position >= beyond_budget => (false, splits.unlabeled[position - beyond_budget]),
+        _ => (true, position),
+    }
+}
+
+fn sha256(examples: &[Example]) -> String {
+    let mut hash = Sha256::new();
+    examples.iter().for_each(|example| hash.update(format!("{example:?}\n")));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Passes this training's progress on as a run's.
+struct Teaching<'a>(&'a mut dyn RunObserver);
+
+impl TrainObserver for Teaching<'_> {
+    fn step(&mut self, log: &StepLog) {
+        self.0.teaching(log);
+    }
+
+    fn epoch(&mut self, _: &EpochLog) {}
+
+    fn interrupted(&self) -> bool {
+        self.0.interrupted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_stand_in_one_order_whatever_has_a_label() {
+        // Seven notes of the files, three of which test, and two that came without labels.
+        let order = |train: &[usize], unlabeled: &[usize]| {
+            let splits = Splits { train: train.to_vec(), unlabeled: unlabeled.to_vec(), ..Splits::default() };
+            let notes: Vec<(bool, usize)> = train
+                .iter()
+                .map(|index| (false, *index))
+                .chain([(true, 0), (true, 1)])
+                .chain(unlabeled.iter().map(|index| (false, *index)))
+                .collect();
+            let mut positions: Vec<usize> = (0..notes.len()).collect();
+            positions.sort_unstable_by_key(|position| place_of(*position, notes.len(), &splits));
+            positions.into_iter().map(|position| notes[position]).collect::<Vec<_>>()
+        };
+        let all = [(false, 0), (false, 2), (false, 3), (false, 6), (true, 0), (true, 1)];
+        assert_eq!(order(&[0, 2, 3, 6], &[]), all);
+        assert_eq!(order(&[3], &[0, 2, 6]), all);
+        assert_eq!(order(&[0, 6], &[2, 3]), all);
+    }
+}
