@@ -66,6 +66,9 @@ pub(crate) struct InitArgs {
     /// The file to write
     #[arg(default_value = "experiment.toml")]
     pub(crate) file: PathBuf,
+    /// Write a grid file instead, which holds this experiment against all that a taught student must beat
+    #[arg(long, value_name = "CONFIG")]
+    pub(crate) rivals_of: Option<PathBuf>,
 }
 
 #[derive(Args)]

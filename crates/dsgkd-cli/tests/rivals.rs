@@ -197,3 +197,44 @@ fn shuffled_terms_are_other_targets_for_as_many_terms() {
     assert_eq!(terms("taught"), terms("shuffled"));
     assert_ne!(bytes(&world.path("taught/history.jsonl")), bytes(&world.path("shuffled/history.jsonl")));
 }
+
+#[test]
+fn a_grid_of_rivals_is_written_and_runs() {
+    let world = World::new();
+    let file = world.experiment("taught", true, "");
+    let grid = world.path("rivals.toml");
+    let init = |file: &std::path::Path| dsgkd().arg("init").arg(&grid).arg("--rivals-of").arg(file).assert();
+    init(&file).success();
+    // Nobody's file is written over.
+    init(&file).code(4);
+    let text = std::fs::read_to_string(&grid).unwrap().replace("seeds = [1, 2, 3]", "seeds = [1]");
+    std::fs::write(&grid, text.replace("adapt.num_train_epochs=20", "adapt.num_train_epochs=1")).unwrap();
+    let done =
+        dsgkd().current_dir(world.path("")).args(["grid", "rivals.toml", "--json", "--quiet"]).assert().success();
+    let cells: Vec<Value> = serde_json::from_slice(&done.get_output().stdout).unwrap();
+    let arms: Vec<&str> = cells.iter().map(|cell| cell["arm"].as_str().unwrap()).collect();
+    let expected = [
+        "student alone",
+        "TF-IDF and logistic regression",
+        "teacher alone",
+        "student after MLM",
+        "DSG-KD",
+        "DSG-KD before the labels",
+        "DSG-KD after MLM",
+        "DSG-KD terms shuffled",
+    ];
+    assert_eq!(arms, expected);
+    // The same warm-up with a teacher and without, where the file itself names none.
+    let lines = |arm: &str, key: &str| {
+        let config = bytes(&world.path("runs/rivals/all").join(arm).join("seed-1/config.toml"));
+        let lines = String::from_utf8(config).unwrap();
+        lines.lines().filter(|line| line.starts_with(key)).map(String::from).collect::<Vec<_>>()
+    };
+    assert_eq!(lines("student alone", "warmup_ratio"), lines("DSG-KD", "warmup_ratio"));
+    assert!(lines("teacher alone", "model")[0].contains("teacher-run"));
+    assert!(lines("student alone", "[[teachers]]").is_empty() && !lines("DSG-KD", "[[teachers]]").is_empty());
+    let alone = world.experiment("alone", false, "");
+    std::fs::remove_file(&grid).unwrap();
+    let refused = init(&alone).code(2).get_output().stderr.clone();
+    assert!(String::from_utf8(refused).unwrap().contains("names no teacher"));
+}

@@ -29,7 +29,7 @@ use dsgkd_encoder::weights::WeightFormat;
 use dsgkd_encoder::{LoadReport, Model};
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
-use kept::Prepared;
+use kept::Student;
 use models::{open_models, teacher_caches};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -187,27 +187,24 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     if set.training.is_empty() {
         return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
     }
-    let (folder, resolved, inputs) = begin(config, resume, &notes, &summary)?;
-    let settings = step_settings(config, &summary);
+    let begun = begin(config, resume, &notes, &summary)?;
+    let folder = &begun.folder;
     student.set_precision(config.train.dtype.precision());
-    let mut prepared = Prepared { made_of: inputs.models["student"].clone(), seconds: Some(0.0) };
+    let mut student = Student { model: student, made_of: begun.inputs.models["student"].clone(), seconds: Some(0.0) };
     if config.adapt.num_train_epochs > 0 {
-        prepared = adapt(config, &notes, &splits, &folder, &mut student, prepared, observer)?;
+        adapt(config, &notes, &splits, folder, &mut student, observer)?;
     }
     if config.distill.when == DistillWhen::BeforeLabels && !teachers.is_empty() {
-        let teachers = std::mem::take(&mut teachers);
-        let settings = settings.clone();
-        prepared =
-            teach(config, &inputs, &set, &splits, settings, teachers, &folder, &mut student, prepared, observer)?;
+        teach(config, &begun, &set, &splits, std::mem::take(&mut teachers), &mut student, observer)?;
         set.training.truncate(splits.train.len()); // the others have nothing more to say
     }
-    let begun = Instant::now();
-    let caches = teacher_caches(config, &teachers, &folder, set.training.len())?;
-    let mut learner = Learner::new(student, teachers, caches, settings);
-    let trained = train(&mut learner, &set, &config.train, config.seed, &folder, resume, observer)?;
+    let clock = Instant::now();
+    let caches = teacher_caches(config, &teachers, folder, set.training.len())?;
+    let mut learner = Learner::new(student.model, teachers, caches, step_settings(config, &summary));
+    let trained = train(&mut learner, &set, &config.train, config.seed, folder, resume, observer)?;
 
-    let training = (!resume).then(|| begun.elapsed().as_secs_f64());
-    let seconds = training.zip(prepared.seconds).map(|(training, before)| training + before);
+    let training = (!resume).then(|| clock.elapsed().as_secs_f64());
+    let seconds = training.zip(student.seconds).map(|(training, before)| training + before);
     let record = TrainingRecord { train: trained.clone(), seconds, threads: rayon::current_num_threads() };
     write_json(&folder.training(), &record)?;
 
@@ -222,9 +219,9 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         let texts: Vec<&[u32]> = test.iter().map(|example| &example.input_ids[..]).collect();
         let logits = Scorer::default().logits(&learner.student, &texts);
         let probabilities = softmax(&logits, notes.labels.len());
-        Some(write_test(config, &folder, &notes, &splits.test, prevalence, probabilities)?)
+        Some(write_test(config, folder, &notes, &splits.test, prevalence, probabilities)?)
     };
-    let mut data = resolved.data.clone();
+    let mut data = begun.resolved.data.clone();
     (data.train, data.validation, data.test, data.unlabeled) = (vec![], vec![], vec![], vec![]);
     let prediction = PredictionSettings {
         data,
@@ -289,8 +286,16 @@ fn read_finished(folder: &RunFolder) -> Result<RunSummary> {
     Ok(RunSummary { train: record.unwrap_or_default().train, test })
 }
 
+/// A run that has been begun.
+struct Begun {
+    folder: RunFolder,
+    /// Its configuration, with absolute paths and the classes found.
+    resolved: Config,
+    inputs: Inputs,
+}
+
 /// Opens the run's folder and writes what it is made of, or when resuming holds that against what is there.
-fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) -> Result<(RunFolder, Config, Inputs)> {
+fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) -> Result<Begun> {
     let folder = RunFolder::open(&config.output_dir, resume)?;
     let mut resolved = config.with_absolute_paths()?;
     resolved.data.labels = notes.labels.clone();
@@ -301,7 +306,7 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     let text = to_toml(&resolved)?;
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
     write_json(&folder.environment(), &environment(&inputs, config.train.dtype.available(), summary))?;
-    Ok((folder, resolved, inputs))
+    Ok(Begun { folder, resolved, inputs })
 }
 
 /// A run without an encoder: it leaves predictions and figures, no model.
@@ -316,7 +321,7 @@ fn run_baseline(
 ) -> Result<RunSummary> {
     let summary = DataSummary::new(notes, splits, class_counts, 0);
     observer.prepared(&summary);
-    let (folder, _, _) = begin(config, resume, notes, &summary)?;
+    let folder = begin(config, resume, notes, &summary)?.folder;
     let texts = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index].text[..]).collect::<Vec<&str>>();
     let labels: Vec<usize> = splits.train.iter().filter_map(|index| notes.notes[*index].label).collect();
     let (training, test) = (texts(&splits.train), texts(&splits.test));

@@ -3,16 +3,35 @@
 use crate::args::{Global, InitArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::stderr_line;
-use dsgkd::error::Error;
+use dsgkd::config::{commented_template, load};
+use dsgkd::error::{Error, Result};
+use dsgkd::grid::rivals::rivals;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
+    let (text, next) = match &args.rivals_of {
+        None => (commented_template(), "edit it, then: dsgkd check"),
+        Some(experiment) => (grid_of(experiment, &args.file)?, "see what it compares, then: dsgkd grid"),
+    };
     // `create_new`: nobody's experiment is written over.
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.file);
-    let written = file.and_then(|mut file| file.write_all(dsgkd::config::commented_template().as_bytes()));
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(Error::io(&args.file, "create"))?;
     if !global.quiet {
-        stderr_line(&format!("wrote {0}; edit it, then: dsgkd check {0}", args.file.display()));
+        stderr_line(&format!("wrote {0}; {next} {0}", args.file.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// The grid file `grid` of an experiment's rivals; its runs go beside it.
+fn grid_of(experiment: &Path, grid: &Path) -> Result<String> {
+    let config = load(Some(experiment), &[])?;
+    let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io(path, "find"));
+    let (from, to) = (absolute(experiment)?, absolute(grid)?);
+    // Beside each other they may move together.
+    let beside = from.parent() == to.parent();
+    let file = from.file_name().filter(|_| beside).map_or(from.clone(), PathBuf::from);
+    let name = grid.file_stem().unwrap_or_default().to_string_lossy();
+    rivals(&config, &file, &format!("runs/{name}"))
 }

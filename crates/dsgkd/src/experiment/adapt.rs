@@ -1,13 +1,13 @@
 //! `[adapt]`: the student learns to read before it learns to classify.
 
 use super::RunObserver;
-use super::kept::{Prepared, prepare};
+use super::kept::{Student, prepare};
 use crate::config::{Config, PretrainConfig, PretrainTrainConfig};
 use crate::data::{Notes, Splits};
 use crate::error::Result;
 use crate::pretrain::{PretrainLog, PretrainObserver, pretrain_on, remove_checkpoint};
 use crate::run::folder::RunFolder;
-use dsgkd_encoder::{LoadReport, Model};
+use dsgkd_encoder::LoadReport;
 
 /// Trains the student's folder as a masked language model on the training notes and those without labels; see [`prepare`] for what is kept.
 pub(super) fn adapt(
@@ -15,10 +15,9 @@ pub(super) fn adapt(
     notes: &Notes,
     splits: &Splits,
     folder: &RunFolder,
-    student: &mut Model,
-    before: Prepared,
+    student: &mut Student,
     observer: &mut dyn RunObserver,
-) -> Result<Prepared> {
+) -> Result<()> {
     // Rising, whatever has a label: runs with other label budgets read the same notes.
     let mut own: Vec<usize> = splits.train.iter().chain(&splits.unlabeled).copied().collect();
     own.sort_unstable();
@@ -38,8 +37,8 @@ pub(super) fn adapt(
         },
         ..PretrainConfig::default()
     };
-    let parts = serde_json::json!([pretraining, before.made_of, texts]);
-    prepare(&config.cache_dir, folder.adapted(), before, &parts, student, observer, |place, _, observer| {
+    let parts = serde_json::json!([pretraining, texts]);
+    prepare(&config.cache_dir, folder.adapted(), &parts, student, observer, |place, _, observer| {
         let (output_dir, model) = (place.to_path_buf(), config.student.model.clone());
         pretrain_on(&PretrainConfig { output_dir, model, ..pretraining }, &texts, true, &mut Adapting(observer))?;
         remove_checkpoint(place)

@@ -10,28 +10,28 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What the student of a run has come to so far.
-pub(super) struct Prepared {
+/// A run's student before it sees a label.
+pub(super) struct Student {
+    pub(super) model: Model,
     /// A hash of all that it is made of.
     pub(super) made_of: String,
-    /// Seconds that it took, by this run or by the one that it was taken from; `None` if one was cut off.
+    /// Seconds that it took so far, by this run or by the one that it was taken from; `None` if one was cut off.
     pub(super) seconds: Option<f64>,
 }
 
-/// Lets `work` prepare a student in `own` and leave it in the folder `model` there, or with a `cache_dir` in the folder of it that is named after all
-/// that the student is made of: `before` and `parts`. What was finished there before is taken, what was begun goes on. Then the
-/// encoder's tensors are taken over; heads and pooler stay.
+/// Lets `work` prepare a student further in `own` and leave it in the folder `model` there, or with a `cache_dir` in the folder of it that is named
+/// after all that the student is then made of: what it was and `parts`. What was finished there before is taken, what was begun goes on.
+/// Then the encoder's tensors are taken over; heads and pooler stay.
 pub(super) fn prepare(
     cache_dir: &Path,
     own: PathBuf,
-    before: Prepared,
     parts: &serde_json::Value,
-    student: &mut Model,
+    student: &mut Student,
     observer: &mut dyn RunObserver,
-    work: impl FnOnce(&Path, &mut Model, &mut dyn RunObserver) -> Result<()>,
-) -> Result<Prepared> {
-    let made_of = text_sha256(&parts.to_string());
-    let place = if cache_dir.as_os_str().is_empty() { own } else { cache_dir.join(&made_of) };
+    work: impl FnOnce(&Path, &Model, &mut dyn RunObserver) -> Result<()>,
+) -> Result<()> {
+    student.made_of = text_sha256(&serde_json::json!([student.made_of, parts]).to_string());
+    let place = if cache_dir.as_os_str().is_empty() { own } else { cache_dir.join(&student.made_of) };
     create_private_folder(&place).map_err(Error::io(&place, "create"))?;
     let _lock = wait_for(&place, observer)?;
     let (model, took) = (place.join("model"), place.join("seconds.json"));
@@ -40,19 +40,20 @@ pub(super) fn prepare(
     } else {
         let begun = place.join("history.jsonl").exists();
         let clock = Instant::now();
-        work(&place, student, observer)?;
+        work(&place, &student.model, observer)?;
         if !begun {
             write_json(&took, &clock.elapsed().as_secs_f64())?;
         }
     }
     let (prepared, _) = Model::open(&model, &Heads::default(), 0)?;
-    for spec in student.layout().tensors().to_vec() {
+    for spec in student.model.layout().tensors().to_vec() {
         if let Some(found) = prepared.layout().find(&spec.name) {
-            student.values[spec.range].copy_from_slice(&prepared.values[found.range.clone()]);
+            student.model.values[spec.range].copy_from_slice(&prepared.values[found.range.clone()]);
         }
     }
     let took: Option<f64> = read_json(&took).ok();
-    Ok(Prepared { made_of, seconds: before.seconds.zip(took).map(|(before, took)| before + took) })
+    student.seconds = student.seconds.zip(took).map(|(before, took)| before + took);
+    Ok(())
 }
 
 /// Holds a folder against other processes: who comes second finds the work done.

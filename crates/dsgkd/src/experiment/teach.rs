@@ -1,8 +1,8 @@
 //! `distill.when = "before-labels"`: the student hears its teachers before it learns to classify.
 
-use super::RunObserver;
-use super::kept::{Prepared, prepare};
+use super::kept::{Student, prepare};
 use super::models::teacher_caches;
+use super::{Begun, DataSummary, RunObserver, step_settings};
 use crate::config::{Config, TeacherConfig, TrainConfig};
 use crate::data::Splits;
 use crate::distill::Example;
@@ -10,29 +10,23 @@ use crate::distill::teacher::Teacher;
 use crate::error::Result;
 use crate::run::atomic::write_folder;
 use crate::run::folder::RunFolder;
-use crate::run::inputs::Inputs;
-use crate::train::learner::{Learner, StepSettings};
+use crate::train::learner::Learner;
 use crate::train::training::{EpochLog, StepLog, TrainObserver, TrainingSet, train};
-use dsgkd_encoder::Model;
 use dsgkd_encoder::weights::WeightFormat;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 /// Distils the teachers into the student on all notes of `set`, labels unseen; see [`prepare`] for what is kept. `splits` say which notes of `set`
 /// are which.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn teach(
     config: &Config,
-    inputs: &Inputs,
+    begun: &Begun,
     set: &TrainingSet,
     splits: &Splits,
-    settings: StepSettings,
     teachers: Vec<Teacher>,
-    folder: &RunFolder,
-    student: &mut Model,
-    before: Prepared,
+    student: &mut Student,
     observer: &mut dyn RunObserver,
-) -> Result<Prepared> {
+) -> Result<()> {
     let place = |position: &usize| place_of(*position, set.training.len(), splits);
     let mut order: Vec<usize> = (0..set.training.len()).collect();
     order.sort_unstable_by_key(place); // whatever has a label: runs with other label budgets hear of the same notes
@@ -49,7 +43,7 @@ pub(super) fn teach(
         unlabeled_batch_size: None,
         ..config.train.clone()
     };
-    let settings = StepSettings { class_weights: vec![], ..settings };
+    let settings = step_settings(config, &DataSummary::default()); // no class, no weight of one
     let anonymous = |teacher: &TeacherConfig| TeacherConfig { model: PathBuf::new(), ..teacher.clone() };
     let parts = serde_json::json!([
         format!("{settings:?}"),
@@ -58,11 +52,11 @@ pub(super) fn teach(
         config.distill.attention,
         [config.student.hidden_dropout_prob, config.student.attention_probs_dropout_prob],
         config.teachers.iter().map(anonymous).collect::<Vec<_>>(),
-        inputs.models,
-        before.made_of,
+        begun.inputs.models,
         sha256(&heard.training),
     ]);
-    prepare(&config.cache_dir, folder.taught(), before, &parts, student, observer, |place, student, observer| {
+    let folder = &begun.folder;
+    prepare(&config.cache_dir, folder.taught(), &parts, student, observer, |place, student, observer| {
         let caches = teacher_caches(config, &teachers, folder, heard.training.len())?;
         let own = RunFolder::part(place)?;
         let mut learner = Learner::new(student.clone(), teachers, caches, settings);

@@ -1,7 +1,9 @@
-//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to, [`mod@chart`] draws it.
+//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to, [`mod@chart`] draws it, [`mod@rivals`] writes a file to
+//! begin with.
 
 pub mod chart;
 pub mod file;
+pub mod rivals;
 
 use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};

@@ -1,0 +1,82 @@
+//! The grid file that holds an experiment against all that its taught student must beat (`dsgkd init --rivals-of`).
+
+use crate::config::{Baseline, Config};
+use crate::error::{Error, Result};
+use std::path::Path;
+
+/// Passes over the notes in the arms with `[adapt]`, where the experiment has none of it.
+const ADAPT_EPOCHS: usize = 20;
+
+/// The text of a grid file: arms of the experiment `config`, which was read from `file` (a path that holds where the grid file will lie). Runs go to
+/// `output_dir`.
+///
+/// # Errors
+/// [`Error::Config`] for an experiment without a teacher, or a path that is not UTF-8.
+pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> {
+    if config.teachers.is_empty() || config.baseline != Baseline::None {
+        let message = "names no teacher: there is nothing that rivals could be held against";
+        return Err(Error::Config(format!("{}: {message}", file.display())));
+    }
+    let resolved = config.resolved();
+    // Absent, these hang on whether there is a teacher; a comparison must not.
+    let same = [
+        format!("train.learning_rate={:e}", resolved.train.learning_rate.unwrap_or_default()),
+        format!("train.warmup_ratio={}", resolved.train.warmup_ratio.unwrap_or_default()),
+    ];
+    let adapt = match config.adapt.num_train_epochs {
+        0 => format!("adapt.num_train_epochs={ADAPT_EPOCHS}"),
+        epochs => format!("adapt.num_train_epochs={epochs}"),
+    };
+    let (adapt, unread, alone) = (adapt.as_str(), "adapt.num_train_epochs=0", "teachers=[]");
+    let before = "distill.when=before-labels";
+    let mut arms = vec![
+        ("student alone".to_string(), "", vec![alone.to_string(), unread.to_string()]),
+        (
+            "TF-IDF and logistic regression".to_string(),
+            "the floor that an encoder must beat",
+            [alone, unread, "baseline=tf-idf"].map(String::from).to_vec(),
+        ),
+    ];
+    for (number, teacher) in config.teachers.iter().enumerate() {
+        let number = if config.teachers.len() > 1 { format!(" {}", number + 1) } else { String::new() };
+        let path = std::path::absolute(&teacher.model).map_err(Error::io(&teacher.model, "find"))?;
+        let model = format!("student.model={}", utf8(&path)?);
+        let set = vec![alone.to_string(), unread.to_string(), model];
+        arms.push((format!("teacher{number} alone"), "the domain encoder itself, fine-tuned", set));
+    }
+    let more: [(&str, &str, &[&str]); 5] = [
+        ("student after MLM", "masked-language-model training on the training notes first", &[alone, adapt]),
+        ("DSG-KD", "", &["distill.when=with-labels", unread]),
+        ("DSG-KD before the labels", "the teacher first, on all notes; then the labels alone", &[before, unread]),
+        ("DSG-KD after MLM", "", &["distill.when=with-labels", adapt]),
+        (
+            "DSG-KD terms shuffled",
+            "a control: if it does as well, it is not the alignment that helps",
+            &["distill.when=with-labels", unread, "distill.shuffle_terms=true"],
+        ),
+    ];
+    arms.extend(more.map(|(name, why, set)| (name.to_string(), why, set.iter().map(|key| key.to_string()).collect())));
+
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let mut text = format!(
+        "# An experiment against what its taught student must beat. Every arm trains with the same learning rate; which one, choose with\n\
+         # on = \"validation\". Train all of it and see the table: dsgkd grid THIS-FILE\n\n\
+         output_dir = {}\nseeds = [1, 2, 3]\nresplit = true # each seed draws its own split\n",
+        quoted(output_dir)
+    );
+    for (name, why, set) in arms {
+        let comment = if why.is_empty() { String::new() } else { format!(" # {why}") };
+        let set: Vec<String> = set.iter().chain(&same).map(|key| quoted(key)).collect();
+        text += &format!(
+            "\n[[arms]]{comment}\nname = {}\nconfig = {}\nset = [{}]\n",
+            quoted(&name),
+            quoted(utf8(file)?),
+            set.join(", ")
+        );
+    }
+    Ok(text)
+}
+
+fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| Error::Config(format!("{}: the path is not UTF-8", path.display())))
+}
