@@ -99,7 +99,7 @@ impl Plan<'_> {
     /// The notes without labels, each once before any comes again, but for the first `before`.
     fn unlabeled_from(&self, before: usize) -> impl Iterator<Item = usize> {
         let count = self.lengths.len() - self.labelled;
-        let passes = if count == 0 { 0..0 } else { before / count..usize::MAX };
+        let passes = before.checked_div(count).map_or(0..0, |pass| pass..usize::MAX);
         let of_pass = move |pass: usize| {
             let mut order: Vec<usize> = (self.labelled..self.lengths.len()).collect();
             if self.config.shuffle {
