@@ -29,7 +29,8 @@ pub fn text_sha256(text: &str) -> String {
     hexadecimal(Sha256::new_with_prefix(text))
 }
 
-fn hexadecimal(hasher: Sha256) -> String {
+/// What a hash comes to, likewise.
+pub(crate) fn hexadecimal(hasher: Sha256) -> String {
     hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

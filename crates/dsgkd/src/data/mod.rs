@@ -33,6 +33,7 @@ mod zip_guard;
 
 pub use bad_row::{BadRow, BadRows, Reason, RowError};
 pub use format::{Format, ReadOptions};
+pub(crate) use hash::hexadecimal;
 pub use hash::{file_sha256, text_sha256};
 pub use mapper::NoteMapper;
 pub use notes::{Note, Notes, read_notes, visit_tested_files};

@@ -3,8 +3,8 @@
 use super::RunObserver;
 use crate::data::text_sha256;
 use crate::error::{Error, Result};
-use crate::run::atomic::{create_private_folder, private_file};
-use crate::run::folder::{read_json, write_json};
+use crate::run::atomic::create_private_folder;
+use crate::run::folder::{lock_file, read_json, write_json};
 use dsgkd_encoder::{Heads, Model};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -58,9 +58,7 @@ pub(super) fn prepare(
 
 /// Holds a folder against other processes: who comes second finds the work done.
 fn wait_for(place: &Path, observer: &mut dyn RunObserver) -> Result<Option<File>> {
-    let name = place.join(".lock");
-    let file =
-        private_file().write(true).create(true).truncate(false).open(&name).map_err(Error::io(&name, "create"))?;
+    let file = lock_file(place)?;
     let mut told = false;
     loop {
         match file.try_lock() {

@@ -4,7 +4,7 @@ use super::kept::{Student, prepare};
 use super::models::teacher_caches;
 use super::{Begun, DataSummary, RunObserver, step_settings};
 use crate::config::{Config, TeacherConfig, TrainConfig};
-use crate::data::Splits;
+use crate::data::{Splits, hexadecimal};
 use crate::distill::Example;
 use crate::distill::teacher::Teacher;
 use crate::error::Result;
@@ -82,7 +82,7 @@ fn place_of(position: usize, notes: usize, splits: &Splits) -> (bool, usize) {
 fn sha256(examples: &[Example]) -> String {
     let mut hash = Sha256::new();
     examples.iter().for_each(|example| hash.update(format!("{example:?}\n")));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(hash)
 }
 
 /// Passes this training's progress on as a run's.

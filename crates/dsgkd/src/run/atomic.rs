@@ -181,7 +181,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Options that make new files readable by their owner alone.
-pub(crate) fn private_file() -> fs::OpenOptions {
+pub(super) fn private_file() -> fs::OpenOptions {
     #[allow(unused_mut, reason = "changed on unix only")]
     let mut options = File::options();
     #[cfg(unix)]

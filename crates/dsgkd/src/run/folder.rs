@@ -332,10 +332,14 @@ fn holds_other_files(root: &Path) -> bool {
     })
 }
 
+/// Opens the file of a folder that is held locked by the process that writes there.
+pub(crate) fn lock_file(folder: &Path) -> Result<File> {
+    let name = folder.join(LOCK);
+    private_file().write(true).create(true).truncate(false).open(&name).map_err(Error::io(&name, "create"))
+}
+
 fn lock(path: &Path) -> Result<Option<File>> {
-    let name = path.join(LOCK);
-    let file =
-        private_file().write(true).create(true).truncate(false).open(&name).map_err(Error::io(&name, "create"))?;
+    let file = lock_file(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => {
