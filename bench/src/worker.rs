@@ -4,7 +4,8 @@
 
 use dsgkd::distill::Example;
 use dsgkd::infer::Scorer;
-use dsgkd::train::learner::{Learner, StepSettings};
+use dsgkd::train::learner::Learner;
+use dsgkd::train::step::{Learn, StepSettings};
 use dsgkd_encoder::{Heads, Model};
 use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::{Precision, WeightPrecision};
@@ -84,8 +85,8 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
             serve(|| {
                 seed += 1;
                 let losses = learner.accumulate(&examples, &indices, Some(seed));
-                learner.update((1e-5, 1e-3), 1);
-                losses.map_or(f64::NAN, |losses| losses.total)
+                let norm = learner.update((1e-5, 1e-3), 1);
+                losses.and_then(|losses| norm.map(|_| losses.total)).unwrap_or(f64::NAN)
             })
         }
         "infer" => {

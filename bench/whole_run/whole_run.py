@@ -56,8 +56,13 @@ def parse_arguments() -> argparse.Namespace:
         "--published-steps", type=int, help="time so many steps (4 or more) of published.py, and extrapolate"
     )
     parser.add_argument("--ours-dtype", help="train.dtype of the timed runs of dsgkd")
+    parser.add_argument("--without", choices=list(PROGRAMS), action="append", default=[], help="a program to leave out")
     parser.add_argument("--only-check", action="store_true", help="compare losses, time nothing")
     return parser.parse_args()
+
+
+def programs(arguments: argparse.Namespace) -> list[str]:
+    return [name for name in PROGRAMS if name not in arguments.without]
 
 
 def prepare(arguments: argparse.Namespace) -> None:
@@ -122,7 +127,8 @@ def check_losses(arguments: argparse.Namespace) -> bool:
     output = arguments.work / "run-check"
     run_ours(arguments, output, settings)
     agreed = True
-    for name, tolerance in TOLERANCES.items():
+    for name in programs(arguments):
+        tolerance = TOLERANCES[name]
         run_peer(arguments, name, ["--dropout", "0", "--steps", str(CHECKED_STEPS)])
         compared, found = compare_losses.differences(arguments.work / f"{name}.jsonl", output / "history.jsonl")
         worst = max(found.values())
@@ -147,12 +153,12 @@ def extrapolated(timing: Timing, log: Path, steps: int) -> Timing:
 
 def time_all(arguments: argparse.Namespace) -> dict[str, list[Timing]]:
     settings = [f'train.dtype="{arguments.ours_dtype}"'] if arguments.ours_dtype else []
-    timings: dict[str, list[Timing]] = {name: [] for name in ["ours", *PROGRAMS]}
+    timings: dict[str, list[Timing]] = {name: [] for name in ["ours", *programs(arguments)]}
     output = arguments.work / "run"
     for _ in range(arguments.rounds):
         timings["ours"].append(run_ours(arguments, output, settings))
         steps = len(compare_losses.read_steps(output / "history.jsonl"))
-        for name in PROGRAMS:
+        for name in programs(arguments):
             cut = arguments.published_steps if name == "published" else None
             timing = run_peer(arguments, name, ["--steps", str(cut)] if cut else [])
             log = arguments.work / f"{name}.jsonl"
@@ -169,7 +175,8 @@ def print_table(arguments: argparse.Namespace, timings: dict[str, list[Timing]])
     reached = True
     lines = [("dsgkd_run", "whole"), ("dsgkd_training", "training"), ("dsgkd_peak_mib", "peak_rss_mib")]
     for prefix, part in lines:
-        for name, bar in BARS.items():
+        for name in programs(arguments):
+            bar = BARS[name]
             ours, peer = middle(timings["ours"], part), middle(timings[name], part)
             is_cut = name == "published" and arguments.published_steps
             suffix = f"_extrapolated_from_{arguments.published_steps}_steps" if is_cut else ""

@@ -308,3 +308,18 @@ fn smaller_types_change_little_and_say_how_much() {
         }
     }
 }
+
+#[test]
+fn check_names_the_bad_row_that_leaves_a_single_class() {
+    let world = World::new();
+    let experiment = world.path("broken.toml");
+    let text = "[data]\ntrain = [\"broken.csv\"]\ntext = \"note\"\nlabel = \"urgent\"\n";
+    std::fs::write(&experiment, text).unwrap();
+    std::fs::write(world.path("broken.csv"), "note,urgent\nfever,yes\nrash,yes\n\"cough,no\n").unwrap();
+    let said = stderr_of(dsgkd().arg("check").arg(&experiment), 3);
+    assert!(said.contains("broken.csv, line 4: a quote is not closed") && !said.contains("class"), "{said}");
+    // Where no row is bad, the class is what is missing.
+    std::fs::write(world.path("broken.csv"), "note,urgent\nfever,yes\nrash,yes\n").unwrap();
+    let said = stderr_of(dsgkd().arg("check").arg(&experiment), 3);
+    assert!(said.contains("class"), "{said}");
+}

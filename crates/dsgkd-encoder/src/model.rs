@@ -244,6 +244,11 @@ impl Model {
         &self.layout
     }
 
+    /// The parameters, to be overwritten, and where each tensor lies among them.
+    pub fn arena_mut(&mut self) -> (&Layout, &mut [f32]) {
+        (&self.layout, &mut self.values)
+    }
+
     /// A projection's weights, `[out, in]`, by the name given in [`Heads`].
     pub fn projection(&self, name: &str) -> Option<Range<usize>> {
         self.projections.iter().find(|(known, _)| known == name).map(|(_, range)| range.clone())

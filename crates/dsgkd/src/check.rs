@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::data::{BadRows, Note, Notes, make_splits, read_notes};
 use crate::error::Result;
 use crate::text::{Aligner, DropCounts, Encoding, TermSelector, Tokenizer};
+use crate::train::device;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
@@ -83,9 +84,11 @@ impl Quartiles {
 /// Reads the notes of an experiment, and the tokenizers of its models where they are named. Bad rows are counted, and a split
 /// that is refused is reported with the rest.
 pub fn check(config: &Config) -> Result<CheckReport> {
+    device::check(&config.train)?;
     let mut data = config.data.clone();
     data.skip_bad_rows = true;
-    let notes = read_notes(&data)?;
+    // Where too little is left without the bad rows, the first of them is what is wrong.
+    let notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
     let all: Vec<&Note> = notes.notes.iter().chain(&notes.unlabeled).collect();
     let selector = TermSelector::new(&config.text)?;
     let terms: Vec<usize> = all.par_iter().map(|note| selector.terms(&note.text).len()).collect();

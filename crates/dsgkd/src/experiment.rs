@@ -7,9 +7,7 @@ mod models;
 mod teach;
 
 use crate::baseline;
-use crate::config::{
-    Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, DistillWhen, Dtype, Truncation, to_toml,
-};
+use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, DistillWhen, Truncation, to_toml};
 use crate::data::{Note, Notes, Splits, make_splits, read_notes};
 use crate::distill::{Example, shuffle_terms};
 use crate::error::{Error, Result};
@@ -22,7 +20,8 @@ use crate::run::environment::cpu_features;
 use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
 use crate::text::{Aligner, DropCounts, Tokenizer};
-use crate::train::learner::{Learner, StepSettings};
+use crate::train::device;
+use crate::train::step::StepSettings;
 use crate::train::training::{StepLog, TrainObserver, TrainSummary, TrainingSet, train};
 use adapt::adapt;
 use dsgkd_encoder::weights::WeightFormat;
@@ -166,6 +165,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         RunFolder::existing(&config.output_dir).remove_checkpoints()?;
         return read_finished(&RunFolder::existing(&config.output_dir));
     }
+    device::check(&config.train)?;
     let notes = read_notes(&config.data)?;
     let seed = config.data.split.seed.unwrap_or(config.seed);
     let splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
@@ -200,24 +200,26 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     }
     let clock = Instant::now();
     let caches = teacher_caches(config, &teachers, folder, set.training.len())?;
-    let mut learner = Learner::new(student.model, teachers, caches, step_settings(config, &summary));
-    let trained = train(&mut learner, &set, &config.train, config.seed, folder, resume, observer)?;
+    let (device, settings) = (config.train.device, step_settings(config, &summary));
+    let teacher_count = teachers.len();
+    let mut learner = device::learner(device, student.model, teachers, caches, settings)?;
+    let trained = train(&mut *learner, &set, &config.train, config.seed, folder, resume, observer)?;
 
     let training = (!resume).then(|| clock.elapsed().as_secs_f64());
     let seconds = training.zip(student.seconds).map(|(training, before)| training + before);
     let record = TrainingRecord { train: trained.clone(), seconds, threads: rayon::current_num_threads() };
     write_json(&folder.training(), &record)?;
 
-    learner.caches.clear(); // closes their files
-    (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
+    let mut student = learner.into_student(); // closes the caches' files
+    (0..teacher_count).try_for_each(|number| folder.remove_teacher_features(number))?;
 
     // The test measures what `predict` will give.
-    learner.student.set_precision(Precision::Float32);
+    student.set_precision(Precision::Float32);
     let test = if test.is_empty() {
         None
     } else {
         let texts: Vec<&[u32]> = test.iter().map(|example| &example.input_ids[..]).collect();
-        let logits = Scorer::default().logits(&learner.student, &texts);
+        let logits = Scorer::default().logits(&student, &texts);
         let probabilities = softmax(&logits, notes.labels.len());
         Some(write_test(config, folder, &notes, &splits.test, prevalence, probabilities)?)
     };
@@ -230,8 +232,8 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         prevalence: (notes.labels.len() == 2).then_some(prevalence),
         temperature: None,
     };
-    let card = card::model_card(config, &learner.student, &summary, test.as_ref());
-    export(&learner.student, &tokenizers[0], &prediction, &card, &folder.model())?;
+    let card = card::model_card(config, &student, &summary, test.as_ref());
+    export(&student, &tokenizers[0], &prediction, &card, &folder.model())?;
     folder.remove_prepared()?;
     folder.remove_checkpoints()?;
     Ok(RunSummary { train: trained, test })
@@ -305,7 +307,7 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     }
     let text = to_toml(&resolved)?;
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
-    write_json(&folder.environment(), &environment(&inputs, config.train.dtype.available(), summary))?;
+    write_json(&folder.environment(), &environment(&inputs, config, summary))?;
     Ok(Begun { folder, resolved, inputs })
 }
 
@@ -448,13 +450,14 @@ fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
 }
 
 /// What the numbers depend on beside the configuration.
-fn environment(inputs: &Inputs, dtype: Dtype, summary: &DataSummary) -> serde_json::Value {
+fn environment(inputs: &Inputs, config: &Config, summary: &DataSummary) -> serde_json::Value {
     serde_json::json!({
         "dsgkd": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "cpu_features": cpu_features(),
         "threads": rayon::current_num_threads(),
-        "dtype": dtype,
+        "device": config.train.device,
+        "dtype": config.train.dtype.available(),
         "sha256": inputs.data,
         "models": inputs.models,
         "notes": summary,

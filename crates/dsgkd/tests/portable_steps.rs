@@ -1,15 +1,20 @@
-//! Training steps on a device against those of the CPU engine: losses, gradient norms and the parameters after ten of them.
+//! Training steps on a device against those of the CPU engine: losses, gradient norms and the parameters after ten of them; and a whole
+//! training there, stopped and resumed.
 //!
 //! `DSGKD_DEVICE` names the device (`cpu` if not); one that is not there fails the test.
 #![cfg(feature = "portable")]
 #![allow(clippy::unwrap_used)]
 
-use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, TeacherConfig};
+use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, Monitor, TeacherConfig, TrainConfig};
 use dsgkd::distill::cache::TeacherCache;
 use dsgkd::distill::teacher::{Teacher, projection_name};
 use dsgkd::distill::{Example, SpanPair, TeacherView};
-use dsgkd::train::learner::{Learner, StepLosses, StepSettings};
+use dsgkd::error::Error;
+use dsgkd::run::folder::RunFolder;
+use dsgkd::train::learner::Learner;
 use dsgkd::train::portable::DeviceLearner;
+use dsgkd::train::step::{Learn, StepLosses, StepSettings};
+use dsgkd::train::training::{EpochLog, StepLog, TrainObserver, TrainingSet, train};
 use dsgkd_encoder::{Heads, Model};
 use dsgkd_ops::portable::{Device, DeviceName};
 use serde_json::json;
@@ -127,10 +132,10 @@ fn follow(rows: [AttentionRows; 2], heads: [Option<HeadMap>; 2], after_dropout: 
             sum.prediction += losses.prediction;
         }
         let rates = (1e-3, 5e-3);
-        close("gradient norm", step, ours.update(rates, batches).unwrap(), cpu.update(rates, batches));
+        close("gradient norm", step, ours.update(rates, batches).unwrap(), cpu.update(rates, batches).unwrap());
     }
     assert!(sum.hidden > 0.0 && sum.attention > 0.0 && sum.prediction > 0.0);
-    ours.fetch().unwrap();
+    ours.student().unwrap();
     let moved = |at: usize| (cpu.student.values[at] - student.values[at]).abs();
     assert!((0..student.values.len()).any(|at| moved(at) > 1e-3), "ten steps move the parameters");
     for (at, (ours, cpu)) in ours.student.values.iter().zip(&cpu.student.values).enumerate() {
@@ -149,4 +154,93 @@ fn portable_steps_follow_the_cpu_engine() {
         [crossed, Some(HeadMap::Named(HeadMapName::Mean))],
         true,
     );
+}
+
+/// Keeps what a training says, and stops it after `stop` steps.
+struct Watch {
+    losses: Vec<f64>,
+    stop: u64,
+}
+
+impl TrainObserver for Watch {
+    fn step(&mut self, log: &StepLog) {
+        self.losses.push(log.losses.total);
+    }
+
+    fn epoch(&mut self, _: &EpochLog) {}
+
+    fn interrupted(&self) -> bool {
+        self.losses.len() as u64 == self.stop
+    }
+}
+
+#[test]
+fn a_portable_training_follows_the_cpu_and_goes_on_where_it_stopped() {
+    let heads = Heads { classes: ["a", "b", "c"].map(String::from).to_vec(), ..Heads::default() };
+    let (student, teacher_model) = (model(32, 2, &heads, 3), model(32, 2, &Heads::default(), 1));
+    let settings = StepSettings {
+        alpha: 0.6,
+        beta: 0.2,
+        attention_after_dropout: false,
+        max_length: 24,
+        gradient_checkpointing: false,
+        class_weights: vec![],
+        betas: (0.9, 0.999),
+        epsilon: 1e-8,
+        weight_decay: 0.01,
+        max_grad_norm: 1.0,
+    };
+    let parts = || {
+        let teachers = vec![teacher(&teacher_model, 0, AttentionRows::Aligned, None, &student)];
+        (student.clone(), teachers, vec![TeacherCache::nothing()], settings.clone())
+    };
+    let cpu = || -> Box<dyn Learn> {
+        let (student, teachers, caches, settings) = parts();
+        Box::new(Learner::new(student, teachers, caches, settings))
+    };
+    let on_device = || -> Box<dyn Learn> {
+        let (student, teachers, caches, settings) = parts();
+        Box::new(DeviceLearner::new(student, teachers, caches, settings, &device()))
+    };
+    let mut draw = Draw(7);
+    let mut notes: Vec<Example> = (0..30).map(|_| draw.example(1)).collect();
+    let validation = notes.split_off(20).into_iter().map(|note| Example { label: Some(note.input_ids[1] % 3), ..note });
+    let set = TrainingSet { validation: validation.collect(), training: notes, prevalence: 0.3 };
+    let config = TrainConfig {
+        num_train_epochs: 3,
+        batch_size: 4,
+        learning_rate: Some(1e-3),
+        early_stopping: vec![],
+        metric_for_best_model: Monitor::Loss,
+        ..TrainConfig::default()
+    };
+    let place = tempfile::tempdir().unwrap();
+    let run = |name: &str, mut learner: Box<dyn Learn>, stop: u64, resume: bool| {
+        let folder = RunFolder::part(&place.path().join(name)).unwrap();
+        let mut watch = Watch { losses: vec![], stop };
+        let summary = train(&mut *learner, &set, &config, 1, &folder, resume, &mut watch);
+        (summary, watch.losses, learner.into_student().values)
+    };
+    let (expected, losses, weights) = run("cpu", cpu(), 0, false);
+    let (whole, on_device_losses, device_weights) = run("device", on_device(), 0, false);
+    let (expected, whole) = (expected.unwrap(), whole.unwrap());
+    for (step, (ours, cpu)) in on_device_losses.iter().zip(&losses).enumerate() {
+        close("total", step, *ours, *cpu);
+    }
+    let best = |summary: &dsgkd::train::training::TrainSummary| summary.best[&Monitor::Loss];
+    close("validation", 0, best(&whole).value, best(&expected).value);
+    assert_eq!((whole.steps, best(&whole).epoch), (expected.steps, best(&expected).epoch));
+    assert!(weights.iter().zip(&device_weights).all(|(cpu, ours)| (cpu - ours).abs() < 3e-3));
+    assert!(weights.iter().zip(&student.values).any(|(trained, before)| (trained - before).abs() > 3e-3));
+
+    // Stopped in the second epoch, and resumed: moments, step and parameters come back from the checkpoint.
+    let (stopped, before, _) = run("stopped", on_device(), 7, false);
+    assert!(matches!(stopped, Err(Error::Interrupted(_))) && before == on_device_losses[..7]);
+    let (resumed, after, resumed_weights) = run("stopped", on_device(), 0, true);
+    assert_eq!(resumed.unwrap().steps, expected.steps);
+    for (step, (ours, whole)) in after.iter().zip(&on_device_losses[7..]).enumerate() {
+        close("total after resuming", step, *ours, *whole);
+    }
+    assert_eq!(after.len(), on_device_losses.len() - 7);
+    assert!(device_weights.iter().zip(&resumed_weights).all(|(whole, ours)| (whole - ours).abs() < 1e-4));
 }

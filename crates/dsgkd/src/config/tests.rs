@@ -53,6 +53,7 @@ pub(super) fn full() -> Config {
         id = "visit"
         missing = ["NA"]
         values = { Sex = { M = "남" } }
+        normalization = "nfkc"
         skip_bad_rows = true
         duplicates = "same-side"
         split = { stratified = false, test_fraction = 0.3, validation_fraction = 0.2, folds = 5, fold = 1, label_budget = 50, rest_unlabeled = true, seed = 9 }
@@ -97,6 +98,7 @@ pub(super) fn full() -> Config {
         teacher_cache_dtype = "float16"
         teacher_cache_mib = 1
         [train]
+        device = "cuda"
         dtype = "bfloat16"
         num_train_epochs = 2
         batch_size = 4

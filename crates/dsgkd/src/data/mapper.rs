@@ -5,7 +5,7 @@ use super::columns::{find_column, nearest, short};
 use super::notes::Note;
 use super::reader::Record;
 use super::template::{BoundTemplate, Template};
-use crate::config::DataConfig;
+use crate::config::{DataConfig, Normalization};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -27,6 +27,7 @@ pub struct NoteMapper {
     group_needed: bool,
     id: Option<usize>,
     missing: HashSet<String>,
+    normalization: Normalization,
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +93,7 @@ impl NoteMapper {
             group_needed: need_label,
             id,
             missing: config.missing.iter().map(|value| value.trim().to_string()).collect(),
+            normalization: config.normalization,
         })
     }
 
@@ -130,7 +132,7 @@ impl NoteMapper {
                 })?
             }
         };
-        let text = normalise(&text);
+        let text = normalise(&text, self.normalization);
         if text.trim().is_empty() {
             return Err(self.bad(record, None, Reason::MissingText, "the template makes an empty note of it"));
         }
@@ -200,9 +202,12 @@ impl NoteMapper {
     }
 }
 
-/// NFC and line feeds alone: a note means the same whichever machine it was typed on.
-fn normalise(text: &str) -> String {
-    let text: String = text.nfc().collect();
+/// One normal form and line feeds alone: a note means the same whichever machine it was typed on.
+fn normalise(text: &str, form: Normalization) -> String {
+    let text: String = match form {
+        Normalization::Nfc => text.nfc().collect(),
+        Normalization::Nfkc => text.nfkc().collect(),
+    };
     if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text }
 }
 
@@ -267,6 +272,13 @@ mod tests {
         assert_eq!(note, expected);
         assert_eq!(map(&config(), true, ["fever", "other", "p1"]).unwrap().label, Some(0), "a name stands for itself");
         assert_eq!(map(&config(), false, ["fever", "secret", ""]).unwrap().label, None);
+    }
+
+    #[test]
+    fn full_width_letters_become_plain_where_that_is_asked_for() {
+        let text = |config: &DataConfig| map(config, false, ["ＣＴで５㎎ ｶﾞﾝ e\u{301}", "", ""]).unwrap().text;
+        assert_eq!(text(&config()), "ＣＴで５㎎ ｶﾞﾝ é");
+        assert_eq!(text(&DataConfig { normalization: Normalization::Nfkc, ..config() }), "CTで5mg ガン é");
     }
 
     #[test]

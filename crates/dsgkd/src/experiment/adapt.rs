@@ -37,10 +37,15 @@ pub(super) fn adapt(
         },
         ..PretrainConfig::default()
     };
-    let parts = serde_json::json!([pretraining, texts]);
-    prepare(&config.cache_dir, folder.adapted(), &parts, student, observer, |place, _, observer| {
+    let parts = || serde_json::json!([pretraining, texts]);
+    prepare(&config.cache_dir, folder.adapted(), parts, student, observer, |place, _, observer| {
         let (output_dir, model) = (place.to_path_buf(), config.student.model.clone());
-        pretrain_on(&PretrainConfig { output_dir, model, ..pretraining }, &texts, true, &mut Adapting(observer))?;
+        pretrain_on(
+            &PretrainConfig { output_dir, model, ..pretraining.clone() },
+            &texts,
+            true,
+            &mut Adapting(observer),
+        )?;
         remove_checkpoint(place)
     })
 }

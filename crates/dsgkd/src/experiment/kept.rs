@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// A run's student before it sees a label.
 pub(super) struct Student {
     pub(super) model: Model,
-    /// A hash of all that it is made of.
+    /// A hash of all that it is made of, kept true where prepared students are shared.
     pub(super) made_of: String,
     /// Seconds that it took so far, by this run or by the one that it was taken from; `None` if one was cut off.
     pub(super) seconds: Option<f64>,
@@ -25,13 +25,17 @@ pub(super) struct Student {
 pub(super) fn prepare(
     cache_dir: &Path,
     own: PathBuf,
-    parts: &serde_json::Value,
+    parts: impl FnOnce() -> serde_json::Value,
     student: &mut Student,
     observer: &mut dyn RunObserver,
     work: impl FnOnce(&Path, &Model, &mut dyn RunObserver) -> Result<()>,
 ) -> Result<()> {
-    student.made_of = text_sha256(&serde_json::json!([student.made_of, parts]).to_string());
-    let place = if cache_dir.as_os_str().is_empty() { own } else { cache_dir.join(&student.made_of) };
+    let place = if cache_dir.as_os_str().is_empty() {
+        own
+    } else {
+        student.made_of = text_sha256(&serde_json::json!([student.made_of, parts()]).to_string());
+        cache_dir.join(&student.made_of)
+    };
     create_private_folder(&place).map_err(Error::io(&place, "create"))?;
     let _lock = wait_for(&place, observer)?;
     let (model, took) = (place.join("model"), place.join("seconds.json"));

@@ -10,7 +10,8 @@ use crate::distill::teacher::Teacher;
 use crate::error::Result;
 use crate::run::atomic::write_folder;
 use crate::run::folder::RunFolder;
-use crate::train::learner::Learner;
+use crate::train::device::learner;
+use crate::train::step::StepSettings;
 use crate::train::training::{EpochLog, StepLog, TrainObserver, TrainingSet, train};
 use dsgkd_encoder::weights::WeightFormat;
 use sha2::{Digest, Sha256};
@@ -36,34 +37,42 @@ pub(super) fn teach(
         validation: vec![],
         prevalence: set.prevalence,
     };
+    // What concerns labels and validation notes alone is left out, so that runs which differ in it hear together.
+    let unlabelled = TrainConfig::default();
     let hearing = TrainConfig {
         num_train_epochs: config.distill.num_train_epochs,
-        early_stopping: vec![],
-        save_steps: 0,
         unlabeled_batch_size: None,
+        class_weights: unlabelled.class_weights,
+        early_stopping: vec![],
+        early_stopping_patience: 0,
+        metric_for_best_model: unlabelled.metric_for_best_model,
+        save_steps: 0,
         ..config.train.clone()
     };
-    let settings = step_settings(config, &DataSummary::default()); // no class, no weight of one
+    let settings = StepSettings { class_weights: vec![], ..step_settings(config, &DataSummary::default()) };
     let anonymous = |teacher: &TeacherConfig| TeacherConfig { model: PathBuf::new(), ..teacher.clone() };
-    let parts = serde_json::json!([
-        format!("{settings:?}"),
-        hearing,
-        config.seed,
-        config.distill.attention,
-        [config.student.hidden_dropout_prob, config.student.attention_probs_dropout_prob],
-        config.teachers.iter().map(anonymous).collect::<Vec<_>>(),
-        begun.inputs.models,
-        sha256(&heard.training),
-    ]);
+    let parts = || {
+        serde_json::json!([
+            format!("{settings:?}"),
+            hearing,
+            config.seed,
+            config.distill.attention,
+            [config.student.hidden_dropout_prob, config.student.attention_probs_dropout_prob],
+            config.teachers.iter().map(anonymous).collect::<Vec<_>>(),
+            begun.inputs.models,
+            sha256(&heard.training),
+        ])
+    };
     let folder = &begun.folder;
-    prepare(&config.cache_dir, folder.taught(), &parts, student, observer, |place, student, observer| {
+    prepare(&config.cache_dir, folder.taught(), parts, student, observer, |place, student, observer| {
         let caches = teacher_caches(config, &teachers, folder, heard.training.len())?;
         let own = RunFolder::part(place)?;
-        let mut learner = Learner::new(student.clone(), teachers, caches, settings);
-        train(&mut learner, &heard, &hearing, config.seed, &own, true, &mut Teaching(observer))?;
-        learner.caches.clear(); // closes their files
-        (0..learner.teachers.len()).try_for_each(|number| folder.remove_teacher_features(number))?;
-        write_folder(&place.join("model"), |to| Ok(learner.student.save(to, WeightFormat::F32)?))?;
+        let teacher_count = teachers.len();
+        let mut learner = learner(hearing.device, student.clone(), teachers, caches, settings.clone())?;
+        train(&mut *learner, &heard, &hearing, config.seed, &own, true, &mut Teaching(observer))?;
+        let student = learner.into_student(); // closes the caches' files
+        (0..teacher_count).try_for_each(|number| folder.remove_teacher_features(number))?;
+        write_folder(&place.join("model"), |to| Ok(student.save(to, WeightFormat::F32)?))?;
         own.remove_checkpoints()
     })
 }

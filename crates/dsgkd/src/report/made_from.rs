@@ -35,7 +35,7 @@ pub(super) fn what_was_run(gathered: &Gathered) -> Markup {
         row("test notes", &|arm| of_runs(arm, &counts("test"))),
         row("seeds", &|arm| arm.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join("; ")),
         row("dsgkd", &|arm| of_runs(arm, &|run| text(run, "dsgkd"))),
-        row("computed in", &|arm| of_runs(arm, &|run| format!("{}, {} threads", text(run, "dtype"), run["threads"]))),
+        row("computed in", &|arm| of_runs(arm, &computed_in)),
         row("data files", &|arm| of_runs(arm, &data_files)),
     ];
     html! { section { h2 { "What was run on what" } (table("", &heads("", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
@@ -65,6 +65,14 @@ fn teachers(config: &Config) -> String {
     format!("{}{when}{shuffled}", names.join(", "))
 }
 
+/// Type, device (of the student's training, where it was not the CPU) and threads.
+fn computed_in(run: &Json) -> String {
+    let dtype = run["dtype"].as_str().unwrap_or("unknown");
+    let device = run["device"].as_str().filter(|device| *device != "cpu");
+    let on = device.map_or(String::new(), |device| format!(" on {device}"));
+    format!("{dtype}{on}, {} threads", run["threads"])
+}
+
 /// Names and the first digits of the hashes.
 fn data_files(run: &Json) -> String {
     let files = run["sha256"].as_object().into_iter().flatten().map(|(path, hash)| {
@@ -91,6 +99,9 @@ mod tests {
         assert_eq!(teachers(&config), "medical, at shuffled terms (a control)");
         config.distill.when = DistillWhen::BeforeLabels;
         assert_eq!(teachers(&config), "medical, heard before the labels, at shuffled terms (a control)");
+        let run = |device: &str| serde_json::json!({"dtype": "float32", "device": device, "threads": 2});
+        assert_eq!(computed_in(&run("cpu")), "float32, 2 threads");
+        assert_eq!(computed_in(&run("cuda")), "float32 on cuda, 2 threads");
         config.baseline = Baseline::TfIdf;
         assert_eq!(student(&config), "none: TF-IDF and logistic regression");
     }

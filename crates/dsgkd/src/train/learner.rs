@@ -1,5 +1,7 @@
-//! One training step: batch in, losses and new weights out.
+//! One training step on the CPU: batch in, losses and new weights out.
 
+use super::checkpoint::{Arenas, ArenasMut};
+use super::step::{Learn, StepLosses, StepSettings};
 use crate::distill::cache::TeacherCache;
 use crate::distill::losses::{StudentSide, Weights, compare};
 use crate::distill::teacher::Teacher;
@@ -10,45 +12,6 @@ use dsgkd_encoder::{Activations, Batch, ForwardOptions, Group, Model, PooledGrad
 use dsgkd_ops::adamw::{self, AdamW};
 use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::cross_entropy;
-use serde::{Deserialize, Serialize};
-
-/// What stays the same from step to step.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepSettings {
-    /// Weight of the hidden-state loss.
-    pub alpha: f64,
-    /// Weight of the attention loss.
-    pub beta: f64,
-    /// Take the student's attention rows after dropout.
-    pub attention_after_dropout: bool,
-    /// Keep each layer's input alone for the backward pass.
-    pub gradient_checkpointing: bool,
-    /// Columns of positional attention rows.
-    pub max_length: usize,
-    /// Weight of each class in the cross-entropy; empty: all 1.
-    pub class_weights: Vec<f32>,
-    /// AdamW's decays and epsilon, and weight decay.
-    pub betas: (f64, f64),
-    /// See [`AdamW`].
-    pub epsilon: f64,
-    /// See [`AdamW`].
-    pub weight_decay: f64,
-    /// Gradient norms are cut to this; 0: never.
-    pub max_grad_norm: f64,
-}
-
-/// The losses of one step, unweighted, and their sum as it is minimised.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct StepLosses {
-    /// `alpha * hidden + beta * attention + prediction`, hidden and attention being means over the teachers.
-    pub total: f64,
-    /// Mean squared error of hidden states.
-    pub hidden: f64,
-    /// Mean squared error of attention rows.
-    pub attention: f64,
-    /// Cross-entropy.
-    pub prediction: f64,
-}
 
 /// A student in training: parameters, gradients and moments in arenas of one layout, and buffers.
 pub struct Learner {
@@ -87,20 +50,6 @@ impl Learner {
             activations: Activations::default(),
             head: ClassifierActivations::default(),
         }
-    }
-
-    /// Forward and backward of one batch: adds to the gradients. `indices` are the notes' places in the whole training
-    /// set, by which the teachers' answers are remembered; `dropout_seed` `None` drops nothing.
-    ///
-    /// # Errors
-    /// Of the file in which a teacher's answers are kept.
-    pub fn accumulate(
-        &mut self,
-        examples: &[&Example],
-        indices: &[usize],
-        dropout_seed: Option<u64>,
-    ) -> Result<StepLosses> {
-        in_pool(|| self.accumulate_here(examples, indices, dropout_seed))
     }
 
     fn accumulate_here(
@@ -161,12 +110,6 @@ impl Learner {
         Ok(losses)
     }
 
-    /// Clips the mean gradient of `batches` batches, moves the weights by AdamW with `learning_rates` (encoder, heads), and
-    /// clears the gradients. Returns the norm before clipping.
-    pub fn update(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
-        in_pool(|| self.update_here(learning_rates, batches))
-    }
-
     fn update_here(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
         let mean = 1.0 / batches as f64;
         let norm = adamw::sum_of_squares(&self.gradients).sqrt() * mean;
@@ -193,6 +136,47 @@ impl Learner {
             );
         }
         norm
+    }
+}
+
+impl Learn for Learner {
+    fn accumulate(
+        &mut self,
+        examples: &[&Example],
+        indices: &[usize],
+        dropout_seed: Option<u64>,
+    ) -> Result<StepLosses> {
+        in_pool(|| self.accumulate_here(examples, indices, dropout_seed))
+    }
+
+    fn update(&mut self, learning_rates: (f64, f64), batches: usize) -> Result<f64> {
+        Ok(in_pool(|| self.update_here(learning_rates, batches)))
+    }
+
+    fn has_teacher(&self) -> bool {
+        !self.teachers.is_empty()
+    }
+
+    fn student(&mut self) -> Result<&Model> {
+        Ok(&self.student)
+    }
+
+    fn arenas(&mut self) -> Result<Arenas<'_>> {
+        let moments = Some((&self.exp_avg[..], &self.exp_avg_sq[..]));
+        Ok(Arenas { layout: self.student.layout(), parameters: &self.student.values, moments })
+    }
+
+    fn arenas_mut(&mut self) -> ArenasMut<'_> {
+        let (layout, parameters) = self.student.arena_mut();
+        ArenasMut { layout, parameters, moments: Some((&mut self.exp_avg, &mut self.exp_avg_sq)) }
+    }
+
+    fn go_on(&mut self, step: u64) {
+        self.step = step;
+    }
+
+    fn into_student(self: Box<Self>) -> Model {
+        self.student
     }
 }
 

@@ -1,6 +1,7 @@
 //! One training step on a device: what [`super::learner`] does on the CPU, with the same losses, masks and optimiser.
 
-use super::learner::{StepLosses, StepSettings};
+use super::checkpoint::{Arenas, ArenasMut};
+use super::step::{Learn, StepLosses, StepSettings};
 use crate::distill::cache::TeacherCache;
 use crate::distill::portable::{StudentSide, compare};
 use crate::distill::teacher::Teacher;
@@ -15,7 +16,7 @@ use dsgkd_ops::portable::{Device, DeviceError, Tensor, download, upload};
 
 /// A student in training whose parameters, gradients and moments lie on a device, in the student's layout. Teachers run on the CPU.
 pub struct DeviceLearner {
-    /// The student; its own values are those of the last [`DeviceLearner::fetch`].
+    /// The student; its own values are those that were last brought back.
     pub student: Model,
     /// The frozen teachers.
     pub teachers: Vec<Teacher>,
@@ -24,6 +25,8 @@ pub struct DeviceLearner {
     /// Number of optimiser steps done.
     pub step: u64,
     moving: Moving,
+    /// The moments as they were last brought back; empty before.
+    moments: (Vec<f32>, Vec<f32>),
     /// Sum since the last update; `None` is 0.
     gradients: Option<Tensor<1>>,
     settings: StepSettings,
@@ -51,14 +54,21 @@ impl DeviceLearner {
             exp_avg: Tensor::zeros([length], &device),
             exp_avg_sq: Tensor::zeros([length], &device),
         };
-        DeviceLearner { student, teachers, caches, step: 0, moving, gradients: None, settings }
+        DeviceLearner {
+            student,
+            teachers,
+            caches,
+            step: 0,
+            moving,
+            moments: Default::default(),
+            gradients: None,
+            settings,
+        }
     }
+}
 
-    /// See [`super::learner::Learner::accumulate`].
-    ///
-    /// # Errors
-    /// Of the device, and of the file in which a teacher's answers are kept.
-    pub fn accumulate(
+impl Learn for DeviceLearner {
+    fn accumulate(
         &mut self,
         examples: &[&Example],
         indices: &[usize],
@@ -111,11 +121,7 @@ impl DeviceLearner {
         total.losses(&self.settings)
     }
 
-    /// See [`super::learner::Learner::update`].
-    ///
-    /// # Errors
-    /// Of the device.
-    pub fn update(&mut self, learning_rates: (f64, f64), batches: usize) -> Result<f64> {
+    fn update(&mut self, learning_rates: (f64, f64), batches: usize) -> Result<f64> {
         let mean = 1.0 / batches as f64;
         let gradients = self.gradients.take().unwrap_or_else(|| self.moving.parameters.zeros_like());
         let norm = adamw::norm(gradients.clone()).mul_scalar(mean);
@@ -153,13 +159,43 @@ impl DeviceLearner {
         Ok(f64::from(number(&norm)?))
     }
 
-    /// Brings the parameters back into `student.values`.
-    ///
-    /// # Errors
-    /// Of the device.
-    pub fn fetch(&mut self) -> Result<()> {
+    fn has_teacher(&self) -> bool {
+        !self.teachers.is_empty()
+    }
+
+    fn student(&mut self) -> Result<&Model> {
         self.student.values = download(&self.moving.parameters)?;
-        Ok(())
+        Ok(&self.student)
+    }
+
+    fn arenas(&mut self) -> Result<Arenas<'_>> {
+        self.student()?;
+        self.moments = (download(&self.moving.exp_avg)?, download(&self.moving.exp_avg_sq)?);
+        let moments = Some((&self.moments.0[..], &self.moments.1[..]));
+        Ok(Arenas { layout: self.student.layout(), parameters: &self.student.values, moments })
+    }
+
+    fn arenas_mut(&mut self) -> ArenasMut<'_> {
+        let (layout, parameters) = self.student.arena_mut();
+        let (exp_avg, exp_avg_sq) = &mut self.moments;
+        exp_avg.resize(parameters.len(), 0.0);
+        exp_avg_sq.resize(parameters.len(), 0.0);
+        ArenasMut { layout, parameters, moments: Some((exp_avg, exp_avg_sq)) }
+    }
+
+    fn go_on(&mut self, step: u64) {
+        self.step = step;
+        let device = self.moving.parameters.device();
+        let arena = |values: &[f32]| upload(values, [values.len()], &device);
+        self.moving = Moving {
+            parameters: arena(&self.student.values),
+            exp_avg: arena(&self.moments.0),
+            exp_avg_sq: arena(&self.moments.1),
+        };
+    }
+
+    fn into_student(self: Box<Self>) -> Model {
+        self.student
     }
 }
 

@@ -1,9 +1,9 @@
 //! The training loop: epochs of steps, validation, early stopping, checkpoints.
 
 use super::checkpoint::{self, Arenas, ArenasMut};
-use super::learner::{Learner, StepLosses};
 use super::plan::Plan;
 use super::schedule::Schedule;
+use super::step::{Learn, StepLosses};
 use crate::config::{Monitor, TrainConfig};
 use crate::distill::Example;
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::random::SplitMix64;
 use crate::run::folder::RunFolder;
 use crate::run::history::History;
 use crate::run::tensorboard::EventWriter;
+use dsgkd_encoder::Model;
 use dsgkd_ops::loss::softmax;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -120,7 +121,7 @@ const DROPOUT_STREAM: u64 = 2 << 32;
 /// # Errors
 /// [`Error::Interrupted`] after writing a checkpoint; a damaged checkpoint; a disk that is full; a loss that is no number.
 pub fn train(
-    learner: &mut Learner,
+    learner: &mut dyn Learn,
     set: &TrainingSet,
     config: &TrainConfig,
     seed: u64,
@@ -132,7 +133,7 @@ pub fn train(
     let labelled = set.training.partition_point(|example| example.label.is_some());
     let plan = Plan::new(lengths, labelled, config, seed);
     let steps = plan.steps();
-    let has_teacher = !learner.teachers.is_empty();
+    let has_teacher = learner.has_teacher();
     let schedule = Schedule::new(steps, config.warmup_ratio.unwrap_or(if has_teacher { 0.25 } else { 0.15 }));
     let learning_rate = config.learning_rate.unwrap_or(if has_teacher { 1e-4 } else { 1e-5 });
 
@@ -166,7 +167,7 @@ pub fn train(
         }
         let factor = schedule.factor(progress.step);
         let rates = (factor * learning_rate, factor * config.classifier_learning_rate);
-        let grad_norm = learner.update(rates, batches.len());
+        let grad_norm = learner.update(rates, batches.len())?;
         progress.step += 1;
         let log = StepLog {
             step: progress.step,
@@ -182,8 +183,9 @@ pub fn train(
 
         let epoch_ends = plan.ends_epoch(progress.step);
         if epoch_ends && !set.validation.is_empty() {
-            let validation = measure(learner, &mut scorer, &set.validation, set.prevalence)?;
-            watch(&mut progress, &validation, epoch + 1, config, learner, folder)?;
+            let student = learner.student()?;
+            let validation = measure(student, &mut scorer, &set.validation, set.prevalence)?;
+            watch(&mut progress, &validation, epoch + 1, config, student, folder)?;
             let log = EpochLog { step: progress.step, epoch: epoch + 1, validation };
             history.write(&log)?;
             let values: Vec<(String, f64)> = log
@@ -200,10 +202,7 @@ pub fn train(
         let due = epoch_ends && (progress.step == steps || last_checkpoint.elapsed() >= BETWEEN_CHECKPOINTS);
         if due || periodic || interrupted {
             last_checkpoint = Instant::now();
-            let moments = Some((&learner.exp_avg[..], &learner.exp_avg_sq[..]));
-            let layout = learner.student.layout();
-            let arenas = Arenas { layout, parameters: &learner.student.values, moments };
-            checkpoint::save(&folder.checkpoint(progress.step), &arenas, &progress)?;
+            checkpoint::save(&folder.checkpoint(progress.step), &learner.arenas()?, &progress)?;
             folder.prune()?;
         }
         if interrupted && progress.step < steps {
@@ -213,9 +212,9 @@ pub fn train(
     }
     let best = folder.best(config.metric_for_best_model);
     if best.exists() && progress.best.contains_key(&config.metric_for_best_model) {
-        let layout = learner.student.layout().clone();
-        let target = ArenasMut { layout: &layout, parameters: &mut learner.student.values, moments: None };
-        checkpoint::load::<serde_json::Value>(&best, target)?;
+        checkpoint::load::<serde_json::Value>(&best, ArenasMut { moments: None, ..learner.arenas_mut() })?;
+    } else {
+        learner.student()?;
     }
     Ok(TrainSummary {
         steps: progress.step,
@@ -236,18 +235,12 @@ impl StepLosses {
 }
 
 /// The latest checkpoint that can be read; a damaged one is passed over for the one before.
-fn load_latest(learner: &mut Learner, folder: &RunFolder) -> Result<Progress> {
+fn load_latest(learner: &mut dyn Learn, folder: &RunFolder) -> Result<Progress> {
     let mut failure = None;
     for step in folder.steps().into_iter().rev() {
-        let layout = learner.student.layout().clone();
-        let target = ArenasMut {
-            layout: &layout,
-            parameters: &mut learner.student.values,
-            moments: Some((&mut learner.exp_avg, &mut learner.exp_avg_sq)),
-        };
-        match checkpoint::load::<Progress>(&folder.checkpoint(step), target) {
+        match checkpoint::load::<Progress>(&folder.checkpoint(step), learner.arenas_mut()) {
             Ok(progress) => {
-                learner.step = progress.step;
+                learner.go_on(progress.step);
                 return Ok(progress);
             }
             Err(error) => failure = Some(error),
@@ -258,8 +251,7 @@ fn load_latest(learner: &mut Learner, folder: &RunFolder) -> Result<Progress> {
 }
 
 /// Measures of the student on labelled notes.
-pub fn measure(learner: &Learner, scorer: &mut Scorer, examples: &[Example], prevalence: f64) -> Result<Metrics> {
-    let student = &learner.student;
+pub fn measure(student: &Model, scorer: &mut Scorer, examples: &[Example], prevalence: f64) -> Result<Metrics> {
     let notes: Vec<&[u32]> = examples.iter().map(|example| &example.input_ids[..]).collect();
     let probabilities = softmax(&scorer.logits(student, &notes), student.classes.len());
     let labels: Vec<usize> = examples.iter().filter_map(|example| Some(example.label? as usize)).collect();
@@ -272,7 +264,7 @@ fn watch(
     validation: &Metrics,
     epoch: u64,
     config: &TrainConfig,
-    learner: &Learner,
+    student: &Model,
     folder: &RunFolder,
 ) -> Result<()> {
     let mut monitors = config.early_stopping.clone();
@@ -280,7 +272,7 @@ fn watch(
         monitors.push(config.metric_for_best_model);
     }
     for monitor in &monitors {
-        let metric = Metric::of_monitor(*monitor, learner.student.classes.len());
+        let metric = Metric::of_monitor(*monitor, student.classes.len());
         let better = |new: f64, old: f64| if metric.higher_is_better() { new > old } else { new < old };
         let value = validation.get(metric);
         let best = progress.best.get(monitor).copied();
@@ -290,8 +282,7 @@ fn watch(
                 if *monitor == config.metric_for_best_model {
                     progress.validation = Some(validation.clone());
                 }
-                let layout = learner.student.layout();
-                let arenas = Arenas { layout, parameters: &learner.student.values, moments: None };
+                let arenas = Arenas { layout: student.layout(), parameters: &student.values, moments: None };
                 checkpoint::save(&folder.best(*monitor), &arenas, &serde_json::json!({"epoch": epoch}))?;
             }
             // An undefined value is no better one.

@@ -44,6 +44,8 @@ pub struct DataConfig {
     pub missing: Vec<String>,
     /// Column -> (cell value -> words) used by the template.
     pub values: BTreeMap<String, BTreeMap<String, String>>,
+    /// The Unicode form that notes are brought to before anything is looked for in them.
+    pub normalization: Normalization,
     /// Go on past bad rows and count them, instead of stopping at the first.
     pub skip_bad_rows: bool,
     /// What to do with equal notes on both sides of a split: `error` (the default), `same-side` (equal notes are kept
@@ -73,11 +75,23 @@ impl Default for DataConfig {
             id: String::new(),
             missing: vec![],
             values: BTreeMap::new(),
+            normalization: Normalization::Nfc,
             skip_bad_rows: false,
             duplicates: DuplicatePolicy::Error,
             split: SplitConfig::default(),
         }
     }
+}
+
+/// Unicode normal forms of notes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// Characters composed; nothing else changes.
+    #[default]
+    Nfc,
+    /// Also full-width letters and digits, half-width kana and compound signs in their plain form: `ＣＴ` is `CT`, `㎎` is `mg`.
+    Nfkc,
 }
 
 /// What equal notes on both sides of a split mean.

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrainConfig {
+    /// Where the student is trained.
+    pub device: Device,
     /// What the student's products are computed in.
     pub dtype: Dtype,
     /// Passes over the training notes.
@@ -55,6 +57,7 @@ pub struct TrainConfig {
 impl Default for TrainConfig {
     fn default() -> Self {
         TrainConfig {
+            device: Device::Cpu,
             dtype: Dtype::Float32,
             num_train_epochs: 10,
             batch_size: 16,
@@ -78,6 +81,19 @@ impl Default for TrainConfig {
             save_steps: 0,
         }
     }
+}
+
+/// Where a student is trained; teachers, masked-language-model training and scoring stay on the CPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// Every core, by the engine of `dsgkd-encoder`.
+    #[default]
+    Cpu,
+    /// The first CUDA device, in a build with the feature `cuda`.
+    Cuda,
+    /// The first Vulkan device, in a build with the feature `vulkan`.
+    Vulkan,
 }
 
 /// What the products of a model in training are computed in. Weights, gradients, moments and sums are `float32` always.
