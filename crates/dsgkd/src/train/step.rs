@@ -24,9 +24,9 @@ pub struct StepSettings {
     pub class_weights: Vec<f32>,
     /// AdamW's decays and epsilon, and weight decay.
     pub betas: (f64, f64),
-    /// See [`AdamW`].
+    /// See [`dsgkd_ops::adamw::AdamW`].
     pub epsilon: f64,
-    /// See [`AdamW`].
+    /// See [`dsgkd_ops::adamw::AdamW`].
     pub weight_decay: f64,
     /// Gradient norms are cut to this; 0: never.
     pub max_grad_norm: f64,
