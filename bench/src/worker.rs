@@ -33,7 +33,7 @@ fn case(name: &str) -> Option<Case> {
     }
 }
 
-/// Runs `train`, `train_checkpointing`, `infer`, `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
+/// Runs `train`, `train_checkpointing`, `infer`, `finetune`, `score`, `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
 /// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
 pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
     let case = case(model).ok_or("the model is base or small")?;
@@ -51,13 +51,15 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
     let heads = Heads { classes: vec!["no".into(), "yes".into()], ..Heads::default() };
     let mut model = Model::fresh(config, &heads, 1)?;
     match (mode, dtype) {
-        ("train" | "train_checkpointing", "float32") => {}
-        ("train", "bfloat16") => model.set_precision(Precision::Bfloat16),
-        ("infer", "float32") => model.pack(WeightPrecision::Float32),
-        ("infer", "bfloat16") => model.pack(WeightPrecision::Bfloat16),
-        ("infer", "int8") => model.pack(WeightPrecision::Int8),
-        _ => return Err("train knows float32 and bfloat16, infer also int8".into()),
+        ("train" | "train_checkpointing" | "finetune", "float32") => {}
+        ("train" | "finetune", "bfloat16") => model.set_precision(Precision::Bfloat16),
+        ("infer" | "score", "float32") => model.pack(WeightPrecision::Float32),
+        ("infer" | "score", "bfloat16") => model.pack(WeightPrecision::Bfloat16),
+        ("infer" | "score", "int8") => model.pack(WeightPrecision::Int8),
+        _ => return Err("train and finetune know float32 and bfloat16, infer and score also int8".into()),
     }
+    // As PyTorch does; `finetune` and `score` are what a user of ours gets, who reads the first tokens alone.
+    let every_token = !matches!(mode, "finetune" | "score");
     let notes: Vec<Example> = (0..case.notes)
         .map(|note| Example {
             input_ids: (0..case.length).map(|at| ((note * 7919 + at * 104_729 + 1000) % VOCABULARY) as u32).collect(),
@@ -66,12 +68,13 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
         })
         .collect();
     match mode {
-        "train" | "train_checkpointing" => {
+        "train" | "train_checkpointing" | "finetune" => {
             let settings = StepSettings {
                 alpha: 0.0,
                 beta: 0.0,
                 attention_after_dropout: false,
                 gradient_checkpointing: mode == "train_checkpointing",
+                every_token,
                 max_length: 128,
                 class_weights: vec![],
                 betas: (0.9, 0.999),
@@ -89,12 +92,13 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
                 losses.and_then(|losses| norm.map(|_| losses.total)).unwrap_or(f64::NAN)
             })
         }
-        "infer" => {
+        "infer" | "score" => {
             let mut scorer = Scorer::default();
+            scorer.every_token = every_token;
             let ids: Vec<&[u32]> = notes.iter().map(|note| &note.input_ids[..]).collect();
             serve(|| f64::from(scorer.logits(&model, &ids)[0]))
         }
-        _ => Err("the mode is train, train_checkpointing, infer, products or peak".into()),
+        _ => Err("the mode is train, train_checkpointing, finetune, infer, score, products or peak".into()),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::layout::{DenseSlots, Group, Initial, Layout, NormSlots};
 use dsgkd_ops::activation::{self, Activation};
 use dsgkd_ops::layer_norm::{self, LayerNorm, LayerNormGradients};
 use dsgkd_ops::linear::{self, Weight};
-use dsgkd_ops::{Dropout, Precision};
+use dsgkd_ops::{Precision, RowDropout};
 use std::ops::Range;
 
 /// A head's places in the arena.
@@ -106,7 +106,7 @@ impl MlmSlots {
             &d_output,
             &act.normalised,
             &act.inverse_deviation,
-            Dropout::NONE,
+            RowDropout::NONE,
             &mut unused,
             &mut d_activated,
             LayerNormGradients { weight, bias, input_bias: None },

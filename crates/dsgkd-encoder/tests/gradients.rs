@@ -14,6 +14,7 @@ struct Case {
     spans: Vec<Span>,
     masked: Vec<usize>,
     checkpointing: bool,
+    wanted: Option<Vec<u32>>,
 }
 
 fn case() -> Case {
@@ -27,6 +28,7 @@ fn case() -> Case {
         ],
         masked: vec![2, 8, 10],
         checkpointing: false,
+        wanted: None,
     }
 }
 
@@ -39,6 +41,7 @@ fn loss(model: &Model, case: &Case, dropout: Option<u64>, gradients: Option<&mut
         spans: &case.spans,
         rows_after_dropout: true,
         layers: None,
+        wanted: case.wanted.as_deref(),
     };
     let (mut act, mut head, mut mlm) =
         (Activations::default(), ClassifierActivations::default(), MlmActivations::default());
@@ -122,6 +125,53 @@ fn checkpointing_changes_no_bit() {
             (loss, gradients)
         };
         assert!(gradients(false) == gradients(true), "{model_type}");
+    }
+}
+
+#[test]
+fn tokens_that_nobody_asks_for_change_nothing() {
+    for model_type in ["bert", "roberta", "distilbert", "electra"] {
+        for (layers, checkpointing, dropout) in
+            [(1, false, Some(77)), (2, false, None), (2, false, Some(77)), (2, true, Some(77))]
+        {
+            let model = model(model_type, layers, false);
+            let mut wanted = case().batch.wanted([0, 2], &case().spans);
+            wanted.extend(case().masked.iter().map(|row| *row as u32));
+            wanted.sort_unstable();
+            wanted.dedup();
+            assert!(wanted.len() < case().batch.tokens());
+            let gradients = |wanted| {
+                let mut gradients = vec![0f32; model.values.len()];
+                let case = Case { checkpointing, wanted, ..case() };
+                (loss(&model, &case, dropout, Some(&mut gradients)), gradients)
+            };
+            let ((all, of_all), (few, of_few)) = (gradients(None), gradients(Some(wanted)));
+            assert!((all - few).abs() < 1e-5 * all, "{model_type}: {all} {few}");
+            for (all, few) in of_all.iter().zip(&of_few) {
+                assert!((all - few).abs() < 1e-5 * (1.0 + all.abs()), "{model_type}, {layers} layers: {all} {few}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_goes_on_with_the_tokens_that_are_wanted() {
+    let (model, case) = (model("bert", 2, false), case());
+    let states = |wanted: Option<&[u32]>| {
+        let mut act = Activations::default();
+        model.forward(&case.batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, &mut act);
+        act.hidden_states
+    };
+    let hidden = model.architecture.hidden_size;
+    let all = states(None);
+    for wanted in [&[][..], &[0, 5, 7], &[13]] {
+        for (row, (few, all)) in states(Some(wanted)).chunks(hidden).zip(all.chunks(hidden)).enumerate() {
+            if wanted.contains(&(row as u32)) {
+                assert!(few.iter().zip(all).all(|(few, all)| (few - all).abs() < 1e-5));
+            } else {
+                assert!(few.iter().all(|value| *value == 0.0), "{row} of {wanted:?}");
+            }
+        }
     }
 }
 

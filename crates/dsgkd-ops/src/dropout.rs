@@ -61,6 +61,26 @@ impl Dropout {
     }
 }
 
+/// The mask of rows that are some of a tensor's, so that each is dropped from as it would be among all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowDropout<'a> {
+    /// The mask of the whole tensor.
+    pub dropout: Dropout,
+    /// Which of the tensor's rows each row is; `None`: they are all of them.
+    pub rows: Option<&'a [u32]>,
+}
+
+impl RowDropout<'_> {
+    /// Nothing is dropped.
+    pub const NONE: RowDropout<'static> = RowDropout { dropout: Dropout::NONE, rows: None };
+
+    /// The mask of one of these rows.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: usize) -> Dropout {
+        self.dropout.part(self.rows.map_or(row, |rows| rows[row] as usize))
+    }
+}
+
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn apply_row(dropout: Dropout, values: &mut [f32]) {
     for (index, value) in values.iter_mut().enumerate() {

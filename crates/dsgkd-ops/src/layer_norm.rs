@@ -1,8 +1,8 @@
 //! `LayerNorm(residual + dropout(input + bias))`, one pass forward, one pass backward.
 
-use crate::Dropout;
 use crate::math;
 use crate::parallel::{ROWS_PER_TASK, add_partials};
+use crate::{Dropout, RowDropout};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -35,7 +35,7 @@ pub struct Addends<'a> {
     /// Residual, `[tokens, hidden]`.
     pub residual: &'a [f32],
     /// Dropout of the rows and their bias, before the residual is added.
-    pub dropout: Dropout,
+    pub dropout: RowDropout<'a>,
 }
 
 /// `output = norm(residual + dropout(rows + bias))`, all `[tokens, hidden]`, or `norm(rows)` alone. Leaves the normalised rows (before
@@ -61,7 +61,7 @@ pub fn forward(
                 let token = task * ROWS_PER_TASK + row;
                 if let Some(add) = add {
                     let residual = &add.residual[token * hidden..(token + 1) * hidden];
-                    add_row(values, Addends { residual, dropout: add.dropout.part(token), ..add });
+                    add_row(values, add.bias, residual, add.dropout.row(token));
                 }
                 *inverse_deviation = forward_row(norm, values, output);
             }
@@ -69,11 +69,11 @@ pub fn forward(
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn add_row(values: &mut [f32], add: Addends) {
-    let addends = values.iter_mut().zip(add.bias).zip(add.residual);
-    if add.dropout.is_active() {
+fn add_row(values: &mut [f32], bias: &[f32], residual: &[f32], dropout: Dropout) {
+    let addends = values.iter_mut().zip(bias).zip(residual);
+    if dropout.is_active() {
         for (index, ((value, bias), residual)) in addends.enumerate() {
-            *value = (*value + bias) * add.dropout.factor(index) + residual;
+            *value = (*value + bias) * dropout.factor(index) + residual;
         }
     } else {
         for ((value, bias), residual) in addends {
@@ -123,7 +123,7 @@ pub fn backward(
     d_output: &[f32],
     normalised: &[f32],
     inverse_deviation: &[f32],
-    dropout: Dropout,
+    dropout: RowDropout,
     d_residual: &mut [f32],
     d_input: &mut [f32],
     gradients: LayerNormGradients,
@@ -149,7 +149,7 @@ pub fn backward(
                     &d_output[here.clone()],
                     &normalised[here.clone()],
                     *inverse_deviation,
-                    dropout.part(task * ROWS_PER_TASK + row),
+                    dropout.row(task * ROWS_PER_TASK + row),
                     &mut d_residual[here.clone()],
                     &mut d_input[here],
                     partial,
@@ -239,6 +239,7 @@ mod tests {
     fn objective(case: &Case, dropout: Dropout, normalised: &mut [f32], inverse: &mut [f32]) -> f64 {
         let mut output = vec![0f32; TOKENS * HIDDEN];
         let norm = LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 };
+        let dropout = RowDropout { dropout, rows: None };
         let add = Addends { bias: &case.bias, residual: &case.residual, dropout };
         normalised.copy_from_slice(&case.input);
         forward(norm, normalised, Some(add), inverse, &mut output);
@@ -258,7 +259,7 @@ mod tests {
                 &case.direction,
                 &normalised,
                 &inverse,
-                dropout,
+                RowDropout { dropout, rows: None },
                 &mut d_residual,
                 &mut d_input,
                 LayerNormGradients { weight: &mut d_weight, bias: &mut d_beta, input_bias: Some(&mut d_bias) },

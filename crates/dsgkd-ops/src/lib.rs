@@ -27,6 +27,6 @@ mod parallel;
 pub mod portable;
 pub mod spans;
 
-pub use dropout::Dropout;
+pub use dropout::{Dropout, RowDropout};
 pub use gemm::{PackedWeight, Precision, WeightPrecision};
 pub use parallel::in_pool;

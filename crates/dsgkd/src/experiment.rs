@@ -440,6 +440,7 @@ fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
         beta: config.distill.beta,
         attention_after_dropout: config.distill.attention_after_dropout,
         gradient_checkpointing: config.train.gradient_checkpointing,
+        every_token: false,
         max_length: config.text.max_length,
         class_weights,
         betas: (config.train.adam_beta1, config.train.adam_beta2),

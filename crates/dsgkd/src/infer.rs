@@ -12,6 +12,8 @@ const BATCH_TOKENS: usize = 4096;
 /// Buffers that are reused from call to call.
 #[derive(Default)]
 pub struct Scorer {
+    /// Compute the last layer at every token, also where [`Scorer::logits`] reads the first alone: to be measured beside programs that do.
+    pub every_token: bool,
     activations: Activations,
     head: ClassifierActivations,
 }
@@ -22,7 +24,8 @@ impl Scorer {
         let classes = model.classes.len();
         let mut logits = vec![0f32; notes.len() * classes];
         let head = &mut self.head;
-        for_each_batch(model, notes, &mut self.activations, |here, batch, activations| {
+        let wanted = if self.every_token { Wanted::All } else { Wanted::First };
+        for_each_batch(model, notes, wanted, &mut self.activations, |here, batch, activations| {
             let all: Vec<usize> = (0..here.len()).collect();
             model.classify(batch, &all, None, activations, head);
             for (note, row) in here.iter().zip(head.logits.chunks_exact(classes)) {
@@ -37,7 +40,7 @@ impl Scorer {
     pub fn mean_hidden(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
         let hidden = model.architecture.hidden_size;
         let mut means = vec![0f32; notes.len() * hidden];
-        for_each_batch(model, notes, &mut self.activations, |here, batch, activations| {
+        for_each_batch(model, notes, Wanted::All, &mut self.activations, |here, batch, activations| {
             for (note, ends) in here.iter().zip(batch.cu_seqlens.windows(2)) {
                 let mean = &mut means[note * hidden..(note + 1) * hidden];
                 let states = &activations.hidden_states[ends[0] as usize * hidden..ends[1] as usize * hidden];
@@ -52,10 +55,18 @@ impl Scorer {
     }
 }
 
+/// The tokens whose last hidden states are read.
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    First,
+    All,
+}
+
 /// Runs the encoder over all notes, batch by batch; `take` is given which notes a batch holds, the batch and what came out.
 fn for_each_batch(
     model: &Model,
     notes: &[&[u32]],
+    wanted: Wanted,
     activations: &mut Activations,
     mut take: impl FnMut(&[usize], &Batch, &Activations) + Send,
 ) {
@@ -73,7 +84,9 @@ fn for_each_batch(
             let (here, later) = rest.split_at(count);
             rest = later;
             let batch = Batch::pack(here.iter().map(|note| notes[*note]));
-            model.forward(&batch, &ForwardOptions::default(), activations);
+            let first = batch.wanted(0..here.len(), &[]);
+            let wanted = (wanted == Wanted::First).then_some(&first[..]);
+            model.forward(&batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, activations);
             take(here, &batch, activations);
         }
     });

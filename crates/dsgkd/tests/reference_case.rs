@@ -73,6 +73,7 @@ fn load() -> Case {
         attention_after_dropout: true,
         max_length: training["max_length"].as_u64().unwrap() as usize,
         gradient_checkpointing: false,
+        every_token: false,
         class_weights: vec![],
         betas: (0.9, 0.999),
         epsilon: training["eps"].as_f64().unwrap(),

@@ -1,11 +1,11 @@
 //! The backward pass, by hand, layer by layer from the last.
 
 use super::activations::Activations;
-use super::batch::{Batch, ForwardOptions, PooledGradients};
-use super::{EMBEDDING_SITE, Encoder, layer_site, norm};
+use super::batch::{Batch, ForwardOptions, PooledGradients, gather, scatter};
+use super::{EMBEDDING_SITE, Encoder, norm};
 use dsgkd_ops::layer_norm::{self, LayerNormGradients};
 use dsgkd_ops::spans::mean_backward;
-use dsgkd_ops::{Dropout, activation, attention, embedding, linear};
+use dsgkd_ops::{RowDropout, activation, attention, embedding, linear};
 use std::ops::Range;
 
 /// Disjoint parts of the gradient arena. The layout makes them so; a clash would be a bug of ours.
@@ -26,10 +26,10 @@ impl Encoder<'_> {
     ) {
         assert!(options.for_backward);
         let a = self.architecture;
-        let (tokens, h) = (batch.tokens(), a.hidden_size);
+        let (tokens, h, f) = (batch.tokens(), a.hidden_size, a.intermediate_size);
         assert_eq!(act.d_hidden_states.len(), tokens * h);
         act.resize_gradients(a, tokens);
-        let layers = options.layers.unwrap_or(a.num_hidden_layers).min(a.num_hidden_layers);
+        let layers = self.layers(options);
         self.add_pooled(layers, batch, options, pooled, act);
         for layer in (0..layers).rev() {
             if options.checkpointing {
@@ -48,45 +48,48 @@ impl Encoder<'_> {
                 ..
             } = act;
             let at = &mut stored[options.slot(layer)];
+            // R, the rows that the layer went on with after its attention: in all layers but the last, T.
+            let wanted = self.wanted(layer, options);
+            let rows = wanted.map_or(tokens, <[u32]>::len);
+            if let Some(wanted) = wanted {
+                gather(d, wanted, h);
+            }
+            let (intermediate, d_intermediate) = (&mut at.intermediate[..rows * f], &mut d_intermediate[..rows * f]);
             let [weight, bias, input_bias] =
                 parts(gradients, [&slots.output_norm.weight, &slots.output_norm.bias, &slots.output.bias]);
             layer_norm::backward(
                 norm(self.values, &slots.output_norm, a),
-                d,
-                &at.output_normalised,
-                &at.output_inverse_deviation,
-                self.hidden_dropout(options, layer_site(layer, 2)),
-                d_attention_output, // [T, h], by the residual
-                d_dense,            // [T, h]
+                &d[..rows * h],
+                &at.output_normalised[..rows * h],
+                &at.output_inverse_deviation[..rows],
+                self.row_dropout(layer, 2, wanted, options),
+                &mut d_attention_output[..rows * h], // [R, h], by the residual
+                &mut d_dense[..rows * h],            // [R, h]
                 LayerNormGradients { weight, bias, input_bias: Some(input_bias) },
             );
             activation::backward_through(
                 a.hidden_act,
-                d_dense,
+                &d_dense[..rows * h],
                 self.weight(&slots.output),
                 self.precision,
-                &mut at.intermediate, // becomes its activation again
-                d_intermediate,       // [T, f]
+                intermediate,   // becomes its activation again
+                d_intermediate, // [R, f]
                 &mut gradients[slots.intermediate.bias.clone()],
-                tokens,
+                rows,
             );
-            linear::backward_weight(
-                d_dense,
-                &at.intermediate,
-                self.precision,
-                &mut gradients[slots.output.weight.clone()],
-                tokens,
-            );
+            let d_weight = &mut gradients[slots.output.weight.clone()];
+            linear::backward_weight(&d_dense[..rows * h], intermediate, self.precision, d_weight, rows);
             let attention_norm = norm(self.values, &slots.attention_norm, a);
-            layer_norm::output_again(attention_norm, &at.attention_normalised, attention_output);
+            let (normalised, output) = (&at.attention_normalised[..rows * h], &mut attention_output[..rows * h]);
+            layer_norm::output_again(attention_norm, normalised, output);
             let d_weight = &mut gradients[slots.intermediate.weight.clone()];
-            linear::backward_weight(d_intermediate, attention_output, self.precision, d_weight, tokens);
+            linear::backward_weight(d_intermediate, output, self.precision, d_weight, rows);
             linear::backward_input(
                 d_intermediate,
                 self.weight(&slots.intermediate),
                 self.precision,
-                d_attention_output,
-                tokens,
+                &mut d_attention_output[..rows * h],
+                rows,
                 true,
             );
 
@@ -96,25 +99,29 @@ impl Encoder<'_> {
             );
             layer_norm::backward(
                 attention_norm,
-                d_attention_output,
-                &at.attention_normalised,
-                &at.attention_inverse_deviation,
-                self.hidden_dropout(options, layer_site(layer, 1)),
-                d,       // [T, h], by the residual
-                d_dense, // [T, h]
+                &d_attention_output[..rows * h],
+                normalised,
+                &at.attention_inverse_deviation[..rows],
+                self.row_dropout(layer, 1, wanted, options),
+                &mut d[..rows * h],       // [R, h], by the residual
+                &mut d_dense[..rows * h], // [R, h]
                 LayerNormGradients { weight, bias, input_bias: Some(input_bias) },
             );
             let d_weight = &mut gradients[slots.attention_output.weight.clone()];
-            linear::backward_weight(d_dense, &at.context, self.precision, d_weight, tokens);
+            linear::backward_weight(&d_dense[..rows * h], &at.context[..rows * h], self.precision, d_weight, rows);
             let d_context = &mut *d_attention_output; // no longer needed
             linear::backward_input(
-                d_dense,
+                &d_dense[..rows * h],
                 self.weight(&slots.attention_output),
                 self.precision,
-                d_context,
-                tokens,
+                &mut d_context[..rows * h],
+                rows,
                 false,
             );
+            if let Some(wanted) = wanted {
+                scatter(d, wanted, h);
+                scatter(d_context, wanted, h);
+            }
             let d_rows = pooled.rows.get(layer).map_or(&[][..], |rows| rows);
             let operation = self.attention(layer, &at.qkv, batch, options);
             let d_bias = &mut gradients[slots.qkv.bias.clone()];
@@ -196,7 +203,7 @@ impl Encoder<'_> {
             &d_embedding,
             &act.embedding_normalised,
             &act.embedding_deviation,
-            Dropout::NONE,
+            RowDropout::NONE,
             &mut act.d_embedded, // [T, e], of the sum of embeddings
             &mut act.d_dense[..tokens * e],
             LayerNormGradients { weight, bias, input_bias: None },

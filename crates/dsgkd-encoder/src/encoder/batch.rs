@@ -33,6 +33,16 @@ impl Batch {
         self.cu_seqlens.len() - 1
     }
 
+    /// The packed index of the first token of `notes` (indices) and of every token of `spans`, ascending: what
+    /// [`ForwardOptions::wanted`] takes where classes and spans are all that is asked for.
+    pub fn wanted(&self, notes: impl IntoIterator<Item = usize>, spans: &[Span]) -> Vec<u32> {
+        let mut rows: Vec<u32> = notes.into_iter().map(|note| self.cu_seqlens[note]).collect();
+        rows.extend(spans.iter().flat_map(|span| span.rows(&self.cu_seqlens)).map(|row| row as u32));
+        rows.sort_unstable();
+        rows.dedup();
+        rows
+    }
+
     /// Packed index of each note's first token.
     pub fn first_tokens(&self) -> impl Iterator<Item = usize> + '_ {
         self.cu_seqlens[..self.notes()].iter().map(|at| *at as usize)
@@ -57,6 +67,9 @@ pub struct ForwardOptions<'a> {
     pub rows_after_dropout: bool,
     /// Run only this many layers; `None`: all.
     pub layers: Option<usize>,
+    /// Packed indices, ascending, of the tokens whose last hidden states will be read, those of `spans` among them; `None`: all. The last layer
+    /// goes on with them alone after its attention, and leaves the other tokens' hidden states zero. Nothing else changes.
+    pub wanted: Option<&'a [u32]>,
 }
 
 impl ForwardOptions<'_> {
@@ -73,4 +86,53 @@ pub struct PooledGradients {
     pub hidden: Vec<Vec<f32>>,
     /// Of `pooled_rows`, layer by layer.
     pub rows: Vec<Vec<f32>>,
+}
+
+/// Moves `rows` (ascending) of `matrix [_, columns]` to its beginning, in their order.
+pub(super) fn gather(matrix: &mut [f32], rows: &[u32], columns: usize) {
+    for (to, from) in rows.iter().enumerate() {
+        let from = *from as usize * columns;
+        matrix.copy_within(from..from + columns, to * columns);
+    }
+}
+
+/// The reverse of [`gather`]: the first rows of `matrix` go back to where they were, and all others become zero.
+pub(super) fn scatter(matrix: &mut [f32], rows: &[u32], columns: usize) {
+    let mut end = matrix.len();
+    for (from, to) in rows.iter().enumerate().rev() {
+        let to = *to as usize * columns;
+        matrix.copy_within(from * columns..(from + 1) * columns, to);
+        matrix[to + columns..end].fill(0.0);
+        end = to;
+    }
+    matrix[..end].fill(0.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathered_rows_go_back_to_where_they_were() {
+        for rows in [vec![], vec![0], vec![4], vec![1, 2, 4], vec![0, 1, 2, 3, 4]] {
+            let matrix: Vec<f32> = (1..=10).map(|value| value as f32).collect();
+            let mut moved = matrix.clone();
+            gather(&mut moved, &rows, 2);
+            for (here, row) in rows.iter().enumerate() {
+                assert_eq!(moved[here * 2..here * 2 + 2], matrix[*row as usize * 2..*row as usize * 2 + 2]);
+            }
+            scatter(&mut moved, &rows, 2);
+            for (row, (moved, before)) in moved.chunks(2).zip(matrix.chunks(2)).enumerate() {
+                assert_eq!(moved, if rows.contains(&(row as u32)) { before } else { &[0.0, 0.0] });
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_ascending_and_each_token_once() {
+        let batch = Batch::pack([&[1, 2, 3][..], &[4, 5], &[6, 7, 8, 9]]);
+        let span = |note, start, end| Span { note, start, end };
+        assert_eq!(batch.wanted([2, 0], &[span(0, 1, 3), span(0, 1, 2), span(2, 3, 4)]), [0, 1, 2, 5, 8]);
+        assert_eq!(batch.wanted([], &[]), [0u32; 0]);
+    }
 }

@@ -1,8 +1,8 @@
 //! The forward pass. It reads like the model's equations.
 
 use super::activations::Activations;
-use super::batch::{Batch, ForwardOptions};
-use super::{EMBEDDING_SITE, Encoder, layer_site, norm};
+use super::batch::{Batch, ForwardOptions, gather, scatter};
+use super::{EMBEDDING_SITE, Encoder, norm};
 use dsgkd_ops::layer_norm::{self, Addends};
 use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::spans::mean_forward;
@@ -13,7 +13,11 @@ impl Encoder<'_> {
     /// Fills `act.hidden_states` and the pooled values.
     pub(crate) fn forward(&self, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
         let a = self.architecture;
-        let layers = options.layers.unwrap_or(a.num_hidden_layers).min(a.num_hidden_layers);
+        let layers = self.layers(options);
+        if let Some(wanted) = options.wanted {
+            let rows = batch.wanted([], options.spans);
+            assert!(wanted.is_sorted_by(|a, b| a < b) && rows.iter().all(|row| wanted.binary_search(row).is_ok()));
+        }
         act.resize(a, batch, options, layers);
         self.embed(batch, options, act);
         self.pool(0, batch, options, act);
@@ -29,6 +33,7 @@ impl Encoder<'_> {
     /// One layer: `act.hidden_states` from its input to its output, and its pooled attention rows.
     pub(super) fn forward_layer(&self, layer: usize, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
         let (a, tokens) = (self.architecture, batch.tokens());
+        let (h, f) = (a.hidden_size, a.intermediate_size);
         let slots = &self.slots.layers[layer];
         let Activations { layers: stored, hidden_states, attention_output, activated, pooled_rows, .. } = act;
         let at = &mut stored[options.slot(layer)];
@@ -37,41 +42,51 @@ impl Encoder<'_> {
         let operation = self.attention(layer, &at.qkv, batch, options);
         let probabilities = options.for_backward.then_some(&mut at.probabilities[..]);
         attention::forward(operation, &mut at.context, probabilities, &mut pooled_rows[layer]); // [T, h]
-        let dense = &mut at.attention_normalised; // the norm turns it into that
-        linear::forward(&at.context, self.layer_weight(layer, 1), dense, tokens); // [T, h]
+        // From here on R, the rows that are wanted: in all layers but the last, T.
+        let wanted = self.wanted(layer, options);
+        let rows = wanted.map_or(tokens, <[u32]>::len);
+        if let Some(wanted) = wanted {
+            gather(&mut at.context, wanted, h);
+            gather(hidden_states, wanted, h);
+        }
+        let dense = &mut at.attention_normalised[..rows * h]; // the norm turns it into that
+        linear::forward(&at.context[..rows * h], self.layer_weight(layer, 1), dense, rows); // [R, h]
         layer_norm::forward(
             norm(self.values, &slots.attention_norm, a),
             dense,
             Some(Addends {
                 bias: self.bias(&slots.attention_output),
-                residual: hidden_states,
-                dropout: self.hidden_dropout(options, layer_site(layer, 1)),
+                residual: &hidden_states[..rows * h],
+                dropout: self.row_dropout(layer, 1, wanted, options),
             }),
-            &mut at.attention_inverse_deviation,
-            attention_output, // [T, h]
+            &mut at.attention_inverse_deviation[..rows],
+            &mut attention_output[..rows * h], // [R, h]
         );
         activation::dense_forward(
             a.hidden_act,
-            attention_output,
+            &attention_output[..rows * h],
             self.layer_weight(layer, 2),
             self.bias(&slots.intermediate),
-            options.for_backward.then_some(&mut at.intermediate[..]),
-            activated, // [T, f]
-            tokens,
+            options.for_backward.then(|| &mut at.intermediate[..rows * f]),
+            &mut activated[..rows * f], // [R, f]
+            rows,
         );
-        let dense = &mut at.output_normalised;
-        linear::forward(activated, self.layer_weight(layer, 3), dense, tokens); // [T, h]
+        let dense = &mut at.output_normalised[..rows * h];
+        linear::forward(&activated[..rows * f], self.layer_weight(layer, 3), dense, rows); // [R, h]
         layer_norm::forward(
             norm(self.values, &slots.output_norm, a),
             dense,
             Some(Addends {
                 bias: self.bias(&slots.output),
-                residual: attention_output,
-                dropout: self.hidden_dropout(options, layer_site(layer, 2)),
+                residual: &attention_output[..rows * h],
+                dropout: self.row_dropout(layer, 2, wanted, options),
             }),
-            &mut at.output_inverse_deviation,
-            hidden_states, // [T, h]
+            &mut at.output_inverse_deviation[..rows],
+            &mut hidden_states[..rows * h], // [R, h]
         );
+        if let Some(wanted) = wanted {
+            scatter(hidden_states, wanted, h);
+        }
     }
 
     /// The embedding output: level 0 of the hidden states.

@@ -17,7 +17,7 @@ use crate::architecture::Architecture;
 use crate::layout::{DenseSlots, NormSlots, site_dropout};
 use dsgkd_ops::layer_norm::LayerNorm;
 use dsgkd_ops::linear::Weight;
-use dsgkd_ops::{Dropout, Precision, attention};
+use dsgkd_ops::{Dropout, Precision, RowDropout, attention};
 
 /// Sites of dropout: the embeddings, then three a layer.
 pub(crate) const EMBEDDING_SITE: usize = 0;
@@ -60,6 +60,28 @@ impl Encoder<'_> {
 
     fn bias(&self, slots: &DenseSlots) -> &[f32] {
         &self.values[slots.bias.clone()]
+    }
+
+    /// Of dense layer `which` (1: after the attention, 2: after the feed-forward) at the tokens that a layer goes on with.
+    fn row_dropout<'r>(
+        &self,
+        layer: usize,
+        which: usize,
+        wanted: Option<&'r [u32]>,
+        options: &ForwardOptions,
+    ) -> RowDropout<'r> {
+        RowDropout { dropout: self.hidden_dropout(options, layer_site(layer, which)), rows: wanted }
+    }
+
+    /// How many layers run.
+    fn layers(&self, options: &ForwardOptions) -> usize {
+        let all = self.architecture.num_hidden_layers;
+        options.layers.unwrap_or(all).min(all)
+    }
+
+    /// The tokens that `layer` goes on with after its attention, where these are not all.
+    fn wanted<'o>(&self, layer: usize, options: &ForwardOptions<'o>) -> Option<&'o [u32]> {
+        options.wanted.filter(|_| layer + 1 == self.layers(options))
     }
 
     fn hidden_dropout(&self, options: &ForwardOptions, site: usize) -> Dropout {

@@ -37,6 +37,7 @@ pub fn forward(norm: LayerNorm, rows: Tensor<2>, add: Option<Addends>) -> Tensor
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RowDropout;
     use crate::layer_norm::{self as cpu, LayerNormGradients};
     use crate::portable::testing::{Leaf, check_forward, check_gradients, directed, random};
 
@@ -59,6 +60,7 @@ mod tests {
             let portable = forward(norm, rows, Some(add));
 
             let norm = cpu::LayerNorm { weight: &weight.values, bias: &bias.values, epsilon: 1e-5 };
+            let dropout = RowDropout { dropout, rows: None };
             let add = cpu::Addends { bias: &input_bias.values, residual: &residual.values, dropout };
             let (mut normalised, mut inverse) = (input.values.clone(), vec![0f32; TOKENS]);
             let mut output = vec![0f32; TOKENS * HIDDEN];

@@ -77,8 +77,13 @@ impl Teacher {
         let batch = Batch::pack([&view.input_ids[..]]);
         let spans = view.terms.iter().map(|term| Span { note: 0, start: term.teacher.0, end: term.teacher.1 });
         let spans: Vec<Span> = spans.collect();
-        let options =
-            ForwardOptions { spans: &spans, layers: Some(self.levels.teacher_layers()), ..ForwardOptions::default() };
+        let wanted = batch.wanted([], &spans);
+        let options = ForwardOptions {
+            spans: &spans,
+            layers: Some(self.levels.teacher_layers()),
+            wanted: Some(&wanted),
+            ..ForwardOptions::default()
+        };
         self.model.forward(&batch, &options, &mut activations);
         let words: Vec<(u32, u32)> = view.words.iter().map(|word| word.teacher).collect();
         let columns = match self.attention {

@@ -25,6 +25,13 @@ pub(super) struct Masked {
     pub(super) labels: Vec<u32>,
 }
 
+impl Masked {
+    /// The positions as the encoder takes them: it need not finish the other tokens.
+    pub(super) fn wanted(&self) -> Vec<u32> {
+        self.rows.iter().map(|row| *row as u32).collect()
+    }
+}
+
 /// Which tokens of a vocabulary begin a word, `[vocabulary]`, by the marks of WordPiece (`##` continues), SentencePiece (`▁` begins) or
 /// byte-level BPE (`Ġ` begins); `None` for a vocabulary without such marks.
 pub(super) fn word_beginnings(vocabulary: &[String]) -> Option<Vec<bool>> {

@@ -100,7 +100,9 @@ pub(super) fn run(
         let (batch, masked) = masked_batch(&chosen, hiding, &mut random);
 
         let dropout = Some(config.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(progress.step));
-        let options = ForwardOptions { dropout, for_backward: true, ..ForwardOptions::default() };
+        let wanted = masked.wanted();
+        let wanted = Some(&wanted[..]);
+        let options = ForwardOptions { dropout, for_backward: true, wanted, ..ForwardOptions::default() };
         let learning_rate = train.learning_rate * schedule.factor(progress.step);
         let step = progress.step + 1;
         let loss = in_pool(|| {
@@ -180,7 +182,9 @@ fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut {
     for chunk in texts.held_out[..texts.held_out.len().min(MOST_HELD_OUT)].chunks(32) {
         let chunk: Vec<&[u32]> = chunk.iter().map(|text| &text[..]).collect();
         let (batch, masked) = masked_batch(&chunk, &single, &mut random);
-        model.forward(&batch, &ForwardOptions::default(), &mut act);
+        let wanted = masked.wanted();
+        let wanted = Some(&wanted[..]);
+        model.forward(&batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, &mut act);
         model.predict_masked(&masked.rows, &act, &mut head);
         for (row, label) in softmax(&head.logits, words).chunks_exact(words).zip(&masked.labels) {
             let likely = (0..words).max_by(|a, b| row[*a].total_cmp(&row[*b]));

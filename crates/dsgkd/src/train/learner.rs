@@ -60,6 +60,8 @@ impl Learner {
     ) -> Result<StepLosses> {
         let batch = Batch::pack(examples.iter().map(|example| &example.input_ids[..]));
         let spans = BatchSpans::new(examples, self.teachers.len());
+        let labelled: Vec<usize> = (0..examples.len()).filter(|note| examples[*note].label.is_some()).collect();
+        let wanted = batch.wanted(labelled.iter().copied(), &spans.spans);
         let options = ForwardOptions {
             dropout: dropout_seed,
             for_backward: true,
@@ -67,6 +69,7 @@ impl Learner {
             spans: &spans.spans,
             rows_after_dropout: self.settings.attention_after_dropout,
             layers: None,
+            wanted: (!self.settings.every_token).then_some(&wanted),
         };
         self.student.forward(&batch, &options, &mut self.activations);
         let mut losses = StepLosses::default();
@@ -96,7 +99,6 @@ impl Learner {
 
         // The labels: only notes that have one go through the head.
         self.student.clear_gradient(&batch, &mut self.activations);
-        let labelled: Vec<usize> = (0..examples.len()).filter(|note| examples[*note].label.is_some()).collect();
         if !labelled.is_empty() {
             let labels: Vec<u32> = examples.iter().filter_map(|example| example.label).collect();
             let classes = self.student.classes.len();
@@ -222,6 +224,7 @@ mod tests {
             beta: 20.0, // so that its gradient counts
             attention_after_dropout: false,
             gradient_checkpointing: false,
+            every_token: false,
             max_length: 16,
             class_weights: vec![],
             betas: (0.9, 0.999),

@@ -83,6 +83,7 @@ impl Learn for DeviceLearner {
             spans: &spans.spans,
             rows_after_dropout: self.settings.attention_after_dropout,
             layers: None,
+            wanted: None, // every token: the graph has no gather for it
         };
         let mut parameters = Parameters::new(self.moving.parameters.clone(), true);
         let states = forward(&self.student, &mut parameters, &batch, &options);
