@@ -5,8 +5,9 @@ use crate::args::{AlignArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::print;
 use dsgkd::config::Config;
+use dsgkd::data::normalise;
 use dsgkd::error::{Error, Result};
-use dsgkd::text::{Aligner, Tokenizer, normalise};
+use dsgkd::text::{Aligner, Tokenizer};
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
@@ -24,7 +25,7 @@ pub(crate) fn run(args: &AlignArgs, global: &Global) -> CommandResult {
 
 fn texts(args: &AlignArgs, config: &Config) -> Result<Vec<String>> {
     if let Some(text) = &args.text {
-        return Ok(vec![normalise(text)]);
+        return Ok(vec![normalise(text, config.data.normalization)]);
     }
     let notes = dsgkd::data::read_notes(&config.data)?;
     if notes.notes.is_empty() {
@@ -65,13 +66,14 @@ fn show(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<Strin
         let dropped = view.dropped;
         let _ = writeln!(
             out,
-            "{} terms, {} aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} over max_terms",
+            "{} terms, {} aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} in too few tokens of the student's, {} over max_terms",
             aligned.terms,
             view.terms.len(),
             dropped.part_of_token,
             dropped.truncated,
             dropped.unknown,
             dropped.no_tokens,
+            dropped.few_tokens,
             dropped.over_limit
         );
     }

@@ -57,12 +57,13 @@ fn table(report: &CheckReport) -> String {
             line(
                 "",
                 format!(
-                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} over max_terms",
+                    "{} terms aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} in too few tokens of the student's, {} over max_terms",
                     model.aligned_terms,
                     dropped.part_of_token,
                     dropped.truncated,
                     dropped.unknown,
                     dropped.no_tokens,
+                    dropped.few_tokens,
                     dropped.over_limit
                 ),
             );

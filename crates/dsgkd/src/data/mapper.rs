@@ -202,8 +202,9 @@ impl NoteMapper {
     }
 }
 
-/// One normal form and line feeds alone: a note means the same whichever machine it was typed on.
-fn normalise(text: &str, form: Normalization) -> String {
+/// A note's text in the one form that all offsets refer to: one Unicode normal form, and line feeds alone. So a note means the same whichever
+/// machine it was typed on, and tokenizers that would normalise decomposed text (macOS writes Hangul so) and report wrong offsets need not.
+pub fn normalise(text: &str, form: Normalization) -> String {
     let text: String = match form {
         Normalization::Nfc => text.nfc().collect(),
         Normalization::Nfkc => text.nfkc().collect(),

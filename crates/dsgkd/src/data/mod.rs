@@ -35,7 +35,7 @@ pub use bad_row::{BadRow, BadRows, Reason, RowError};
 pub use format::{Format, ReadOptions};
 pub(crate) use hash::hexadecimal;
 pub use hash::{file_sha256, text_sha256};
-pub use mapper::NoteMapper;
+pub use mapper::{NoteMapper, normalise};
 pub use notes::{Note, Notes, read_notes, visit_tested_files};
 
 pub use reader::{Record, Records};

@@ -19,6 +19,13 @@ pub struct SpanPair {
     pub teacher: (u32, u32),
 }
 
+impl SpanPair {
+    /// In how many tokens the student has it.
+    fn student_tokens(&self) -> usize {
+        (self.student.1 - self.student.0) as usize
+    }
+}
+
 /// One note as one teacher sees it, aligned with the student's tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TeacherView {
@@ -43,6 +50,8 @@ pub struct DropCounts {
     pub unknown: usize,
     /// One model's tokenizer removes a part of it, such as a lone accent.
     pub no_tokens: usize,
+    /// The student has it in fewer tokens than `min_student_tokens`.
+    pub few_tokens: usize,
     /// `max_terms` were kept before it.
     pub over_limit: usize,
 }
@@ -54,12 +63,13 @@ impl DropCounts {
         self.truncated += other.truncated;
         self.unknown += other.unknown;
         self.no_tokens += other.no_tokens;
+        self.few_tokens += other.few_tokens;
         self.over_limit += other.over_limit;
     }
 
     /// All of them.
     pub fn total(&self) -> usize {
-        self.part_of_token + self.truncated + self.unknown + self.no_tokens + self.over_limit
+        self.part_of_token + self.truncated + self.unknown + self.no_tokens + self.few_tokens + self.over_limit
     }
 }
 
@@ -128,7 +138,7 @@ impl<'a> Aligner<'a> {
             let mut view = if self.selector.is_reference() {
                 self.reference_view(text, &student, &teacher, found.len())?
             } else {
-                pair_terms(&found, &student, &teacher, self.selector.max_terms())
+                pair_terms(&found, &student, &teacher, &self.selector)
             };
             view.words = words.iter().filter_map(|word| pair(*word, &student, &teacher, false).ok()).collect();
             view.input_ids = teacher.input_ids;
@@ -230,14 +240,15 @@ fn pair(span: TextSpan, student: &Side, teacher: &Side, refuse_unknown: bool) ->
     Ok(SpanPair { student: student.locate(span, refuse_unknown)?, teacher: teacher.locate(span, refuse_unknown)? })
 }
 
-fn pair_terms(found: &[TextSpan], student: &Side, teacher: &Side, max_terms: usize) -> TeacherView {
+fn pair_terms(found: &[TextSpan], student: &Side, teacher: &Side, selector: &TermSelector) -> TeacherView {
     let mut view = TeacherView::default();
     for term in found {
-        if view.terms.len() == max_terms {
+        if view.terms.len() == selector.max_terms() {
             view.dropped.over_limit += 1;
             continue;
         }
         match pair(*term, student, teacher, true) {
+            Ok(pair) if pair.student_tokens() < selector.min_student_tokens() => view.dropped.few_tokens += 1,
             Ok(pair) => view.terms.push(pair),
             Err(Drop::PartOfToken) => view.dropped.part_of_token += 1,
             Err(Drop::Truncated) => view.dropped.truncated += 1,

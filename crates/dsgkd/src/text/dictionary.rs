@@ -1,6 +1,8 @@
 //! Terms by a user's list of words and phrases.
 
 use super::TextSpan;
+use crate::config::Normalization;
+use crate::data::normalise;
 use crate::error::{Error, Result};
 use aho_corasick::AhoCorasick;
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
@@ -18,11 +20,16 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    /// One term a line; empty lines and lines that begin with `#` are passed over.
+    /// One term a line; empty lines and lines that begin with `#` are passed over. A term is found as it is written and in plain letters
+    /// (NFKC), whichever form the notes are brought to.
     pub(super) fn open(path: &Path) -> Result<Dictionary> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-        let text = super::normalise(text.trim_start_matches('\u{feff}'));
-        let terms: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+        let forms =
+            [Normalization::Nfc, Normalization::Nfkc].map(|form| normalise(text.trim_start_matches('\u{feff}'), form));
+        let lines = forms.iter().flat_map(|form| form.lines());
+        let mut terms: Vec<&str> = lines.map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
+        terms.sort_unstable();
+        terms.dedup();
         if terms.is_empty() {
             return Err(Error::Config(format!("{}: the dictionary holds no term", path.display())));
         }
@@ -110,6 +117,11 @@ mod tests {
         assert_eq!(found("chest pain\nchest\npain", "chest painful, chest pain"), ["chest", "chest pain"]);
         // Of two that overlap, the one that begins first.
         assert_eq!(found("a b\nb c\nc", "a b c"), ["a b", "c"]);
+    }
+
+    #[test]
+    fn a_full_width_entry_is_found_in_notes_of_either_form() {
+        assert_eq!(found("ＣＴ\n５㎎\n", "ＣＴ検査 CT, ５㎎ 5mg"), ["ＣＴ", "CT", "５㎎", "5mg"]);
     }
 
     #[test]

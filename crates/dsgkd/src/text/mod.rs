@@ -31,11 +31,3 @@ impl TextSpan {
         text.get(self.start..self.end).unwrap_or("")
     }
 }
-
-/// A note's text in the one form that all offsets refer to: Unicode normal form C, lines ended by line feeds.
-///
-/// Tokenizers that normalise for themselves report wrong offsets for decomposed text (macOS writes Hangul so).
-pub fn normalise(text: &str) -> String {
-    use unicode_normalization::UnicodeNormalization;
-    text.nfc().collect::<String>().replace("\r\n", "\n")
-}

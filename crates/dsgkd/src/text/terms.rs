@@ -16,6 +16,7 @@ use unicode_script::{Script, UnicodeScript};
 pub struct TermSelector {
     rule: Rule,
     max_terms: usize,
+    min_student_tokens: usize,
 }
 
 enum Rule {
@@ -40,7 +41,7 @@ impl TermSelector {
                 Rule::Regex(pattern.map_err(|error| Error::Config(format!("text.pattern: {error}")))?)
             }
         };
-        Ok(TermSelector { rule, max_terms: config.max_terms })
+        Ok(TermSelector { rule, max_terms: config.max_terms, min_student_tokens: config.min_student_tokens })
     }
 
     /// Whether terms and spans follow the published rule, in which words are tokenized alone.
@@ -51,6 +52,11 @@ impl TermSelector {
     /// Terms at most.
     pub fn max_terms(&self) -> usize {
         self.max_terms
+    }
+
+    /// Tokens of the student's that a term has at least.
+    pub fn min_student_tokens(&self) -> usize {
+        self.min_student_tokens
     }
 
     /// The terms of a note in order, without overlap; how many are kept is decided when they are aligned.

@@ -1,6 +1,7 @@
 //! Tokenizers of Hugging Face folders, with the byte offsets of every token.
 
 use super::TextSpan;
+use crate::data::hexadecimal;
 use crate::error::{Error, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -83,7 +84,7 @@ impl Tokenizer {
         };
         guarded(&path, || inner.with_truncation(None).map(|_| ()))?;
         inner.with_padding(None);
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hexadecimal(hash);
         let tokenizer = Tokenizer { inner, folder: folder.to_path_buf(), unknown, hash };
         // A tokenizer that cannot read anything, or has no token for what it does not know, should say so now and not at the
         // first note.

@@ -3,6 +3,7 @@
 //! A safetensors file with the arenas `parameters`, `exp_avg` and `exp_avg_sq` and, in its metadata, the progress as JSON and a
 //! fingerprint of the layout, so that a checkpoint of another model is refused.
 
+use crate::data::hexadecimal;
 use crate::error::{Error, Result};
 use crate::run::atomic::write_file;
 use dsgkd_encoder::Layout;
@@ -38,7 +39,7 @@ fn fingerprint(layout: &Layout) -> String {
     for spec in layout.tensors() {
         hash.update(format!("{}{:?}\n", spec.name, spec.shape));
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(hash)
 }
 
 /// Writes a checkpoint aside and renames it.

@@ -4,8 +4,9 @@
 mod properties;
 mod tokenizers_made;
 
-use dsgkd::config::{TermRule, TextConfig, Truncation};
-use dsgkd::text::{AlignedNote, Aligner, Tokenizer, normalise};
+use dsgkd::config::{Normalization, TermRule, TextConfig, Truncation};
+use dsgkd::data::normalise;
+use dsgkd::text::{AlignedNote, Aligner, Tokenizer};
 use tokenizers_made::{byte_level, cased, uncased, unigram};
 
 fn align(text: &str, student: &Tokenizer, teacher: &Tokenizer, config: &TextConfig) -> AlignedNote {
@@ -23,7 +24,7 @@ fn terms(note: &AlignedNote, tokenizer: &Tokenizer) -> Vec<String> {
 fn code_switched_reality_is_aligned() {
     let text = "fever가 abd. pain(+) vomit/diarrhea BT38.5C\r\n👍🏽 fever, cafe\u{301}";
     let (student, teacher) = (byte_level(), uncased());
-    let note = align(&normalise(text), &student, &teacher, &TextConfig::default());
+    let note = align(&normalise(text, Normalization::Nfc), &student, &teacher, &TextConfig::default());
     let found = terms(&note, &student);
     assert_eq!(
         found.iter().map(|term| term.replace('\u{120}', "")).collect::<Vec<_>>()[..6],
@@ -104,4 +105,18 @@ fn terms_past_the_published_limit_are_counted_as_such() {
     let note = align("pain fever pain fever", &cased(), &uncased(), &config);
     assert_eq!((note.views[0].terms.len(), note.views[0].dropped.over_limit), (2, 2));
     assert_eq!(note.views[0].dropped.truncated, 0);
+}
+
+#[test]
+fn terms_that_the_student_has_whole_can_be_left_out() {
+    // The cased vocabulary has fever and pain as one token each, vomiting as two.
+    let config = |min_student_tokens| TextConfig { min_student_tokens, ..TextConfig::default() };
+    for (least, kept) in [(1, vec!["fever", "vomit##ing", "pain"]), (2, vec!["vomit##ing"]), (3, vec![])] {
+        let note = align("fever vomiting pain", &cased(), &byte_level(), &config(least));
+        assert_eq!(terms(&note, &cased()), kept);
+        assert_eq!(note.views[0].dropped.few_tokens, 3 - kept.len());
+    }
+    // Those that are left out take no place from the others.
+    let note = align("fever pain vomiting", &cased(), &byte_level(), &TextConfig { max_terms: 1, ..config(2) });
+    assert_eq!(terms(&note, &cased()), ["vomit##ing"]);
 }

@@ -1,9 +1,10 @@
 //! Random notes: the text under a kept span is the same in both models, and nothing panics.
 
 use super::tokenizers_made::all;
-use dsgkd::config::{TermRule, TextConfig, Truncation};
+use dsgkd::config::{Normalization, TermRule, TextConfig, Truncation};
+use dsgkd::data::normalise;
 use dsgkd::text::truncate::truncate;
-use dsgkd::text::{Aligner, SpanPair, TermSelector, TextSpan, Tokenizer, normalise, terms};
+use dsgkd::text::{Aligner, SpanPair, TermSelector, TextSpan, Tokenizer, terms};
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
@@ -80,12 +81,13 @@ fn config() -> impl Strategy<Value = TextConfig> {
     let rules = prop::sample::select(vec![TermRule::Script, TermRule::Reference, TermRule::Regex]);
     let scripts = prop::sample::select(vec!["Latin", "Hangul", "Katakana", "Han"]);
     let truncations = prop::sample::select(vec![Truncation::Head, Truncation::Tail, Truncation::Both]);
-    (rules, scripts, truncations, 3..80usize, 1..9usize, 0..4usize).prop_map(
-        |(terms, script, truncation, max_length, max_terms, min_term_length)| TextConfig {
+    (rules, scripts, truncations, 3..80usize, 1..9usize, 1..4usize, 0..4usize).prop_map(
+        |(terms, script, truncation, max_length, max_terms, min_student_tokens, min_term_length)| TextConfig {
             terms,
             truncation: if terms == TermRule::Reference { Truncation::Head } else { truncation },
             max_length,
             max_terms,
+            min_student_tokens: if terms == TermRule::Reference { 1 } else { min_student_tokens },
             min_term_length,
             term_scripts: vec![script.into()],
             pattern: r"\w\W?\w*".into(),
@@ -136,6 +138,8 @@ fn check(text: &str, config: &TextConfig, student: usize, teacher: usize) {
     }
     if config.terms != TermRule::Reference {
         view.terms.iter().for_each(|pair| same(pair, &found));
+        let tokens = |pair: &SpanPair| (pair.student.1 - pair.student.0) as usize;
+        assert!(view.terms.iter().all(|pair| tokens(pair) >= config.min_student_tokens));
         assert_eq!(view.terms.len() + view.dropped.total(), found.len());
     }
 }
@@ -147,7 +151,7 @@ proptest! {
     fn text_under_kept_spans_is_the_term_in_both_models(
         text in note(), config in config(), student in 0..4usize, teacher in 0..4usize, raw in any::<bool>(),
     ) {
-        let text = if raw { text } else { normalise(&text) };
+        let text = if raw { text } else { normalise(&text, Normalization::Nfc) };
         check(&text, &config, student, teacher);
     }
 }

@@ -157,6 +157,8 @@ pub struct TextConfig {
     pub terms: TermRule,
     /// Terms per note at most, in order.
     pub max_terms: usize,
+    /// Terms that the student has in fewer tokens are not distilled: what it has as one token, it may know already.
+    pub min_student_tokens: usize,
     /// `script` rule: Unicode script names whose runs are terms.
     pub term_scripts: Vec<String>,
     /// `script` rule: shortest term, in characters.
@@ -174,6 +176,7 @@ impl Default for TextConfig {
             truncation: Truncation::Head,
             terms: TermRule::Script,
             max_terms: 32,
+            min_student_tokens: 1,
             term_scripts: vec!["Latin".into()],
             min_term_length: 2,
             dictionary: PathBuf::new(),
