@@ -33,7 +33,7 @@ fn case(name: &str) -> Option<Case> {
     }
 }
 
-/// Runs `train`, `train_checkpointing`, `infer`, `finetune`, `score`, `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
+/// Runs `train`, `train_checkpointing`, `infer` (with the last layer at every token, as PyTorch has it), `finetune`, `score` (at those that are read), `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
 /// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
 pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
     let case = case(model).ok_or("the model is base or small")?;
@@ -58,7 +58,6 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
         ("infer" | "score", "int8") => model.pack(WeightPrecision::Int8),
         _ => return Err("train and finetune know float32 and bfloat16, infer and score also int8".into()),
     }
-    // As PyTorch does; `finetune` and `score` are what a user of ours gets, who reads the first tokens alone.
     let every_token = !matches!(mode, "finetune" | "score");
     let notes: Vec<Example> = (0..case.notes)
         .map(|note| Example {
@@ -74,7 +73,6 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
                 beta: 0.0,
                 attention_after_dropout: false,
                 gradient_checkpointing: mode == "train_checkpointing",
-                every_token,
                 max_length: 128,
                 class_weights: vec![],
                 betas: (0.9, 0.999),
@@ -83,6 +81,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
                 max_grad_norm: 1.0,
             };
             let mut learner = Learner::new(model, vec![], vec![], settings);
+            learner.every_token = every_token;
             let (examples, indices): (Vec<&Example>, Vec<usize>) = (notes.iter().collect(), (0..notes.len()).collect());
             let mut seed = 0;
             serve(|| {

@@ -115,7 +115,7 @@ impl RunObserver for Progress {
 
     fn prepared(&mut self, summary: &DataSummary) {
         let aligned: Vec<String> =
-            summary.aligned_terms.iter().map(|count| format!(", {count} of {} terms aligned", summary.terms)).collect();
+            summary.aligned_terms.iter().map(|count| format!(", {count} of {} terms kept", summary.terms)).collect();
         self.say(&format!(
             "{}: {} training notes ({} more without labels), {} validation, {} test{}{}",
             self.name,

@@ -90,7 +90,7 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     // Where too little is left without the bad rows, the first of them is what is wrong.
     let notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
     let all: Vec<&Note> = notes.notes.iter().chain(&notes.unlabeled).collect();
-    let selector = TermSelector::new(&config.text)?;
+    let selector = TermSelector::new(&config.text, config.data.normalization)?;
     let terms: Vec<usize> = all.par_iter().map(|note| selector.terms(&note.text).len()).collect();
     let indices: Vec<usize> = (0..notes.notes.len()).collect();
     let seed = config.data.split.seed.unwrap_or(config.seed);
@@ -147,7 +147,13 @@ fn models(config: &Config, notes: &[&Note]) -> Result<Vec<ModelReport>> {
     let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
     let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
     let unlimited = vec![usize::MAX; tokenizers.len()];
-    let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &unlimited)?;
+    let aligner = Aligner::new(
+        &config.text,
+        config.data.normalization,
+        &tokenizers[0],
+        tokenizers[1..].iter().collect(),
+        &unlimited,
+    )?;
     let mut reports = vec![];
     for (number, tokenizer) in tokenizers.iter().enumerate() {
         let encodings = notes.par_iter().map(|note| tokenizer.encode(&note.text));

@@ -180,7 +180,13 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         .chain(teachers.iter().map(|teacher| &teacher.model))
         .map(|model| model.architecture.max_tokens())
         .collect();
-    let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &longest)?;
+    let aligner = Aligner::new(
+        &config.text,
+        config.data.normalization,
+        &tokenizers[0],
+        tokenizers[1..].iter().collect(),
+        &longest,
+    )?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (mut set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);
@@ -440,7 +446,6 @@ fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
         beta: config.distill.beta,
         attention_after_dropout: config.distill.attention_after_dropout,
         gradient_checkpointing: config.train.gradient_checkpointing,
-        every_token: false,
         max_length: config.text.max_length,
         class_weights,
         betas: (config.train.adam_beta1, config.train.adam_beta2),

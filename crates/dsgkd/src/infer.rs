@@ -24,8 +24,7 @@ impl Scorer {
         let classes = model.classes.len();
         let mut logits = vec![0f32; notes.len() * classes];
         let head = &mut self.head;
-        let wanted = if self.every_token { Wanted::All } else { Wanted::First };
-        for_each_batch(model, notes, wanted, &mut self.activations, |here, batch, activations| {
+        for_each_batch(model, notes, self.every_token, &mut self.activations, |here, batch, activations| {
             let all: Vec<usize> = (0..here.len()).collect();
             model.classify(batch, &all, None, activations, head);
             for (note, row) in here.iter().zip(head.logits.chunks_exact(classes)) {
@@ -40,7 +39,7 @@ impl Scorer {
     pub fn mean_hidden(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
         let hidden = model.architecture.hidden_size;
         let mut means = vec![0f32; notes.len() * hidden];
-        for_each_batch(model, notes, Wanted::All, &mut self.activations, |here, batch, activations| {
+        for_each_batch(model, notes, true, &mut self.activations, |here, batch, activations| {
             for (note, ends) in here.iter().zip(batch.cu_seqlens.windows(2)) {
                 let mean = &mut means[note * hidden..(note + 1) * hidden];
                 let states = &activations.hidden_states[ends[0] as usize * hidden..ends[1] as usize * hidden];
@@ -55,18 +54,12 @@ impl Scorer {
     }
 }
 
-/// The tokens whose last hidden states are read.
-#[derive(Clone, Copy, PartialEq)]
-enum Wanted {
-    First,
-    All,
-}
-
-/// Runs the encoder over all notes, batch by batch; `take` is given which notes a batch holds, the batch and what came out.
+/// Runs the encoder over all notes, batch by batch; `take` is given which notes a batch holds, the batch and what came out,
+/// of every token or of each note's first alone.
 fn for_each_batch(
     model: &Model,
     notes: &[&[u32]],
-    wanted: Wanted,
+    every_token: bool,
     activations: &mut Activations,
     mut take: impl FnMut(&[usize], &Batch, &Activations) + Send,
 ) {
@@ -84,10 +77,36 @@ fn for_each_batch(
             let (here, later) = rest.split_at(count);
             rest = later;
             let batch = Batch::pack(here.iter().map(|note| notes[*note]));
-            let first = batch.wanted(0..here.len(), &[]);
-            let wanted = (wanted == Wanted::First).then_some(&first[..]);
+            let wanted = (!every_token).then_some(&batch.cu_seqlens[..batch.notes()]); // each note's first
             model.forward(&batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, activations);
             take(here, &batch, activations);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use dsgkd_encoder::Heads;
+    use serde_json::json;
+
+    #[test]
+    fn logits_need_the_last_layer_at_first_tokens_alone() {
+        let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 16, "initializer_range": 0.3});
+        let heads = Heads { classes: vec!["no".into(), "yes".into()], ..Heads::default() };
+        let notes: Vec<Vec<u32>> =
+            (1..12).map(|length| (0..length).map(|at| (at * 7 + length) % 30).collect()).collect();
+        let notes: Vec<&[u32]> = notes.iter().map(|note| &note[..]).collect();
+        for precision in [WeightPrecision::Float32, WeightPrecision::Bfloat16, WeightPrecision::Int8] {
+            let mut model = Model::fresh(config.clone(), &heads, 5).unwrap();
+            model.pack(precision);
+            let mut scorer = Scorer::default();
+            let first = scorer.logits(&model, &notes);
+            scorer.every_token = true;
+            let all = scorer.logits(&model, &notes);
+            assert!(first.iter().zip(&all).all(|(first, all)| (first - all).abs() < 1e-5), "{precision:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! reference_case`. A folder holds `student/`, `teacher/`, `classifier.safetensors`, `notes.jsonl` and `expected.json`.
 #![allow(clippy::unwrap_used)]
 
-use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, TeacherConfig, TermRule, TextConfig};
+use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, Normalization, TeacherConfig, TermRule, TextConfig};
 use dsgkd::distill::cache::TeacherCache;
 use dsgkd::distill::teacher::Teacher;
 use dsgkd::distill::{Example, SpanPair, TeacherView};
@@ -73,7 +73,6 @@ fn load() -> Case {
         attention_after_dropout: true,
         max_length: training["max_length"].as_u64().unwrap() as usize,
         gradient_checkpointing: false,
-        every_token: false,
         class_weights: vec![],
         betas: (0.9, 0.999),
         epsilon: training["eps"].as_f64().unwrap(),
@@ -160,7 +159,7 @@ fn reference_case_token_ids_and_spans() {
         ..TextConfig::default()
     };
     let [student, teacher] = ["student", "teacher"].map(|role| Tokenizer::open(&folder.join(role)).unwrap());
-    let aligner = Aligner::new(&config, &student, vec![&teacher], &[usize::MAX; 2]).unwrap();
+    let aligner = Aligner::new(&config, Normalization::Nfc, &student, vec![&teacher], &[usize::MAX; 2]).unwrap();
     let notes = std::fs::read_to_string(folder.join("notes.jsonl")).unwrap();
     for (number, line) in notes.lines().enumerate() {
         let note: Value = serde_json::from_str(line).unwrap();

@@ -16,7 +16,13 @@ pub(crate) fn run(args: &AlignArgs, global: &Global) -> CommandResult {
     let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
     let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
     let unlimited = vec![usize::MAX; tokenizers.len()];
-    let aligner = Aligner::new(&config.text, &tokenizers[0], tokenizers[1..].iter().collect(), &unlimited)?;
+    let aligner = Aligner::new(
+        &config.text,
+        config.data.normalization,
+        &tokenizers[0],
+        tokenizers[1..].iter().collect(),
+        &unlimited,
+    )?;
     for text in texts(args, &config)? {
         print(&show(&text, &aligner, &tokenizers)?)?;
     }
@@ -64,18 +70,7 @@ fn show(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<Strin
             let _ = writeln!(out, "{kind}      {student}{pad}  =  {teacher}");
         }
         let dropped = view.dropped;
-        let _ = writeln!(
-            out,
-            "{} terms, {} aligned; dropped: {} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} in too few tokens of the student's, {} over max_terms",
-            aligned.terms,
-            view.terms.len(),
-            dropped.part_of_token,
-            dropped.truncated,
-            dropped.unknown,
-            dropped.no_tokens,
-            dropped.few_tokens,
-            dropped.over_limit
-        );
+        let _ = writeln!(out, "{} terms, {} kept; dropped: {}", aligned.terms, view.terms.len(), dropped);
     }
     if aligned.views.is_empty() {
         let terms: Vec<&str> = aligner.selector.terms(text).into_iter().map(|term| term.of(text)).collect();

@@ -1,5 +1,6 @@
 //! The buffers of a forward and backward pass, which grow to the largest batch and are reused.
-//! T is the number of tokens of the batch, h the hidden size, e the embeddings' size, f the feed-forward size.
+//! T is the number of tokens of the batch, h the hidden size, e the embeddings' size, f the feed-forward size. Of the last layer, what comes after
+//! the attention fills as many rows as tokens are wanted.
 
 use super::batch::{Batch, ForwardOptions};
 use crate::architecture::Architecture;
@@ -21,13 +22,13 @@ pub(super) struct LayerActivations {
 /// Buffers of a forward and backward pass.
 #[derive(Default)]
 pub struct Activations {
-    /// The last hidden states, `[T, h]`.
+    /// The last hidden states, `[T, h]`; zero at tokens that [`ForwardOptions::wanted`] leaves out.
     pub hidden_states: Vec<f32>,
     /// Mean hidden state of each span, `[spans, h]`, for the embedding output (level 0) and every layer.
     pub pooled_hidden: Vec<Vec<f32>>,
     /// Mean attention-probability row of each span, layer by layer: ragged `[spans][heads, tokens of the note]`.
     pub pooled_rows: Vec<Vec<f32>>,
-    /// The caller puts the gradient of `hidden_states` here, `[T, h]`, before the backward.
+    /// The caller puts the gradient of `hidden_states` here, `[T, h]`, before the backward. Tokens that were left out have none.
     pub d_hidden_states: Vec<f32>,
     pub(super) positions: Vec<u32>,            // [T]
     pub(super) token_types: Vec<u32>,          // [T]

@@ -1,7 +1,8 @@
 //! The backward pass, by hand, layer by layer from the last.
 
 use super::activations::Activations;
-use super::batch::{Batch, ForwardOptions, PooledGradients, gather, scatter};
+use super::batch::{Batch, ForwardOptions, PooledGradients};
+use super::rows::{to_front, to_places};
 use super::{EMBEDDING_SITE, Encoder, norm};
 use dsgkd_ops::layer_norm::{self, LayerNormGradients};
 use dsgkd_ops::spans::mean_backward;
@@ -29,7 +30,7 @@ impl Encoder<'_> {
         let (tokens, h, f) = (batch.tokens(), a.hidden_size, a.intermediate_size);
         assert_eq!(act.d_hidden_states.len(), tokens * h);
         act.resize_gradients(a, tokens);
-        let layers = self.layers(options);
+        let layers = options.layers(a);
         self.add_pooled(layers, batch, options, pooled, act);
         for layer in (0..layers).rev() {
             if options.checkpointing {
@@ -52,7 +53,7 @@ impl Encoder<'_> {
             let wanted = self.wanted(layer, options);
             let rows = wanted.map_or(tokens, <[u32]>::len);
             if let Some(wanted) = wanted {
-                gather(d, wanted, h);
+                to_front(d, wanted, h);
             }
             let (intermediate, d_intermediate) = (&mut at.intermediate[..rows * f], &mut d_intermediate[..rows * f]);
             let [weight, bias, input_bias] =
@@ -119,8 +120,8 @@ impl Encoder<'_> {
                 false,
             );
             if let Some(wanted) = wanted {
-                scatter(d, wanted, h);
-                scatter(d_context, wanted, h);
+                to_places(d, wanted, h);
+                to_places(d_context, wanted, h);
             }
             let d_rows = pooled.rows.get(layer).map_or(&[][..], |rows| rows);
             let operation = self.attention(layer, &at.qkv, batch, options);

@@ -1,5 +1,6 @@
 //! What goes into a forward and a backward pass: packed notes, and what is wanted beside the last hidden states.
 
+use crate::architecture::Architecture;
 use dsgkd_ops::spans::Span;
 
 /// Notes packed end to end.
@@ -73,6 +74,11 @@ pub struct ForwardOptions<'a> {
 }
 
 impl ForwardOptions<'_> {
+    /// How many layers run.
+    pub(crate) fn layers(&self, a: &Architecture) -> usize {
+        self.layers.unwrap_or(a.num_hidden_layers).min(a.num_hidden_layers)
+    }
+
     /// Which buffers hold what a layer stores.
     pub(super) fn slot(&self, layer: usize) -> usize {
         if self.for_backward && !self.checkpointing { layer } else { 0 }
@@ -88,45 +94,9 @@ pub struct PooledGradients {
     pub rows: Vec<Vec<f32>>,
 }
 
-/// Moves `rows` (ascending) of `matrix [_, columns]` to its beginning, in their order.
-pub(super) fn gather(matrix: &mut [f32], rows: &[u32], columns: usize) {
-    for (to, from) in rows.iter().enumerate() {
-        let from = *from as usize * columns;
-        matrix.copy_within(from..from + columns, to * columns);
-    }
-}
-
-/// The reverse of [`gather`]: the first rows of `matrix` go back to where they were, and all others become zero.
-pub(super) fn scatter(matrix: &mut [f32], rows: &[u32], columns: usize) {
-    let mut end = matrix.len();
-    for (from, to) in rows.iter().enumerate().rev() {
-        let to = *to as usize * columns;
-        matrix.copy_within(from * columns..(from + 1) * columns, to);
-        matrix[to + columns..end].fill(0.0);
-        end = to;
-    }
-    matrix[..end].fill(0.0);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn gathered_rows_go_back_to_where_they_were() {
-        for rows in [vec![], vec![0], vec![4], vec![1, 2, 4], vec![0, 1, 2, 3, 4]] {
-            let matrix: Vec<f32> = (1..=10).map(|value| value as f32).collect();
-            let mut moved = matrix.clone();
-            gather(&mut moved, &rows, 2);
-            for (here, row) in rows.iter().enumerate() {
-                assert_eq!(moved[here * 2..here * 2 + 2], matrix[*row as usize * 2..*row as usize * 2 + 2]);
-            }
-            scatter(&mut moved, &rows, 2);
-            for (row, (moved, before)) in moved.chunks(2).zip(matrix.chunks(2)).enumerate() {
-                assert_eq!(moved, if rows.contains(&(row as u32)) { before } else { &[0.0, 0.0] });
-            }
-        }
-    }
 
     #[test]
     fn what_is_wanted_is_ascending_and_each_token_once() {

@@ -1,7 +1,8 @@
 //! The forward pass. It reads like the model's equations.
 
 use super::activations::Activations;
-use super::batch::{Batch, ForwardOptions, gather, scatter};
+use super::batch::{Batch, ForwardOptions};
+use super::rows::{to_front, to_places};
 use super::{EMBEDDING_SITE, Encoder, norm};
 use dsgkd_ops::layer_norm::{self, Addends};
 use dsgkd_ops::linear::{self, Weight};
@@ -13,10 +14,11 @@ impl Encoder<'_> {
     /// Fills `act.hidden_states` and the pooled values.
     pub(crate) fn forward(&self, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
         let a = self.architecture;
-        let layers = self.layers(options);
+        let layers = options.layers(a);
         if let Some(wanted) = options.wanted {
-            let rows = batch.wanted([], options.spans);
-            assert!(wanted.is_sorted_by(|a, b| a < b) && rows.iter().all(|row| wanted.binary_search(row).is_ok()));
+            assert!(wanted.is_sorted_by(|one, next| one < next), "wanted tokens ascend");
+            let mut rows = options.spans.iter().flat_map(|span| span.rows(&batch.cu_seqlens));
+            assert!(rows.all(|row| wanted.binary_search(&(row as u32)).is_ok()), "tokens of spans are wanted");
         }
         act.resize(a, batch, options, layers);
         self.embed(batch, options, act);
@@ -46,8 +48,8 @@ impl Encoder<'_> {
         let wanted = self.wanted(layer, options);
         let rows = wanted.map_or(tokens, <[u32]>::len);
         if let Some(wanted) = wanted {
-            gather(&mut at.context, wanted, h);
-            gather(hidden_states, wanted, h);
+            to_front(&mut at.context, wanted, h);
+            to_front(hidden_states, wanted, h);
         }
         let dense = &mut at.attention_normalised[..rows * h]; // the norm turns it into that
         linear::forward(&at.context[..rows * h], self.layer_weight(layer, 1), dense, rows); // [R, h]
@@ -85,7 +87,7 @@ impl Encoder<'_> {
             &mut hidden_states[..rows * h], // [R, h]
         );
         if let Some(wanted) = wanted {
-            scatter(hidden_states, wanted, h);
+            to_places(hidden_states, wanted, h);
         }
     }
 

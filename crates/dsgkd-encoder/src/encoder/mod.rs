@@ -1,12 +1,13 @@
 //! The encoder itself: embeddings and post-norm layers, forward and backward, on packed tokens.
 //!
-//! In shapes, T is the number of tokens of the batch, h the hidden size, e the embeddings' size, f the feed-forward size. What the
+//! In shapes, T is the number of tokens of the batch, R of those that a layer goes on with after its attention, h the hidden size, e the embeddings' size, f the feed-forward size. What the
 //! backward needs is stored in [`Activations`].
 
 mod activations;
 mod backward;
 mod batch;
 mod forward;
+mod rows;
 mod slots;
 
 pub use activations::Activations;
@@ -62,7 +63,7 @@ impl Encoder<'_> {
         &self.values[slots.bias.clone()]
     }
 
-    /// Of dense layer `which` (1: after the attention, 2: after the feed-forward) at the tokens that a layer goes on with.
+    /// Dropout at site `which` of a layer (see [`layer_site`]), at the tokens that it goes on with.
     fn row_dropout<'r>(
         &self,
         layer: usize,
@@ -73,15 +74,9 @@ impl Encoder<'_> {
         RowDropout { dropout: self.hidden_dropout(options, layer_site(layer, which)), rows: wanted }
     }
 
-    /// How many layers run.
-    fn layers(&self, options: &ForwardOptions) -> usize {
-        let all = self.architecture.num_hidden_layers;
-        options.layers.unwrap_or(all).min(all)
-    }
-
     /// The tokens that `layer` goes on with after its attention, where these are not all.
     fn wanted<'o>(&self, layer: usize, options: &ForwardOptions<'o>) -> Option<&'o [u32]> {
-        options.wanted.filter(|_| layer + 1 == self.layers(options))
+        options.wanted.filter(|_| layer + 1 == options.layers(self.architecture))
     }
 
     fn hidden_dropout(&self, options: &ForwardOptions, site: usize) -> Dropout {

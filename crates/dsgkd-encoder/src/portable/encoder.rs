@@ -23,14 +23,14 @@ pub struct States {
     pub packing: Packing,
 }
 
-/// Runs the encoder of `model` over a batch. `options.for_backward` is that of `parameters`; `checkpointing` is not known here.
+/// Runs the encoder of `model` over a batch. `options.for_backward` is that of `parameters`; `checkpointing` and `wanted` are not known here: every token is computed.
 pub fn forward(model: &Model, parameters: &mut Parameters, batch: &Batch, options: &ForwardOptions) -> States {
     let a = &model.architecture;
     let packing = Packing::new(&batch.cu_seqlens, options.spans, &parameters.device());
     let hidden_states = embed(model, parameters, batch, options);
     let mut states = States { hidden_states, pooled_hidden: vec![], pooled_rows: vec![], packing };
     states.pool();
-    for layer in 0..options.layers.unwrap_or(a.num_hidden_layers).min(a.num_hidden_layers) {
+    for layer in 0..options.layers(a) {
         forward_layer(model, parameters, layer, options, &mut states);
         states.pool();
     }

@@ -436,7 +436,7 @@ fn impossible_values_are_refused_with_their_line() {
         ("[data.split]\nfolds=1", "`data.split.folds` must be 0"),
         ("[data.split]\nfolds=5\nfold=5", "exp.toml:3: `data.split.fold` must be below"),
         ("[text]\nmax_length=2", "`text.max_length` must be 3"),
-        ("[text]\nterms='reference'\nmin_student_tokens=2", "must be 1 where `text.terms` is \"reference\""),
+        ("[text]\nmin_student_tokens=0", "`text.min_student_tokens` must be 1 or more"),
         ("[text]\nterms='dictionary'", "`text.dictionary` is empty"),
         ("[text]\nterms='regex'\npattern='('", "`text.pattern` is not a valid regular expression"),
         ("[text]\nterm_scripts=['Latn1']", "`text.term_scripts` has a name that is no Unicode script"),

@@ -101,8 +101,8 @@ pub(super) fn run(
 
         let dropout = Some(config.seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(progress.step));
         let wanted = masked.wanted();
-        let wanted = Some(&wanted[..]);
-        let options = ForwardOptions { dropout, for_backward: true, wanted, ..ForwardOptions::default() };
+        let options =
+            ForwardOptions { dropout, for_backward: true, wanted: Some(&wanted), ..ForwardOptions::default() };
         let learning_rate = train.learning_rate * schedule.factor(progress.step);
         let step = progress.step + 1;
         let loss = in_pool(|| {
@@ -183,8 +183,7 @@ fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut {
         let chunk: Vec<&[u32]> = chunk.iter().map(|text| &text[..]).collect();
         let (batch, masked) = masked_batch(&chunk, &single, &mut random);
         let wanted = masked.wanted();
-        let wanted = Some(&wanted[..]);
-        model.forward(&batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, &mut act);
+        model.forward(&batch, &ForwardOptions { wanted: Some(&wanted), ..ForwardOptions::default() }, &mut act);
         model.predict_masked(&masked.rows, &act, &mut head);
         for (row, label) in softmax(&head.logits, words).chunks_exact(words).zip(&masked.labels) {
             let likely = (0..words).max_by(|a, b| row[*a].total_cmp(&row[*b]));

@@ -414,11 +414,11 @@ fn alignment(arm: &Arm) -> Markup {
             vec![model_name(&teacher.model), terms.to_string(), share(aligned, terms), reasons]
         })
         .collect();
-    let head = ["teacher", "terms found", "share aligned with the student", "dropped, by reason"].map(str::to_string);
+    let head = ["teacher", "terms found", "share distilled", "dropped, by reason"].map(str::to_string);
     html! {
         section {
             h2 { "Alignment: " (arm.name) }
-            (table("Of the notes trained on, over all runs. Only aligned terms are distilled.", &head, &rows))
+            (table("Of the notes trained on, over all runs. Dropped terms are not distilled.", &head, &rows))
         }
     }
 }

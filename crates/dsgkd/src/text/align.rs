@@ -5,9 +5,10 @@
 
 use super::truncate::truncate;
 use super::{Encoding, TermSelector, TextSpan, Tokenizer, reference, terms};
-use crate::config::{TermRule, TextConfig, Truncation};
+use crate::config::{Normalization, TermRule, TextConfig, Truncation};
 use crate::error::{Error, Result};
 use serde::Serialize;
+use std::fmt;
 use std::ops::Range;
 
 /// Positions of one term or word in both models' inputs, half-open; position 0 is the first special token.
@@ -31,7 +32,7 @@ impl SpanPair {
 pub struct TeacherView {
     /// The teacher's token ids, truncated.
     pub input_ids: Vec<u32>,
-    /// The terms that both models have.
+    /// The terms to distil: those that both models have, without what was dropped.
     pub terms: Vec<SpanPair>,
     /// All words that both models have: the columns of aligned attention rows.
     pub words: Vec<SpanPair>,
@@ -73,6 +74,16 @@ impl DropCounts {
     }
 }
 
+impl fmt::Display for DropCounts {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(
+            f,
+            "{} part of a token, {} truncated, {} unknown, {} removed by a tokenizer, {} in too few student tokens, {} over max_terms",
+            self.part_of_token, self.truncated, self.unknown, self.no_tokens, self.few_tokens, self.over_limit
+        )
+    }
+}
+
 /// A note in the student's tokens and as each teacher sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlignedNote {
@@ -102,19 +113,29 @@ pub struct Aligner<'a> {
 }
 
 impl<'a> Aligner<'a> {
-    /// `longest` is what each model can take, student first.
+    /// `form` is that of the notes; `longest` is what each model can take, student first.
+    ///
+    /// # Errors
+    /// The published rule is asked for something that it does not know, or the rule's file or pattern cannot be read.
     pub fn new(
         config: &TextConfig,
+        form: Normalization,
         student: &'a Tokenizer,
         teachers: Vec<&'a Tokenizer>,
         longest: &[usize],
     ) -> Result<Aligner<'a>> {
-        if config.terms == TermRule::Reference && config.truncation != Truncation::Head {
-            // The published rule counts tokens from the beginning.
-            return Err(Error::Config("text.truncation: `terms = \"reference\"` needs \"head\"".to_string()));
+        if config.terms == TermRule::Reference {
+            // The published rule counts tokens from the beginning, and teaches every term.
+            let needs = [
+                ("text.truncation", "\"head\"", config.truncation == Truncation::Head),
+                ("text.min_student_tokens", "1", config.min_student_tokens == 1),
+            ];
+            if let Some((key, value, _)) = needs.into_iter().find(|(_, _, holds)| !holds) {
+                return Err(Error::Config(format!("{key}: `terms = \"reference\"` needs {value}")));
+            }
         }
         let max_lengths = longest.iter().map(|longest| config.max_length.min(*longest)).collect();
-        let selector = TermSelector::new(config)?;
+        let selector = TermSelector::new(config, form)?;
         Ok(Aligner { student, teachers, selector, max_lengths, truncation: config.truncation })
     }
 

@@ -20,16 +20,12 @@ pub(super) struct Dictionary {
 }
 
 impl Dictionary {
-    /// One term a line; empty lines and lines that begin with `#` are passed over. A term is found as it is written and in plain letters
-    /// (NFKC), whichever form the notes are brought to.
-    pub(super) fn open(path: &Path) -> Result<Dictionary> {
+    /// One term a line; empty lines and lines that begin with `#` are passed over. Terms are brought to the form of the notes.
+    pub(super) fn open(path: &Path, form: Normalization) -> Result<Dictionary> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-        let forms =
-            [Normalization::Nfc, Normalization::Nfkc].map(|form| normalise(text.trim_start_matches('\u{feff}'), form));
-        let lines = forms.iter().flat_map(|form| form.lines());
-        let mut terms: Vec<&str> = lines.map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
-        terms.sort_unstable();
-        terms.dedup();
+        let lines = text.trim_start_matches('\u{feff}').split(['\n', '\r']).map(str::trim);
+        let written = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let terms: Vec<String> = written.map(|line| normalise(line, form)).collect();
         if terms.is_empty() {
             return Err(Error::Config(format!("{}: the dictionary holds no term", path.display())));
         }
@@ -39,7 +35,7 @@ impl Dictionary {
                 folded.extend(other_cases(letter));
             }
         }
-        let fold = |term: &&str| term.chars().map(|letter| folded[&letter]).collect::<String>();
+        let fold = |term: &String| term.chars().map(|letter| folded[&letter]).collect::<String>();
         let words = AhoCorasick::new(terms.iter().map(fold))
             .map_err(|_| Error::Config(format!("{}: the dictionary is too large to compile", path.display())))?;
         Ok(Dictionary { words, folded })
@@ -98,17 +94,23 @@ mod tests {
         let path = folder.path().join("terms.txt");
         std::fs::write(&path, "\u{feff}# list\nchest pain\nPain\n\nbt\n구토\n").unwrap();
         let text = "Chest Pain, painful 복통pain BT38 구토를 구토증";
-        let terms = Dictionary::open(&path).unwrap().terms(text);
+        let terms = Dictionary::open(&path, Normalization::Nfc).unwrap().terms(text);
         let found: Vec<&str> = terms.iter().map(|term| term.of(text)).collect();
         assert_eq!(found, ["Chest Pain", "pain", "BT"]);
         std::fs::write(&path, "\n# nothing\n").unwrap();
-        assert!(Dictionary::open(&path).is_err());
+        assert!(Dictionary::open(&path, Normalization::Nfc).is_err());
     }
-    fn found(list: &str, text: &str) -> Vec<String> {
+    fn dictionary(list: &str, form: Normalization) -> (tempfile::TempDir, Dictionary) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("terms.txt");
         std::fs::write(&path, list).unwrap();
-        Dictionary::open(&path).unwrap().terms(text).iter().map(|term| term.of(text).to_string()).collect()
+        let dictionary = Dictionary::open(&path, form).unwrap();
+        (folder, dictionary)
+    }
+
+    fn found(list: &str, text: &str) -> Vec<String> {
+        let (_folder, dictionary) = dictionary(list, Normalization::Nfc);
+        dictionary.terms(text).iter().map(|term| term.of(text).to_string()).collect()
     }
 
     #[test]
@@ -120,8 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_width_entry_is_found_in_notes_of_either_form() {
-        assert_eq!(found("ＣＴ\n５㎎\n", "ＣＴ検査 CT, ５㎎ 5mg"), ["ＣＴ", "CT", "５㎎", "5mg"]);
+    fn entries_are_brought_to_the_form_of_the_notes() {
+        let list = "ＣＴ\n５㎎\n№\n＃4\n# a remark\n";
+        assert_eq!(found(list, "ＣＴ検査 CT, ５㎎ 5mg no №"), ["ＣＴ", "５㎎", "№"]);
+        let (_folder, plain) = dictionary(list, Normalization::Nfkc);
+        let text = "CT検査, 5mg no, #4";
+        let found: Vec<&str> = plain.terms(text).iter().map(|term| term.of(text)).collect();
+        assert_eq!(found, ["CT", "5mg", "no", "#4"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::dictionary::Dictionary;
 use super::{TextSpan, reference};
-use crate::config::{TermRule, TextConfig};
+use crate::config::{Normalization, TermRule, TextConfig};
 use crate::error::{Error, Result};
 use regex::Regex;
 use unicode_normalization::char::is_combining_mark;
@@ -27,11 +27,11 @@ enum Rule {
 }
 
 impl TermSelector {
-    /// Reads the dictionary or compiles the pattern where the rule needs one.
-    pub fn new(config: &TextConfig) -> Result<TermSelector> {
+    /// Reads the dictionary or compiles the pattern where the rule needs one. `form` is that of the notes.
+    pub fn new(config: &TextConfig, form: Normalization) -> Result<TermSelector> {
         let rule = match config.terms {
             TermRule::Reference => Rule::Reference,
-            TermRule::Dictionary => Rule::Dictionary(Dictionary::open(&config.dictionary)?),
+            TermRule::Dictionary => Rule::Dictionary(Dictionary::open(&config.dictionary, form)?),
             TermRule::Script => Rule::Script {
                 scripts: config.term_scripts.iter().map(|name| script(name)).collect::<Result<_>>()?,
                 min_length: config.min_term_length,
@@ -167,7 +167,7 @@ mod tests {
 
     #[track_caller]
     fn check(config: &TextConfig, text: &str, expected: &[&str]) {
-        let terms = TermSelector::new(config).unwrap().terms(text);
+        let terms = TermSelector::new(config, Normalization::Nfc).unwrap().terms(text);
         let found: Vec<&str> = terms.iter().map(|term| term.of(text)).collect();
         assert_eq!(found, expected, "in {text}");
     }
@@ -200,7 +200,8 @@ mod tests {
             "chest pain 호소하며 syncope있었음",
         ];
         let count = |rule| -> usize {
-            let selector = TermSelector::new(&TextConfig { terms: rule, ..TextConfig::default() }).unwrap();
+            let selector =
+                TermSelector::new(&TextConfig { terms: rule, ..TextConfig::default() }, Normalization::Nfc).unwrap();
             notes.iter().map(|note| selector.terms(note).len()).sum()
         };
         assert_eq!((count(TermRule::Script), count(TermRule::Reference)), (15, 5));
@@ -210,9 +211,13 @@ mod tests {
     fn patterns_and_unknown_scripts() {
         let config = TextConfig { terms: TermRule::Regex, pattern: r"(\w+)\(\+\)".into(), ..TextConfig::default() };
         check(&config, "pain(+) fever(-) cough(+)", &["pain", "cough"]);
-        assert!(TermSelector::new(&TextConfig { pattern: "(".into(), ..config }).is_err());
+        assert!(TermSelector::new(&TextConfig { pattern: "(".into(), ..config }, Normalization::Nfc).is_err());
         assert!(
-            TermSelector::new(&TextConfig { term_scripts: vec!["Klingon".into()], ..TextConfig::default() }).is_err()
+            TermSelector::new(
+                &TextConfig { term_scripts: vec!["Klingon".into()], ..TextConfig::default() },
+                Normalization::Nfc
+            )
+            .is_err()
         );
     }
 

@@ -27,6 +27,8 @@ pub struct Learner {
     pub exp_avg: Vec<f32>,
     /// Second moments, in the student's layout.
     pub exp_avg_sq: Vec<f32>,
+    /// Compute the last layer at every token, also where nobody reads it: to be measured beside programs that do.
+    pub every_token: bool,
     /// Sums of gradients since the last update, in the student's layout.
     pub gradients: Vec<f32>,
     settings: StepSettings,
@@ -46,6 +48,7 @@ impl Learner {
             teachers,
             caches,
             step: 0,
+            every_token: false,
             settings,
             activations: Activations::default(),
             head: ClassifierActivations::default(),
@@ -69,7 +72,7 @@ impl Learner {
             spans: &spans.spans,
             rows_after_dropout: self.settings.attention_after_dropout,
             layers: None,
-            wanted: (!self.settings.every_token).then_some(&wanted),
+            wanted: (!self.every_token).then_some(&wanted),
         };
         self.student.forward(&batch, &options, &mut self.activations);
         let mut losses = StepLosses::default();
@@ -224,7 +227,6 @@ mod tests {
             beta: 20.0, // so that its gradient counts
             attention_after_dropout: false,
             gradient_checkpointing: false,
-            every_token: false,
             max_length: 16,
             class_weights: vec![],
             betas: (0.9, 0.999),

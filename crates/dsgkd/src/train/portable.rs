@@ -83,7 +83,7 @@ impl Learn for DeviceLearner {
             spans: &spans.spans,
             rows_after_dropout: self.settings.attention_after_dropout,
             layers: None,
-            wanted: None, // every token: the graph has no gather for it
+            wanted: None, // on devices every token is computed
         };
         let mut parameters = Parameters::new(self.moving.parameters.clone(), true);
         let states = forward(&self.student, &mut parameters, &batch, &options);

@@ -18,8 +18,6 @@ pub struct StepSettings {
     pub attention_after_dropout: bool,
     /// Keep each layer's input alone for the backward pass.
     pub gradient_checkpointing: bool,
-    /// Compute the last layer at every token, also where nobody reads it: to be measured beside programs that do.
-    pub every_token: bool,
     /// Columns of positional attention rows.
     pub max_length: usize,
     /// Weight of each class in the cross-entropy; empty: all 1.

@@ -10,7 +10,7 @@ use dsgkd::text::{AlignedNote, Aligner, Tokenizer};
 use tokenizers_made::{byte_level, cased, uncased, unigram};
 
 fn align(text: &str, student: &Tokenizer, teacher: &Tokenizer, config: &TextConfig) -> AlignedNote {
-    Aligner::new(config, student, vec![teacher], &[usize::MAX; 2]).unwrap().align(text).unwrap()
+    Aligner::new(config, Normalization::Nfc, student, vec![teacher], &[usize::MAX; 2]).unwrap().align(text).unwrap()
 }
 
 /// The student's tokens of each term.
@@ -119,4 +119,18 @@ fn terms_that_the_student_has_whole_can_be_left_out() {
     // Those that are left out take no place from the others.
     let note = align("fever pain vomiting", &cased(), &byte_level(), &TextConfig { max_terms: 1, ..config(2) });
     assert_eq!(terms(&note, &cased()), ["vomit##ing"]);
+}
+
+#[test]
+fn the_published_rule_says_what_it_does_not_know() {
+    for (config, key) in [
+        (TextConfig { truncation: Truncation::Tail, ..TextConfig::default() }, "text.truncation"),
+        (TextConfig { min_student_tokens: 2, ..TextConfig::default() }, "text.min_student_tokens"),
+    ] {
+        let config = TextConfig { terms: TermRule::Reference, ..config };
+        let (student, teacher) = (cased(), uncased());
+        let error =
+            Aligner::new(&config, Normalization::Nfc, &student, vec![&teacher], &[usize::MAX; 2]).err().unwrap();
+        assert!(error.to_string().contains(key), "{error}");
+    }
 }

@@ -114,13 +114,13 @@ fn under(text: &str, tokenizer: &Tokenizer, config: &TextConfig, (start, end): (
 
 fn check(text: &str, config: &TextConfig, student: usize, teacher: usize) {
     let (student, teacher) = (&TOKENIZERS[student], &TOKENIZERS[teacher]);
-    let found = TermSelector::new(config).unwrap().terms(text);
+    let found = TermSelector::new(config, Normalization::Nfc).unwrap().terms(text);
     let columns = terms::words(text);
     for list in [&found, &columns] {
         assert!(list.iter().all(|span| span.start < span.end && text.get(span.start..span.end).is_some()));
         assert!(list.windows(2).all(|pair| pair[0].end <= pair[1].start), "{list:?}");
     }
-    let aligner = Aligner::new(config, student, vec![teacher], &[usize::MAX; 2]).unwrap();
+    let aligner = Aligner::new(config, Normalization::Nfc, student, vec![teacher], &[usize::MAX; 2]).unwrap();
     let aligned = aligner.align(text).unwrap();
     let view = &aligned.views[0];
     assert!(aligned.input_ids.len() <= config.max_length.max(2) && view.input_ids.len() <= config.max_length.max(2));
