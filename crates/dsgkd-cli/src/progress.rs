@@ -126,6 +126,12 @@ impl RunObserver for Progress {
             aligned.concat(),
             if summary.bad_rows > 0 { format!(", {} bad rows skipped", summary.bad_rows) } else { String::new() },
         ));
+        if summary.aligned_terms.contains(&0) {
+            self.say(&format!(
+                "{}: a teacher has nothing to teach: no term is kept; `dsgkd check` says why",
+                self.name
+            ));
+        }
     }
 
     fn adapting(&mut self, log: &PretrainLog) {

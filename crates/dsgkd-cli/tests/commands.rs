@@ -120,6 +120,11 @@ fn aligned_tokens_are_shown_side_by_side() {
     let shown = stdout(dsgkd().arg("align").arg(&experiment).args(["--text", "3세 환자 seizure가 있어 cough"]));
     assert!(shown.contains("term      seizure"), "{shown}");
     assert!(shown.contains("2 terms, 2 kept"), "{shown}");
+    // What the student has whole is not taught, unless that is asked for.
+    std::fs::write(&experiment, std::fs::read_to_string(&experiment).unwrap().replace("min_student_tokens = 1\n", ""))
+        .unwrap();
+    let shown = stdout(dsgkd().arg("align").arg(&experiment).args(["--text", "seizure, syncope"]));
+    assert!(shown.contains("2 terms, 1 kept") && shown.contains("1 in too few student tokens"), "{shown}");
 }
 
 #[test]
@@ -322,4 +327,26 @@ fn check_names_the_bad_row_that_leaves_a_single_class() {
     std::fs::write(world.path("broken.csv"), "note,urgent\nfever,yes\nrash,yes\n").unwrap();
     let said = stderr_of(dsgkd().arg("check").arg(&experiment), 3);
     assert!(said.contains("class"), "{said}");
+}
+
+#[test]
+fn a_teacher_with_nothing_to_teach_is_named() {
+    let world = World::new();
+    let experiment = world.experiment("distill", true, "");
+    for (least, code, shown) in [(1, 0, false), (40, 1, true)] {
+        let least = format!("text.min_student_tokens={least}");
+        let mut check = dsgkd();
+        check.arg("check").arg(&experiment).args(["--set", &least]);
+        let table = String::from_utf8(check.assert().code(code).get_output().stdout.clone()).unwrap();
+        assert_eq!(table.contains("NOTHING TO TEACH: 0 terms kept; dropped: "), shown, "{table}");
+        let mut train = dsgkd();
+        train.current_dir(world.root()).arg("train").arg(&experiment);
+        train.args(["--set", &least, "--set", "train.num_train_epochs=1", "--set", &format!("output_dir=run-{code}")]);
+        let said = stderr_of(&mut train, 0);
+        assert_eq!(
+            said.contains("a teacher has nothing to teach: no term is kept; `dsgkd check` says why"),
+            shown,
+            "{said}"
+        );
+    }
 }

@@ -144,16 +144,8 @@ fn models(config: &Config, notes: &[&Note]) -> Result<Vec<ModelReport>> {
     if config.student.model.as_os_str().is_empty() {
         return Ok(vec![]);
     }
-    let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
-    let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
-    let unlimited = vec![usize::MAX; tokenizers.len()];
-    let aligner = Aligner::new(
-        &config.text,
-        config.data.normalization,
-        &tokenizers[0],
-        tokenizers[1..].iter().collect(),
-        &unlimited,
-    )?;
+    let tokenizers = Tokenizer::open_all(config)?;
+    let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), None)?;
     let mut reports = vec![];
     for (number, tokenizer) in tokenizers.iter().enumerate() {
         let encodings = notes.par_iter().map(|note| tokenizer.encode(&note.text));

@@ -180,13 +180,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         .chain(teachers.iter().map(|teacher| &teacher.model))
         .map(|model| model.architecture.max_tokens())
         .collect();
-    let aligner = Aligner::new(
-        &config.text,
-        config.data.normalization,
-        &tokenizers[0],
-        tokenizers[1..].iter().collect(),
-        &longest,
-    )?;
+    let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest))?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (mut set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);

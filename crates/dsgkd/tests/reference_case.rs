@@ -4,7 +4,7 @@
 //! reference_case`. A folder holds `student/`, `teacher/`, `classifier.safetensors`, `notes.jsonl` and `expected.json`.
 #![allow(clippy::unwrap_used)]
 
-use dsgkd::config::{AttentionRows, HeadMap, HeadMapName, Normalization, TeacherConfig, TermRule, TextConfig};
+use dsgkd::config::{AttentionRows, Config, HeadMap, HeadMapName, TeacherConfig, TermRule, TextConfig};
 use dsgkd::distill::cache::TeacherCache;
 use dsgkd::distill::teacher::Teacher;
 use dsgkd::distill::{Example, SpanPair, TeacherView};
@@ -152,14 +152,14 @@ fn reference_case_token_ids_and_spans() {
     )
     .unwrap()["training"]
         .clone();
-    let config = TextConfig {
+    let text = TextConfig {
         terms: TermRule::Reference,
         max_length: training["max_length"].as_u64().unwrap() as usize,
         max_terms: training["max_terms"].as_u64().unwrap() as usize,
         ..TextConfig::default()
     };
     let [student, teacher] = ["student", "teacher"].map(|role| Tokenizer::open(&folder.join(role)).unwrap());
-    let aligner = Aligner::new(&config, Normalization::Nfc, &student, vec![&teacher], &[usize::MAX; 2]).unwrap();
+    let aligner = Aligner::new(&Config { text, ..Config::default() }, &[&student, &teacher], None).unwrap();
     let notes = std::fs::read_to_string(folder.join("notes.jsonl")).unwrap();
     for (number, line) in notes.lines().enumerate() {
         let note: Value = serde_json::from_str(line).unwrap();

@@ -13,16 +13,8 @@ use unicode_width::UnicodeWidthStr;
 
 pub(crate) fn run(args: &AlignArgs, global: &Global) -> CommandResult {
     let config = experiment(&args.experiment, global)?;
-    let paths = std::iter::once(&config.student.model).chain(config.teachers.iter().map(|teacher| &teacher.model));
-    let tokenizers: Vec<Tokenizer> = paths.map(|path| Tokenizer::open(path)).collect::<Result<_>>()?;
-    let unlimited = vec![usize::MAX; tokenizers.len()];
-    let aligner = Aligner::new(
-        &config.text,
-        config.data.normalization,
-        &tokenizers[0],
-        tokenizers[1..].iter().collect(),
-        &unlimited,
-    )?;
+    let tokenizers = Tokenizer::open_all(&config)?;
+    let aligner = Aligner::new(&config, &Vec::from_iter(&tokenizers), None)?;
     for text in texts(args, &config)? {
         print(&show(&text, &aligner, &tokenizers)?)?;
     }

@@ -4,7 +4,7 @@ use super::experiment;
 use crate::args::{ExperimentArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
-use dsgkd::check::{CheckReport, Quartiles};
+use dsgkd::check::{CheckReport, ModelReport, Quartiles};
 use std::fmt::Write;
 
 pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
@@ -16,8 +16,14 @@ pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
     } else {
         print(&table(&report))?
     }
-    let sound = report.split.is_ok() && (report.bad_rows == 0 || config.data.skip_bad_rows);
+    let sound = report.split.is_ok()
+        && (report.bad_rows == 0 || config.data.skip_bad_rows)
+        && !report.models.iter().any(has_nothing_to_teach);
     Ok(if sound { Outcome::Done } else { Outcome::No })
+}
+
+fn has_nothing_to_teach(model: &ModelReport) -> bool {
+    model.role == "teacher" && model.aligned_terms == 0
 }
 
 fn table(report: &CheckReport) -> String {
@@ -54,7 +60,8 @@ fn table(report: &CheckReport) -> String {
         );
         if model.role == "teacher" {
             let dropped = model.dropped_terms;
-            line("", format!("{} terms kept; dropped: {}", model.aligned_terms, dropped));
+            let nothing = if has_nothing_to_teach(model) { "NOTHING TO TEACH: " } else { "" };
+            line("", format!("{nothing}{} terms kept; dropped: {dropped}", model.aligned_terms));
         }
     }
     out

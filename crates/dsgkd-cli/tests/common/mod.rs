@@ -87,12 +87,13 @@ impl World {
         self.folder.path()
     }
 
-    /// Writes an experiment file with the teacher or without, and `more` at its end.
+    /// Writes an experiment file with the teacher, who teaches all terms (the student has half of them whole), or without, and `more` at its end.
     pub fn experiment(&self, name: &str, teacher: bool, more: &str) -> PathBuf {
         let teachers = if teacher { "[[teachers]]\nmodel = \"teacher-run/model\"\n" } else { "" };
         let text = format!(
             "output_dir = \"{name}\"\nseed = 3\n[data]\ntrain = [\"notes.csv\"]\ntext = \"note\"\nlabel = \"urgent\"\nlabels = [\"no\", \"yes\"]\n\
              id = \"id\"\ngroup = \"patient\"\n[data.split]\ntest_fraction = 0.25\nvalidation_fraction = 0.2\n[text]\nmax_length = 48\n\
+             min_student_tokens = 1\n\
              [student]\nmodel = \"student-run/model\"\n{teachers}[evaluation]\nbootstrap_samples = 100\n\
              [train]\nnum_train_epochs = 3\nbatch_size = 8\nlearning_rate = 0.003\n{more}"
         );

@@ -176,7 +176,7 @@ pub(super) const KEYS: &[Key] = &[
     key("text.truncation", Kind::Choice(&["head", "tail", "both"]), "Which end of a long note is kept: \"head\", \"tail\", or \"both\" (half of each)."),
     key("text.terms", Kind::Choice(&["script", "reference", "dictionary", "regex"]), "Rule that finds the terms: \"script\", \"reference\" (words of ASCII letters only), \"dictionary\" or \"regex\"."),
     key("text.max_terms", Kind::Whole, "Terms per note at most, in order."),
-    key("text.min_student_tokens", Kind::Whole, "Terms that the student has in fewer tokens are not distilled: what it has as one token, it may know already. With `terms = \"reference\"`: 1."),
+    absent("text.min_student_tokens", Kind::Whole, "2", "Terms that the student has in fewer tokens are not distilled: what it has as one token, it knows already. 1: all. Absent: 2, with `terms = \"reference\"` 1."),
     key("text.term_scripts", Kind::Texts, "`script`: Unicode script names whose runs are terms."),
     key("text.min_term_length", Kind::Whole, "`script`: shortest term, in characters."),
     key("text.dictionary", Kind::Path, "`dictionary`: a file with one term a line, matched without case and in the form of `data.normalization`."),

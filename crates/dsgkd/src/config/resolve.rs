@@ -26,8 +26,8 @@ impl Config {
         config
     }
 
-    /// The configuration with every `None` filled that hangs on the preset, the seed or whether there are teachers:
-    /// `student.head`, `train.learning_rate`, `train.warmup_ratio`, `data.split.seed`. What only a model folder can
+    /// The configuration with every `None` filled that hangs on the preset, the term rule, the seed or whether there are teachers:
+    /// `student.head`, `text.min_student_tokens`, `train.learning_rate`, `train.warmup_ratio`, `data.split.seed`. What only a model folder can
     /// answer (dropout probabilities, `head_map`) stays `None`.
     pub fn resolved(&self) -> Config {
         let mut config = self.clone();
@@ -38,6 +38,7 @@ impl Config {
             _ => HeadKind::Family,
         };
         config.student.head.get_or_insert(head);
+        config.text.min_student_tokens.get_or_insert(config.text.terms.min_student_tokens());
         config.train.learning_rate.get_or_insert(if has_teacher { 1e-4 } else { 1e-5 });
         config.train.warmup_ratio.get_or_insert(if has_teacher { 0.25 } else { 0.15 });
         config.data.split.seed.get_or_insert(config.seed);

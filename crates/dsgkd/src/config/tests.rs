@@ -62,7 +62,7 @@ pub(super) fn full() -> Config {
         truncation = "both"
         terms = "regex"
         max_terms = 5
-        min_student_tokens = 2
+        min_student_tokens = 3
         term_scripts = ["Greek"]
         min_term_length = 3
         dictionary = "d.txt"
@@ -206,7 +206,7 @@ fn the_template_shows_every_key_with_its_default() {
     config.teachers.clear();
     config.student = StudentConfig::default();
     (config.train.learning_rate, config.train.warmup_ratio, config.data.split.seed) = (None, None, None);
-    config.train.unlabeled_batch_size = None;
+    (config.text.min_student_tokens, config.train.unlabeled_batch_size) = (None, None);
     assert_eq!(config, Config::default());
 }
 
@@ -325,8 +325,14 @@ fn presets_fill_only_what_was_not_written() {
     assert_eq!((plain.text.max_length, plain.student.head), (384, Some(HeadKind::Family)));
     assert_eq!((plain.train.learning_rate, plain.train.warmup_ratio), (Some(1e-5), Some(0.15)));
     assert_eq!(plain.data.split.seed, Some(5));
+    assert_eq!(plain.text.min_student_tokens, Some(1));
     let default = read("[[teachers]]\nmodel='t'\n[train]\nlearning_rate=3e-5", &[]).unwrap().resolved();
     assert_eq!((default.student.head, default.train.learning_rate), (Some(HeadKind::Family), Some(3e-5)));
+    assert_eq!(default.text.min_student_tokens, Some(2));
+    for (rule, least) in [("reference", 1), ("dictionary", 2)] {
+        let text = read("[text]\ndictionary = 'd.txt'", &[&format!("text.terms={rule}")]).unwrap().resolved().text;
+        assert_eq!(text.min_student_tokens, Some(least), "{rule}");
+    }
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Config {
         let text = &self.text;
         problems.check(text.max_length >= 3, "text.max_length", "must be 3 or more: two tokens are special");
         problems.check(text.max_terms >= 1, "text.max_terms", "must be 1 or more");
-        problems.check(text.min_student_tokens >= 1, "text.min_student_tokens", "must be 1 or more");
+        problems.check(text.min_student_tokens != Some(0), "text.min_student_tokens", "must be 1 or more");
         problems.check(text.min_term_length >= 1, "text.min_term_length", "must be 1 or more");
         match text.terms {
             TermRule::Script => {

@@ -2,7 +2,7 @@
 
 use super::atomic::{create_private_folder, private_file, sweep, write_file};
 use super::inputs::Inputs;
-use crate::config::{self, Baseline, Config, Monitor};
+use crate::config::{self, Baseline, Config, DistillConfig, Monitor, TextConfig};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -351,6 +351,13 @@ fn lock(path: &Path) -> Result<Option<File>> {
 }
 
 fn comparable(config: &Config) -> Json {
+    let mut config = config.clone();
+    if config.teachers.is_empty() {
+        // Nothing is asked of the terms of a note where nobody teaches them.
+        let TextConfig { max_length, truncation, .. } = config.text;
+        config.text = TextConfig { max_length, truncation, ..TextConfig::default() };
+        config.distill = DistillConfig::default();
+    }
     let mut json = serde_json::to_value(config).unwrap_or_default();
     for key in FREE_KEYS {
         if let Some(value) = json.pointer_mut(key) {

@@ -5,7 +5,7 @@
 
 use super::truncate::truncate;
 use super::{Encoding, TermSelector, TextSpan, Tokenizer, reference, terms};
-use crate::config::{Normalization, TermRule, TextConfig, Truncation};
+use crate::config::{Config, Truncation};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use std::fmt;
@@ -113,30 +113,31 @@ pub struct Aligner<'a> {
 }
 
 impl<'a> Aligner<'a> {
-    /// `form` is that of the notes; `longest` is what each model can take, student first.
+    /// Of the tokenizers of an experiment, student first, and the tokens that each model can take; `None`: any number.
     ///
     /// # Errors
     /// The published rule is asked for something that it does not know, or the rule's file or pattern cannot be read.
-    pub fn new(
-        config: &TextConfig,
-        form: Normalization,
-        student: &'a Tokenizer,
-        teachers: Vec<&'a Tokenizer>,
-        longest: &[usize],
-    ) -> Result<Aligner<'a>> {
-        if config.terms == TermRule::Reference {
+    pub fn new(config: &Config, tokenizers: &[&'a Tokenizer], longest: Option<&[usize]>) -> Result<Aligner<'a>> {
+        let text = &config.text;
+        let selector = TermSelector::new(text, config.data.normalization)?;
+        if selector.is_reference() {
             // The published rule counts tokens from the beginning, and teaches every term.
             let needs = [
-                ("text.truncation", "\"head\"", config.truncation == Truncation::Head),
-                ("text.min_student_tokens", "1", config.min_student_tokens == 1),
+                ("text.truncation", "\"head\"", text.truncation == Truncation::Head),
+                ("text.min_student_tokens", "1", selector.min_student_tokens() == 1),
             ];
             if let Some((key, value, _)) = needs.into_iter().find(|(_, _, holds)| !holds) {
                 return Err(Error::Config(format!("{key}: `terms = \"reference\"` needs {value}")));
             }
         }
-        let max_lengths = longest.iter().map(|longest| config.max_length.min(*longest)).collect();
-        let selector = TermSelector::new(config, form)?;
-        Ok(Aligner { student, teachers, selector, max_lengths, truncation: config.truncation })
+        let [student, teachers @ ..] = tokenizers else {
+            return Err(Error::Config("student.model: notes are aligned with a student's tokens".to_string()));
+        };
+        let max_lengths = match longest {
+            Some(longest) => longest.iter().map(|longest| text.max_length.min(*longest)).collect(),
+            None => vec![text.max_length; tokenizers.len()],
+        };
+        Ok(Aligner { student, teachers: teachers.to_vec(), selector, max_lengths, truncation: text.truncation })
     }
 
     /// The student's truncated tokens of a note, and how many were cut: all that prediction needs.

@@ -41,7 +41,8 @@ impl TermSelector {
                 Rule::Regex(pattern.map_err(|error| Error::Config(format!("text.pattern: {error}")))?)
             }
         };
-        Ok(TermSelector { rule, max_terms: config.max_terms, min_student_tokens: config.min_student_tokens })
+        let min_student_tokens = config.min_student_tokens.unwrap_or(config.terms.min_student_tokens());
+        Ok(TermSelector { rule, max_terms: config.max_terms, min_student_tokens })
     }
 
     /// Whether terms and spans follow the published rule, in which words are tokenized alone.

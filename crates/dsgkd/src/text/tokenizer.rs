@@ -1,6 +1,7 @@
 //! Tokenizers of Hugging Face folders, with the byte offsets of every token.
 
 use super::TextSpan;
+use crate::config::Config;
 use crate::data::hexadecimal;
 use crate::error::{Error, Result};
 use serde_json::Value;
@@ -64,6 +65,15 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
+    /// Those of an experiment's models, student first.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::open`], of any of them.
+    pub fn open_all(config: &Config) -> Result<Vec<Tokenizer>> {
+        let teachers = config.teachers.iter().map(|teacher| &teacher.model);
+        std::iter::once(&config.student.model).chain(teachers).map(|folder| Tokenizer::open(folder)).collect()
+    }
+
     /// Reads `tokenizer.json`, or makes BERT's tokenizer from `vocab.txt` and `tokenizer_config.json`. Truncation and padding
     /// that the file asks for are switched off: they are decided here.
     ///

@@ -4,13 +4,20 @@
 mod properties;
 mod tokenizers_made;
 
-use dsgkd::config::{Normalization, TermRule, TextConfig, Truncation};
+use dsgkd::config::{Config, Normalization, TermRule, TextConfig, Truncation};
 use dsgkd::data::normalise;
 use dsgkd::text::{AlignedNote, Aligner, Tokenizer};
 use tokenizers_made::{byte_level, cased, uncased, unigram};
 
+/// With all terms, also those that the student has whole.
 fn align(text: &str, student: &Tokenizer, teacher: &Tokenizer, config: &TextConfig) -> AlignedNote {
-    Aligner::new(config, Normalization::Nfc, student, vec![teacher], &[usize::MAX; 2]).unwrap().align(text).unwrap()
+    let config = TextConfig { min_student_tokens: config.min_student_tokens.or(Some(1)), ..config.clone() };
+    align_by_default(text, student, teacher, &config)
+}
+
+fn align_by_default(text: &str, student: &Tokenizer, teacher: &Tokenizer, config: &TextConfig) -> AlignedNote {
+    let config = Config { text: config.clone(), ..Config::default() };
+    Aligner::new(&config, &[student, teacher], None).unwrap().align(text).unwrap()
 }
 
 /// The student's tokens of each term.
@@ -110,12 +117,16 @@ fn terms_past_the_published_limit_are_counted_as_such() {
 #[test]
 fn terms_that_the_student_has_whole_can_be_left_out() {
     // The cased vocabulary has fever and pain as one token each, vomiting as two.
-    let config = |min_student_tokens| TextConfig { min_student_tokens, ..TextConfig::default() };
+    let config = |least| TextConfig { min_student_tokens: Some(least), ..TextConfig::default() };
     for (least, kept) in [(1, vec!["fever", "vomit##ing", "pain"]), (2, vec!["vomit##ing"]), (3, vec![])] {
         let note = align("fever vomiting pain", &cased(), &byte_level(), &config(least));
         assert_eq!(terms(&note, &cased()), kept);
         assert_eq!(note.views[0].dropped.few_tokens, 3 - kept.len());
     }
+    let note = align_by_default("fever vomiting pain", &cased(), &byte_level(), &TextConfig::default());
+    assert_eq!(terms(&note, &cased()), ["vomit##ing"]);
+    let published = TextConfig { terms: TermRule::Reference, ..TextConfig::default() };
+    assert_eq!(align_by_default("fever vomiting pain", &cased(), &byte_level(), &published).views[0].terms.len(), 3);
     // Those that are left out take no place from the others.
     let note = align("fever pain vomiting", &cased(), &byte_level(), &TextConfig { max_terms: 1, ..config(2) });
     assert_eq!(terms(&note, &cased()), ["vomit##ing"]);
@@ -125,12 +136,10 @@ fn terms_that_the_student_has_whole_can_be_left_out() {
 fn the_published_rule_says_what_it_does_not_know() {
     for (config, key) in [
         (TextConfig { truncation: Truncation::Tail, ..TextConfig::default() }, "text.truncation"),
-        (TextConfig { min_student_tokens: 2, ..TextConfig::default() }, "text.min_student_tokens"),
+        (TextConfig { min_student_tokens: Some(2), ..TextConfig::default() }, "text.min_student_tokens"),
     ] {
-        let config = TextConfig { terms: TermRule::Reference, ..config };
-        let (student, teacher) = (cased(), uncased());
-        let error =
-            Aligner::new(&config, Normalization::Nfc, &student, vec![&teacher], &[usize::MAX; 2]).err().unwrap();
+        let config = Config { text: TextConfig { terms: TermRule::Reference, ..config }, ..Config::default() };
+        let error = Aligner::new(&config, &[&cased(), &uncased()], None).err().unwrap();
         assert!(error.to_string().contains(key), "{error}");
     }
 }

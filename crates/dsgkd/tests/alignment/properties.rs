@@ -1,7 +1,7 @@
 //! Random notes: the text under a kept span is the same in both models, and nothing panics.
 
 use super::tokenizers_made::all;
-use dsgkd::config::{Normalization, TermRule, TextConfig, Truncation};
+use dsgkd::config::{Config, Normalization, TermRule, TextConfig, Truncation};
 use dsgkd::data::normalise;
 use dsgkd::text::truncate::truncate;
 use dsgkd::text::{Aligner, SpanPair, TermSelector, TextSpan, Tokenizer, terms};
@@ -87,7 +87,7 @@ fn config() -> impl Strategy<Value = TextConfig> {
             truncation: if terms == TermRule::Reference { Truncation::Head } else { truncation },
             max_length,
             max_terms,
-            min_student_tokens: if terms == TermRule::Reference { 1 } else { min_student_tokens },
+            min_student_tokens: Some(min_student_tokens).filter(|_| terms != TermRule::Reference),
             min_term_length,
             term_scripts: vec![script.into()],
             pattern: r"\w\W?\w*".into(),
@@ -120,7 +120,8 @@ fn check(text: &str, config: &TextConfig, student: usize, teacher: usize) {
         assert!(list.iter().all(|span| span.start < span.end && text.get(span.start..span.end).is_some()));
         assert!(list.windows(2).all(|pair| pair[0].end <= pair[1].start), "{list:?}");
     }
-    let aligner = Aligner::new(config, Normalization::Nfc, student, vec![teacher], &[usize::MAX; 2]).unwrap();
+    let experiment = Config { text: config.clone(), ..Config::default() };
+    let aligner = Aligner::new(&experiment, &[student, teacher], None).unwrap();
     let aligned = aligner.align(text).unwrap();
     let view = &aligned.views[0];
     assert!(aligned.input_ids.len() <= config.max_length.max(2) && view.input_ids.len() <= config.max_length.max(2));
@@ -139,7 +140,7 @@ fn check(text: &str, config: &TextConfig, student: usize, teacher: usize) {
     if config.terms != TermRule::Reference {
         view.terms.iter().for_each(|pair| same(pair, &found));
         let tokens = |pair: &SpanPair| (pair.student.1 - pair.student.0) as usize;
-        assert!(view.terms.iter().all(|pair| tokens(pair) >= config.min_student_tokens));
+        assert!(view.terms.iter().all(|pair| Some(tokens(pair)) >= config.min_student_tokens));
         assert_eq!(view.terms.len() + view.dropped.total(), found.len());
     }
 }

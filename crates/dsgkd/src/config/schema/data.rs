@@ -157,8 +157,9 @@ pub struct TextConfig {
     pub terms: TermRule,
     /// Terms per note at most, in order.
     pub max_terms: usize,
-    /// Terms that the student has in fewer tokens are not distilled: what it has as one token, it may know already.
-    pub min_student_tokens: usize,
+    /// Terms that the student has in fewer tokens are not distilled: what it has as one token, it knows already; absent:
+    /// [`TermRule::min_student_tokens`].
+    pub min_student_tokens: Option<usize>,
     /// `script` rule: Unicode script names whose runs are terms.
     pub term_scripts: Vec<String>,
     /// `script` rule: shortest term, in characters.
@@ -176,7 +177,7 @@ impl Default for TextConfig {
             truncation: Truncation::Head,
             terms: TermRule::Script,
             max_terms: 32,
-            min_student_tokens: 1,
+            min_student_tokens: None,
             term_scripts: vec!["Latin".into()],
             min_term_length: 2,
             dictionary: PathBuf::new(),
@@ -211,4 +212,17 @@ pub enum TermRule {
     Dictionary,
     /// Matches of a user's pattern.
     Regex,
+}
+
+impl TermRule {
+    /// The default of `text.min_student_tokens`.
+    ///
+    /// Differs from the paper: published is to teach every term, as the reference rule does; being taught words that it has whole costs a student that
+    /// knows them (docs/results.md).
+    pub fn min_student_tokens(self) -> usize {
+        match self {
+            TermRule::Reference => 1,
+            TermRule::Script | TermRule::Dictionary | TermRule::Regex => 2,
+        }
+    }
 }

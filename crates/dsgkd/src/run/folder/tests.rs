@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::config::TeacherConfig;
 use std::fs;
 
 fn sample() -> Config {
@@ -91,6 +92,18 @@ fn only_the_same_experiment_on_the_same_data_is_resumed() {
             .ends_with("the model of the student changed since the run was begun")
     );
     assert!(folder.check_same(&sample(), &Inputs::default()).unwrap_err().to_string().contains("other data files"));
+    // How terms are chosen and taught is no matter without a teacher, and is one with.
+    let mut other = sample();
+    (other.text.max_terms, other.distill.alpha) = (3, 0.1);
+    assert_eq!(check(&other, "aa"), Ok(()));
+    other.text.max_length = 9;
+    assert!(check(&other, "aa").unwrap_err().contains("another `text.max_length`; "));
+    let mut taught = sample();
+    taught.teachers = vec![TeacherConfig { model: "/teacher".into(), ..TeacherConfig::default() }];
+    fs::write(folder.config(), config::to_toml(&taught).unwrap()).unwrap();
+    assert_eq!(check(&taught, "aa"), Ok(()));
+    (taught.text.max_terms, taught.distill.alpha) = (3, 0.1);
+    assert!(check(&taught, "aa").unwrap_err().contains("another `text.max_terms`, `distill.alpha`; "));
     // A run that learned its classes from the data, held against what was written before any was read.
     let mut learned = sample();
     learned.data.labels = vec!["no".into(), "yes".into()];
