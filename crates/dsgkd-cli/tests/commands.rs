@@ -350,3 +350,31 @@ fn a_teacher_with_nothing_to_teach_is_named() {
         );
     }
 }
+
+#[test]
+fn a_teacher_of_equal_width_is_met_through_a_learned_map() {
+    let world = World::new();
+    let experiment = world.experiment("same", true, "");
+    let train = |name: &str, more: &[&str]| {
+        let mut train = dsgkd();
+        train.current_dir(world.root()).arg("train").arg(&experiment).args(["--set", &format!("output_dir={name}")]);
+        // The student is its own teacher: number by number it has little to learn, through a fresh map all of it.
+        train.args(["--set", "teachers.0.model=student-run/model", "--set", "train.num_train_epochs=1"]);
+        train.args(more.iter().flat_map(|set| ["--set", *set]));
+        train
+    };
+    let first_hidden_loss = |name: &str, more: &[&str]| {
+        train(name, more).assert().success();
+        let history = std::fs::read_to_string(world.path(name).join("history.jsonl")).unwrap();
+        let first: Value = serde_json::from_str(history.lines().next().unwrap()).unwrap();
+        first["hidden"].as_f64().unwrap()
+    };
+    let number_by_number = first_hidden_loss("plain", &["distill.projection=where-widths-differ"]);
+    let mapped = first_hidden_loss("mapped", &[]);
+    assert!(number_by_number < 0.5 * mapped, "{number_by_number} and {mapped}");
+    // The map is no part of the model.
+    let weights = |name: &str| common::bytes(&world.path(name).join("model/model.safetensors")).len();
+    assert_eq!(weights("plain"), weights("mapped"));
+    let said = stderr_of(&mut train("published", &["preset=reference", "distill.projection=always"]), 2);
+    assert!(said.contains("preset \"reference\" compares number by number"), "{said}");
+}

@@ -200,6 +200,7 @@ pub(super) const KEYS: &[Key] = &[
     key("distill.beta", Kind::Number, "Weight of the attention loss."),
     key("distill.attention", Kind::Choice(&["aligned", "positional"]), "Compare attention rows over aligned words (\"aligned\"), or column by column as published (\"positional\")."),
     key("distill.attention_after_dropout", Kind::Flag, "Take the student's rows after attention dropout, as published."),
+    key("distill.projection", Kind::Choice(&["always", "where-widths-differ"]), "Compare the student's hidden states with the teacher's through a learned linear map: \"always\", or \"where-widths-differ\" (else number by number, as published)."),
     key("distill.shuffle_terms", Kind::Flag, "A control: each term meets what the teacher said of another word of its note."),
     key("distill.teacher_cache", Kind::Choice(&["none", "memory", "file"]), "Where to keep what the frozen teacher says of a note: \"none\" (it runs again every epoch), \"memory\", or \"file\" (in the run folder, until the run is done)."),
     key("distill.teacher_cache_dtype", Kind::Choice(&["float32", "float16"]), "How to keep it: \"float16\" takes half the room and rounds."),

@@ -2,7 +2,7 @@
 
 use super::known::KnownKeys;
 use super::load::{map_paths, to_table};
-use super::schema::{AttentionRows, Config, HeadKind, Preset, TeacherCacheStore, TermRule};
+use super::schema::{AttentionRows, Config, HeadKind, Preset, Projection, TeacherCacheStore, TermRule};
 use crate::error::{Error, Result};
 
 impl Config {
@@ -18,6 +18,7 @@ impl Config {
             config.distill.beta = 0.2;
             config.distill.attention = AttentionRows::Positional;
             config.distill.attention_after_dropout = true;
+            config.distill.projection = Projection::WhereWidthsDiffer;
             config.distill.teacher_cache = TeacherCacheStore::None;
             config.train.max_grad_norm = 1.0;
             config.train.early_stopping_patience = 5;

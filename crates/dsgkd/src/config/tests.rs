@@ -94,6 +94,7 @@ pub(super) fn full() -> Config {
         beta = 0.5
         attention = "positional"
         attention_after_dropout = true
+        projection = "where-widths-differ"
         shuffle_terms = true
         teacher_cache = "file"
         teacher_cache_dtype = "float16"

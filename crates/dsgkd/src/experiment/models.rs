@@ -1,7 +1,7 @@
 //! The models of an experiment: read, fitted to each other, and what the teachers say kept.
 
 use super::RunObserver;
-use crate::config::{Config, HeadKind, Preset, TeacherCacheStore};
+use crate::config::{Config, HeadKind, Preset, Projection, TeacherCacheStore};
 use crate::distill::cache::{TeacherCache, fingerprint};
 use crate::distill::feature_file::FeatureFile;
 use crate::distill::teacher::{Teacher, projection_name};
@@ -17,10 +17,9 @@ pub(super) fn open_models(
     classes: &[String],
     observer: &mut dyn RunObserver,
 ) -> Result<(Model, Vec<Teacher>, Vec<Tokenizer>)> {
-    let mut tokenizers = vec![Tokenizer::open(&config.student.model)?];
+    let tokenizers = Tokenizer::open_all(config)?;
     let mut teachers = vec![];
     for teacher in &config.teachers {
-        tokenizers.push(Tokenizer::open(&teacher.model)?);
         let (model, report) = Model::open(&teacher.model, &Heads::default(), config.seed)?;
         observer.loaded("teacher", &report);
         teachers.push(model);
@@ -38,14 +37,18 @@ pub(super) fn open_models(
     };
     let (mut student, mut report) = Model::open(&config.student.model, &heads, config.seed)?;
     let width = |a: &Architecture| a.hidden_size;
-    let narrow = teachers.iter().enumerate().filter(|(_, t)| width(&t.architecture) != width(&student.architecture));
-    let projections: Vec<(String, [usize; 2])> = narrow
+    let is_mapped = |teacher: &Model| {
+        config.distill.projection == Projection::Always || width(&teacher.architecture) != width(&student.architecture)
+    };
+    let mapped = teachers.iter().enumerate().filter(|(_, teacher)| is_mapped(teacher));
+    let projections: Vec<(String, [usize; 2])> = mapped
         .map(|(number, t)| (projection_name(number), [width(&t.architecture), width(&student.architecture)]))
         .collect();
     if !projections.is_empty() {
         if config.preset == Preset::Reference {
             return Err(Error::Config(
-                "preset \"reference\" needs a teacher of the student's hidden size; the default preset learns a projection"
+                "preset \"reference\" compares number by number: it needs a teacher of the student's hidden size, and \
+                 `distill.projection` left out; the default preset learns a projection"
                     .to_string(),
             ));
         }

@@ -136,6 +136,8 @@ pub struct DistillConfig {
     pub attention: AttentionRows,
     /// Take the student's rows after attention dropout, as the original's library returns them in training.
     pub attention_after_dropout: bool,
+    /// Where the student's hidden states are compared through a learned linear map.
+    pub projection: Projection,
     /// A control, not a method: each term meets what the teacher said of another word of its note. What distillation brings beyond
     /// this is what the alignment brings.
     pub shuffle_terms: bool,
@@ -156,12 +158,27 @@ impl Default for DistillConfig {
             beta: 0.2,
             attention: AttentionRows::Aligned,
             attention_after_dropout: false,
+            projection: Projection::Always,
             shuffle_terms: false,
             teacher_cache: TeacherCacheStore::Memory,
             teacher_cache_dtype: TeacherCacheDtype::Float32,
             teacher_cache_mib: 2048,
         }
     }
+}
+
+/// Where the student's hidden states are mapped to a teacher's by a learned matrix before they are compared.
+///
+/// Differs from the paper: published is to compare number by number, which needs equal widths, and costs a student that was pretrained apart from its
+/// teacher (docs/results.md).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Projection {
+    /// For every teacher: encoders that were pretrained apart have no axis in common, even where they have as many.
+    #[default]
+    Always,
+    /// Where the teacher is of another width; else number by number, as published.
+    WhereWidthsDiffer,
 }
 
 /// When the teachers are heard.
