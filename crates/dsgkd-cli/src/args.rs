@@ -140,23 +140,29 @@ pub(crate) struct EvaluateArgs {
     #[arg(long, requires = "label", requires = "probability")]
     pub(crate) predictions: Option<PathBuf>,
     /// Column with the true label
-    #[arg(long)]
+    #[arg(long, requires = "predictions")]
     pub(crate) label: Option<String>,
     /// Column with the probability of the positive class; or one a class, in the order of `--classes`
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "predictions")]
     pub(crate) probability: Vec<String>,
     /// Column that names a note
-    #[arg(long)]
+    #[arg(long, requires = "predictions")]
     pub(crate) id: Option<String>,
     /// Column with what a note is drawn together with in the bootstrap: its patient
-    #[arg(long)]
+    #[arg(long, requires = "predictions")]
     pub(crate) group: Option<String>,
     /// Class names in order; default: the sorted labels
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', requires = "predictions")]
     pub(crate) classes: Vec<String>,
     /// Share of positives among the training notes, the second threshold
-    #[arg(long)]
+    #[arg(long, requires = "predictions")]
     pub(crate) prevalence: Option<f64>,
+    /// The table's encoding, like `euc-kr`; default: UTF-8
+    #[arg(long, requires = "predictions")]
+    pub(crate) encoding: Option<String>,
+    /// The table's separator; default: a comma, or a tab by the file's name
+    #[arg(long, requires = "predictions")]
+    pub(crate) separator: Option<String>,
     /// Bootstrap samples of the 95 % intervals
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,

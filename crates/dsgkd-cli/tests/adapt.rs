@@ -130,6 +130,7 @@ fn added_words_are_tokens_that_begin_as_the_mean_of_their_pieces() {
     pretrain(&world, &[]).success();
     let vocabulary = std::fs::read_to_string(world.path("listed/model/vocab.txt")).unwrap();
     assert_eq!(vocabulary.lines().skip(first).collect::<Vec<_>>(), ["dysuria"]);
+    write_file(&world, "refused", listed);
     std::fs::write(world.path("words.txt"), "chest pain\n").unwrap();
     let said = |assert: assert_cmd::assert::Assert| String::from_utf8(assert.get_output().stderr.clone()).unwrap();
     let error = said(pretrain(&world, &[]).code(2));
@@ -140,4 +141,39 @@ fn added_words_are_tokens_that_begin_as_the_mean_of_their_pieces() {
     std::fs::write(&path, unigram.to_string()).unwrap();
     let error = said(pretrain(&world, &[]).code(3));
     assert!(error.contains("Unigram") && error.contains("WordPiece"), "{error}");
+}
+
+#[test]
+fn a_pretraining_takes_no_other_s_folder_and_goes_on_only_as_it_was_begun() {
+    let world = World::new();
+    write_text(&world);
+    write_file(&world, "begun", SELECTIVE);
+    let refused = |more: &[&str], code: i32| {
+        String::from_utf8(pretrain(&world, more).code(code).get_output().stderr.clone()).unwrap()
+    };
+    assert!(refused(&["--resume"], 2).contains("begun: holds no run to resume"));
+    pretrain(&world, &[]).success();
+    let weights = || bytes(&world.path("begun/model/model.safetensors"));
+    let made = weights();
+    assert!(refused(&[], 2).contains("begun: holds a run already; resume it with --resume"));
+    let other = ["--resume", "--set", "train.learning_rate=0.5", "--set", "seed=9"];
+    assert!(refused(&other, 2).contains("begun: was begun with another `seed`, `train.learning_rate`; "));
+    pretrain(&world, &["--resume", "--set", "threads=1"]).success();
+    std::fs::write(world.path("other.txt"), "다른 글\n").unwrap();
+    write_file(&world, "begun", &SELECTIVE.replace("general.txt", "other.txt"));
+    assert!(refused(&["--resume"], 2).contains("begun with another `selective.general`; "));
+    write_file(&world, "begun", SELECTIVE);
+    let notes = std::fs::read_to_string(world.path("notes.txt")).unwrap();
+    std::fs::write(world.path("notes.txt"), notes + "한 줄 더\n").unwrap();
+    assert!(refused(&["--resume"], 3).contains("notes.txt: changed since the training in "));
+    // Nor is a trained run's folder, or one with anything else in it, written over.
+    let experiment = world.experiment("run", false, "");
+    dsgkd().arg("train").arg(&experiment).arg("--quiet").assert().success();
+    let run = world.path("run").display().to_string();
+    assert!(refused(&["--set", &format!("output_dir={run}")], 2).contains("run: holds a run already"));
+    std::fs::create_dir(world.path("thesis")).unwrap();
+    std::fs::write(world.path("thesis/chapter.txt"), "1").unwrap();
+    let thesis = world.path("thesis").display().to_string();
+    assert!(refused(&["--set", &format!("output_dir={thesis}")], 2).contains("thesis: is not empty"));
+    assert!(weights() == made);
 }

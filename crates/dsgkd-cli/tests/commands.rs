@@ -378,3 +378,31 @@ fn a_teacher_of_equal_width_is_met_through_a_learned_map() {
     let said = stderr_of(&mut train("published", &["preset=reference", "distill.projection=always"]), 2);
     assert!(said.contains("preset \"reference\" compares number by number"), "{said}");
 }
+
+#[test]
+fn check_refuses_a_model_that_a_training_would_refuse() {
+    let world = World::new();
+    let experiment = world.experiment("run", true, "");
+    for (file, content) in [("config.json", "{"), ("model.safetensors", "cut")] {
+        let path = world.path("teacher-run/model").join(file);
+        let whole = common::bytes(&path);
+        std::fs::write(&path, content).unwrap();
+        let said = stderr_of(dsgkd().arg("check").arg(&experiment), 3);
+        assert!(said.contains(file), "{said}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    dsgkd().arg("check").arg(&experiment).assert().success();
+}
+
+#[test]
+fn options_of_a_table_of_predictions_are_no_options_of_a_run() {
+    let said = stderr_of(dsgkd().args(["evaluate", "run", "--group", "patient"]), 2);
+    assert!(said.contains("--predictions"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.csv");
+    std::fs::write(&table, b"label;p\n\xfcbel;0.9\ngut;0.2\n\xfcbel;0.7\ngut;0.4\n").unwrap();
+    let mut evaluate = dsgkd();
+    evaluate.arg("evaluate").arg("--predictions").arg(&table).args(["--label", "label", "--probability", "p"]);
+    evaluate.args(["--encoding", "latin1", "--separator", ";", "--bootstrap-samples", "20"]);
+    assert!(stdout(&mut evaluate).contains("auroc"));
+}

@@ -60,4 +60,22 @@ fn the_canary_stays_in_the_notes() {
     }
     std::fs::write(world.path("notes.csv"), [csv.as_bytes(), b"1,p,\"\xff\xfe\",yes\n"].concat()).unwrap();
     check(dsgkd().arg("check").arg(&experiment));
+    // A label column that is the note, with no classes to hold it against; and a file without a header, whose first note stands where names should.
+    std::fs::write(world.path("notes.csv"), &csv).unwrap();
+    let learned = std::fs::read_to_string(&experiment).unwrap().replace("labels = [\"no\", \"yes\"]\n", "");
+    let learned = learned.replace("label = \"urgent\"", "label = \"note\"");
+    std::fs::write(world.path("learned.toml"), learned).unwrap();
+    check(dsgkd().arg("check").arg(world.path("learned.toml")));
+    check(dsgkd().arg("train").arg(world.path("learned.toml")).args(["--set", "output_dir=learned"]));
+    let twice = csv.lines().skip(1).map(|line| format!("{line},{CANARY},{CANARY}\n")).collect::<String>();
+    for headless in [csv.split_once('\n').unwrap().1, &twice] {
+        std::fs::write(world.path("notes.csv"), headless).unwrap();
+        check(dsgkd().arg("check").arg(&experiment));
+        check(dsgkd().arg("predict").arg(world.path("run/model")).arg(world.path("notes.csv")));
+        let columns = ["--label", "urgent", "--probability", "probability_yes"];
+        check(dsgkd().arg("evaluate").arg("--predictions").arg(world.path("notes.csv")).args(columns));
+        let corpus = "output_dir = \"more\"\nmodel = \"student-run/model\"\n[[corpus]]\nfiles = [\"notes.csv\"]\ncolumns = [\"note\"]\n";
+        std::fs::write(world.path("more.toml"), corpus).unwrap();
+        check(dsgkd().arg("pretrain").arg(world.path("more.toml")));
+    }
 }

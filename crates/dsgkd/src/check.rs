@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::data::{BadRows, Note, Notes, make_splits, read_notes};
 use crate::error::Result;
-use crate::text::{Aligner, DropCounts, Encoding, TermSelector, Tokenizer};
+use crate::experiment::models::open_models;
+use crate::text::{Aligner, DropCounts, Encoding, TermSelector};
 use crate::train::device;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -81,7 +82,7 @@ impl Quartiles {
     }
 }
 
-/// Reads the notes of an experiment, and the tokenizers of its models where they are named. Bad rows are counted, and a split
+/// Reads the notes of an experiment, which is resolved, and its models where they are named. Bad rows are counted, and a split
 /// that is refused is reported with the rest.
 pub fn check(config: &Config) -> Result<CheckReport> {
     device::check(&config.train)?;
@@ -108,7 +109,7 @@ pub fn check(config: &Config) -> Result<CheckReport> {
         mixed_notes,
         notes_without_terms: terms.iter().filter(|count| **count == 0).count(),
         terms: Quartiles::of(terms),
-        models: models(config, &all)?,
+        models: models(config, &all, &notes.labels)?,
     })
 }
 
@@ -140,11 +141,12 @@ fn scripts(notes: &[&Note]) -> (Vec<(String, f64)>, usize) {
     (shares, mixed)
 }
 
-fn models(config: &Config, notes: &[&Note]) -> Result<Vec<ModelReport>> {
+fn models(config: &Config, notes: &[&Note], classes: &[String]) -> Result<Vec<ModelReport>> {
     if config.student.model.as_os_str().is_empty() {
         return Ok(vec![]);
     }
-    let tokenizers = Tokenizer::open_all(config)?;
+    // As a training opens them: what it would refuse is refused here.
+    let (_, _, tokenizers) = open_models(config, classes, &mut |_, _| ())?;
     let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), None)?;
     let mut reports = vec![];
     for (number, tokenizer) in tokenizers.iter().enumerate() {

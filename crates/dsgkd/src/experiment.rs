@@ -3,7 +3,7 @@
 mod adapt;
 mod card;
 mod kept;
-mod models;
+pub(crate) mod models;
 mod teach;
 
 use crate::baseline;
@@ -175,7 +175,8 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         return run_baseline(config, resume, &notes, &splits, class_counts, prevalence, observer);
     }
 
-    let (mut student, mut teachers, tokenizers) = open_models(config, &notes.labels, observer)?;
+    let (mut student, mut teachers, tokenizers) =
+        open_models(config, &notes.labels, &mut |role, report| observer.loaded(role, report))?;
     let longest: Vec<usize> = std::iter::once(&student)
         .chain(teachers.iter().map(|teacher| &teacher.model))
         .map(|model| model.architecture.max_tokens())

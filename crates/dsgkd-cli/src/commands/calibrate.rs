@@ -5,7 +5,7 @@ use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use dsgkd::calibrate::{BeforeAndAfter, Calibration, calibrate};
 use dsgkd::error::Error;
-use dsgkd::runs::{file_name, with};
+use dsgkd::runs::with;
 
 pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
     let mut done: Vec<(String, Calibration)> = vec![];
@@ -15,7 +15,7 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
             return Err(Error::Data(format!("{}: holds no run with a trained model", folder.display())));
         }
         for run in runs {
-            done.push((file_name(run.root()), calibrate(&run)?));
+            done.push((run.root().display().to_string(), calibrate(&run)?));
         }
     }
     if global.json {
@@ -34,8 +34,16 @@ fn words(name: &str, calibration: &Calibration) -> String {
     out += &line("validation", validation);
     if let Some(test) = test {
         out += &line("test", test);
+        if is_worse(test) {
+            out += "  the test notes are fitted less well than before; the temperature is stored all the same\n";
+        }
     }
     out
+}
+
+/// Whether the probabilities fit the notes less well than before, by the log loss.
+fn is_worse(BeforeAndAfter { before, after }: &BeforeAndAfter) -> bool {
+    before.log_loss.zip(after.log_loss).is_some_and(|(before, after)| after > before)
 }
 
 fn line(part: &str, BeforeAndAfter { before, after }: &BeforeAndAfter) -> String {

@@ -4,7 +4,7 @@ use crate::args::{EvaluateArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use dsgkd::config::Config;
-use dsgkd::data::{ReadOptions, Records};
+use dsgkd::data::{ReadOptions, Records, find_column};
 use dsgkd::error::{Error, Result};
 use dsgkd::eval::table::{intervals_table, subsamples_table};
 use dsgkd::eval::{Predictions, TextColumns};
@@ -48,17 +48,20 @@ pub(crate) fn table(name: &str, metrics: &RunMetrics) -> String {
 }
 
 fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
-    let records = Records::open(path, &ReadOptions::default())?;
-    let place = |name: &String| {
-        let columns = records.columns();
-        columns.iter().position(|column| column == name).ok_or_else(|| {
-            Error::Config(format!("{}: has no column \"{name}\"; it has {}", path.display(), columns.join(", ")))
-        })
+    let options = ReadOptions {
+        encoding: args.encoding.clone().unwrap_or_default(),
+        separator: args.separator.clone().unwrap_or_default(),
+        ..ReadOptions::default()
     };
-    let label = args.label.clone().unwrap_or_default();
-    let names: Vec<&String> =
-        std::iter::once(&label).chain(&args.probability).chain(&args.id).chain(&args.group).collect();
-    let places = names.iter().map(|name| place(name)).collect::<Result<Vec<usize>>>()?;
+    let records = Records::open(path, &options)?;
+    let named = |option: &'static str| move |name| (option, name);
+    let names: Vec<(&str, &String)> = (args.label.iter().map(named("--label")))
+        .chain(args.probability.iter().map(named("--probability")))
+        .chain(args.id.iter().map(named("--id")))
+        .chain(args.group.iter().map(named("--group")))
+        .collect();
+    let place = |(option, name): &(&str, &String)| find_column(path, records.columns(), name, option);
+    let places = names.iter().map(place).collect::<Result<Vec<usize>>>()?;
     let mut cells: Vec<Vec<String>> = vec![vec![]; names.len()];
     for record in records {
         let record = record?;
@@ -67,7 +70,7 @@ fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
         }
     }
     let columns: Vec<(&str, &[String])> =
-        names.iter().map(|name| name.as_str()).zip(cells.iter().map(Vec::as_slice)).collect();
+        names.iter().map(|(_, name)| name.as_str()).zip(cells.iter().map(Vec::as_slice)).collect();
     let probabilities = 1..1 + args.probability.len();
     let behind = |number: usize| columns[probabilities.end + number];
     Predictions::from_columns(&TextColumns {

@@ -5,6 +5,7 @@ use crate::args::{Global, GridArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
+use dsgkd::error::Error;
 use dsgkd::eval::BootstrapOptions;
 use dsgkd::grid::chart::chart;
 use dsgkd::grid::file::load_grid;
@@ -27,7 +28,10 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     for (number, config) in experiments.iter().enumerate().filter(|_| !args.finished) {
         let cell = config.output_dir.strip_prefix(&grid.output_dir).unwrap_or(&config.output_dir);
         talk.say(&format!("grid: {} of {}: {}", number + 1, experiments.len(), cell.display()));
-        train_each(config, global)?;
+        train_each(config, global).map_err(|error| match error {
+            Error::Interrupted(_) => Error::Interrupted("stopped; the same command goes on from there".to_string()),
+            other => other,
+        })?;
     }
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
     let cells = results(&grid, options, args.finished)?;

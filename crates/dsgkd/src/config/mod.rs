@@ -27,6 +27,7 @@ pub(crate) use keys::Kind;
 pub(crate) use known::KnownKeys;
 pub use load::load;
 pub(crate) use load::load_from;
+pub(crate) use pretrain::pretrain_to_toml;
 pub use pretrain::*;
 pub use schema::*;
 pub use select::*;

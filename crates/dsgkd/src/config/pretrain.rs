@@ -2,6 +2,7 @@
 
 use super::keys::Kind;
 use super::known::KnownKeys;
+use super::load::map_paths;
 use super::schema::Dtype;
 use super::selective::{Masking, SelectiveConfig};
 use crate::error::{Error, Result};
@@ -216,6 +217,17 @@ fn known_keys() -> KnownKeys {
         &KINDS,
         &["corpus", "selective.general"],
     )
+}
+
+/// The configuration as TOML text with every path absolute, so that it means the same in any folder.
+///
+/// # Errors
+/// [`Error::Io`] when the current folder cannot be found, [`Error::Config`] when a path is not UTF-8.
+pub(crate) fn pretrain_to_toml(config: &PretrainConfig) -> Result<String> {
+    let written = |error: toml::ser::Error| Error::Config(format!("the file cannot be written as TOML: {error}"));
+    let mut table = toml::Table::try_from(config).map_err(written)?;
+    map_paths(&mut table, &known_keys(), &|path| std::path::absolute(path))?;
+    toml::to_string(&table).map_err(written)
 }
 
 /// Reads a pretraining file, then each `key=value` override, as [`super::load()`] does an experiment.

@@ -7,9 +7,8 @@ use std::path::Path;
 /// Columns that a table may have; beyond it a file is no table of notes.
 pub(super) const MAX_COLUMNS: usize = 65_536;
 
-/// Names longer than this are cut in messages: without a header row the first note would stand there.
+/// Names longer than this are cut in messages.
 const SHOWN_CHARACTERS: usize = 40;
-const SHOWN_NAMES: usize = 30;
 
 /// A column's name as a message shows it, cut to 40 characters and without control characters.
 pub(super) fn short(name: &str) -> String {
@@ -35,10 +34,11 @@ pub(super) fn clean_header(file: &Path, names: impl IntoIterator<Item = String>)
             name = format!("column_{}", position + 1);
         }
         if !seen.insert(name.clone()) {
+            // By number: without a header row the name would be a cell.
             return Err(Error::Data(format!(
-                "{}: two columns are named \"{}\"; rename one of them",
+                "{}: column {} has the name of one before it; rename one of them",
                 file.display(),
-                short(&name)
+                position + 1
             )));
         }
         cleaned.push(name);
@@ -53,27 +53,30 @@ pub(super) fn too_many_columns(file: &Path) -> Error {
 
 /// Where `name` stands in `columns`; `key` is the option that names it (`data.text`).
 ///
-/// The error names the nearest column and lists those present.
-pub(super) fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Result<usize> {
+/// # Errors
+/// Names the nearest column, where one is nearly named so. The others are not listed: in a file without a header row they are a patient's cells.
+pub fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Result<usize> {
     let name = name.trim();
     if let Some(position) = columns.iter().position(|column| column == name) {
         return Ok(position);
     }
     let mut message = format!("{}: {key} names column \"{}\", which is not there", file.display(), short(name));
-    if let Some(nearest) = nearest(name, columns.iter().map(String::as_str)) {
-        message.push_str(&format!("; did you mean \"{}\"?", short(nearest)));
-    }
-    let shown: Vec<String> = columns.iter().take(SHOWN_NAMES).map(|column| format!("\"{}\"", short(column))).collect();
-    message.push_str(&format!(" Columns: {}", shown.join(", ")));
-    if columns.len() > SHOWN_NAMES {
-        message.push_str(&format!(" and {} more", columns.len() - SHOWN_NAMES));
-    }
-    if let [only] = columns
-        && let Some(found) = [';', '\t', ',', '|'].into_iter().find(|&c| only.contains(c))
-    {
-        message.push_str(&format!(". The one name holds {found:?}: set data.separator to it"));
+    let found = [';', '\t', ',', '|'].into_iter().find(|&c| columns.len() == 1 && columns[0].contains(c));
+    if let Some(nearest) = nearest(name, columns.iter().map(String::as_str)).filter(|near| is_near(name, near)) {
+        message += &format!("; did you mean \"{nearest}\"?");
+    } else if let Some(found) = found {
+        message += &format!(
+            "; its first line is a single name that holds {found:?}: set data.separator (or --separator) to it"
+        );
+    } else {
+        message += &format!("; it has {} columns, and the first line of a table must name them", columns.len());
     }
     Err(Error::Data(message))
+}
+
+/// Whether `column` may be shown to whoever asked for `name`: it is the name but for a slip, and so no cell.
+fn is_near(name: &str, column: &str) -> bool {
+    strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase()) >= 0.85
 }
 
 /// The candidate most like `name`, if any is like it at all.
@@ -104,19 +107,25 @@ mod tests {
         let cleaned = clean_header(file, names(&["\u{feff} Age ", "", "Sex"])).unwrap();
         assert_eq!(cleaned, ["Age", "column_2", "Sex"]);
         let error = clean_header(file, names(&["Age", " Age"])).unwrap_err().to_string();
-        assert_eq!(error, "a.csv: two columns are named \"Age\"; rename one of them");
+        assert_eq!(error, "a.csv: column 2 has the name of one before it; rename one of them");
     }
 
     #[test]
-    fn a_missing_column_names_the_nearest_and_lists_all() {
-        let error = find_column(Path::new("a.csv"), &names(&["Age", "Chief_complain"]), "chief_complaint", "data.text");
+    fn a_missing_column_names_the_nearest_and_no_cell() {
+        let missing = |columns: &[&str], name: &str| {
+            find_column(Path::new("a.csv"), &names(columns), name, "data.text").unwrap_err().to_string()
+        };
         assert_eq!(
-            error.unwrap_err().to_string(),
-            "a.csv: data.text names column \"chief_complaint\", which is not there; did you mean \"Chief_complain\"? \
-             Columns: \"Age\", \"Chief_complain\""
+            missing(&["Age", "Chief_complain"], "chief_complaint"),
+            "a.csv: data.text names column \"chief_complaint\", which is not there; did you mean \"Chief_complain\"?"
         );
-        let error = find_column(Path::new("a.csv"), &names(&["Age;Sex"]), "Sex", "data.text").unwrap_err().to_string();
-        assert!(error.ends_with("set data.separator to it"), "{error}");
+        // Without a header row the first note stands there.
+        assert_eq!(
+            missing(&["P1", "3", "noted fever, vomiting", "cough"], "note"),
+            "a.csv: data.text names column \"note\", which is not there; it has 4 columns, and the first line of a table must name them"
+        );
+        let error = missing(&["Age;Sex"], "Sex");
+        assert!(error.ends_with("a single name that holds ';': set data.separator (or --separator) to it"), "{error}");
     }
 
     #[test]

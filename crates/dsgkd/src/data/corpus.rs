@@ -1,6 +1,7 @@
 //! Documents out of text files and tables.
 
 use super::bad_row::RowError;
+use super::columns::find_column;
 use super::format::ReadOptions;
 use super::reader::Records;
 use crate::config::CorpusConfig;
@@ -86,17 +87,9 @@ fn for_each_cell(corpus: &CorpusConfig, file: usize, domain: &str, one: &mut Tak
         sheet: String::new(),
     };
     let records = Records::open(path, &options)?;
-    let place = |name: &String| {
-        records.columns().iter().position(|column| column == name).ok_or_else(|| {
-            Error::Config(format!(
-                "{}: has no column \"{name}\"; it has {}",
-                path.display(),
-                records.columns().join(", ")
-            ))
-        })
-    };
-    let columns = corpus.columns.iter().map(place).collect::<Result<Vec<usize>>>()?;
-    let domain = if domain.is_empty() { None } else { Some(place(&domain.to_string())?) };
+    let place = |name: &str, key: &str| find_column(path, records.columns(), name, key);
+    let columns = corpus.columns.iter().map(|name| place(name, "corpus.columns")).collect::<Result<Vec<usize>>>()?;
+    let domain = if domain.is_empty() { None } else { Some(place(domain, "corpus.domain")?) };
     for record in records {
         let record = match record {
             Ok(record) => record,

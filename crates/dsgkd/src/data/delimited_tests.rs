@@ -66,7 +66,7 @@ fn in_tsv_a_line_is_a_row() {
     assert_eq!(columns, ["id", "text"]);
     let mut rows = all(&mut rows);
     let Some(Err(RowError::Bad(last))) = rows.pop() else { panic!("a tab too many") };
-    assert!(last.line == 8 && last.message.contains("data.format to csv"), "{last}");
+    assert!(last.line == 8 && last.message.contains("data.format (or --format) to csv"), "{last}");
     let texts: Vec<_> = rows.into_iter().map(|row| row.unwrap().fields[1].clone().unwrap_or_default()).collect();
     assert_eq!(texts, ["\"lone", "end\"", "say \"ah\"", "\"a\" and \"b\"", "", "\""]);
 }
@@ -99,7 +99,7 @@ fn hostile_headers_are_errors_and_zero_bytes_are_text() {
     for (bytes, word) in [
         (&b""[..], "empty"),
         (b"\r\n\n\n", "empty"),
-        (b"a,a\n1,2\n", "two columns"),
+        (b"a,a\n1,2\n", "column 2 has the name"),
         (b"a,\"b\n1,2\n", "quote"),
         (b"a\0,\0b\0\n\0", "utf-16le"),
         (b"\xE9,b\n1,2\n", "encoding"),

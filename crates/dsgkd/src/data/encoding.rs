@@ -89,7 +89,9 @@ pub(super) fn encoding_advice(encoding: &str) -> String {
         None => "UTF-8",
     };
     let other = if name == "UTF-8" { "euc-kr or latin1" } else { "utf-8" };
-    format!("has bytes that are not {name}; set data.encoding to the file's own (such as {other}), or repair the row")
+    format!(
+        "has bytes that are not {name}; set data.encoding (or --encoding) to the file's own (such as {other}), or repair the row"
+    )
 }
 
 /// The encodings whose text is full of zero bytes when it is read as something else.

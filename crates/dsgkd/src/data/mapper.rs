@@ -120,14 +120,14 @@ impl NoteMapper {
             TextRule::Column(column) => match cell(*column) {
                 Some(text) if !self.is_missing(Some(text)) => text.to_string(),
                 _ => {
-                    let message = "has no text; remove the row or set data.skip_bad_rows";
+                    let message = "has no text; remove the row or set data.skip_bad_rows (or --skip-bad-rows)";
                     return Err(self.bad(record, Some(*column), Reason::MissingText, message));
                 }
             },
             TextRule::Template(template) => {
                 template.render(&record.fields, &|cell| self.is_missing(cell)).map_err(|column| {
                     let message =
-                        "is missing and the template needs it; put it in [ ] there, or set data.skip_bad_rows";
+                        "is missing and the template needs it; put it in [ ] there, or set data.skip_bad_rows (or --skip-bad-rows)";
                     self.bad(record, Some(column), Reason::MissingValue, message)
                 })?
             }
@@ -143,8 +143,7 @@ impl NoteMapper {
         };
         let group = self.group.and_then(cell).filter(|group| !self.is_missing(Some(group)));
         if let (Some(column), None, true) = (self.group, group, self.group_needed) {
-            let message =
-                "has no group, so it could stand on both sides of a split; fill it in or set data.skip_bad_rows";
+            let message = "has no group, so it could stand on both sides of a split; fill it in or set data.skip_bad_rows (or --skip-bad-rows)";
             return Err(self.bad(record, Some(column), Reason::MissingGroup, message));
         }
         let id = match self.id.and_then(cell).map(str::trim).filter(|id| !self.is_missing(Some(id))) {
@@ -172,13 +171,13 @@ impl NoteMapper {
         // A label that is mapped is one, even where its value means "missing" elsewhere.
         let mapped = self.label_map.get(value).map(String::as_str);
         if mapped.is_none() && self.is_missing(cell) {
-            let message = "has no label; move the row to a file of data.unlabeled, or set data.skip_bad_rows";
+            let message = "has no label; move the row to a file of data.unlabeled, or set data.skip_bad_rows (or --skip-bad-rows)";
             return Err(self.bad(record, Some(column), Reason::MissingLabel, message));
         }
         class_of(mapped.unwrap_or(value)).ok_or_else(|| {
             let known: Vec<String> = self.labels.iter().take(10).map(|label| format!("\"{}\"", short(label))).collect();
             let message = format!(
-                "has a label that is none of {}{}; map it in data.label_map, or set data.skip_bad_rows",
+                "has a label that is none of {}{}; map it in data.label_map, or set data.skip_bad_rows (or --skip-bad-rows)",
                 known.join(", "),
                 if self.labels.len() > 10 { ", ..." } else { "" }
             );

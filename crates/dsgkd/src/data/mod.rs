@@ -32,6 +32,7 @@ mod xlsx;
 mod zip_guard;
 
 pub use bad_row::{BadRow, BadRows, Reason, RowError};
+pub use columns::find_column;
 pub use format::{Format, ReadOptions};
 pub(crate) use hash::hexadecimal;
 pub use hash::{file_sha256, text_sha256};

@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 /// Classes that a label column may have; beyond it the wrong column was named.
 const MAX_CLASSES: usize = 1000;
 
+/// With fewer notes a value on average, a column of more than a few values is taken for text or an identifier, which is not to be printed, unless
+/// `data.labels` lists the classes.
+const LEAST_NOTES_A_CLASS: usize = 3;
+const FEW_CLASSES: usize = 5;
+
 /// One short clinical note.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Note {
@@ -162,6 +167,13 @@ impl Reading {
             return Err(Error::Data(format!(
                 "data.label: column \"{column}\" has more than {MAX_CLASSES} different values; is it the label? \
                  If so, list the classes in data.labels"
+            )));
+        }
+        if found.len() > FEW_CLASSES && found.len() * LEAST_NOTES_A_CLASS > notes.len() {
+            return Err(Error::Data(format!(
+                "data.label: column \"{column}\" has {} different values in {} notes; is it the label? If so, list the classes in data.labels",
+                found.len(),
+                notes.len()
             )));
         }
         if found.len() < 2 {

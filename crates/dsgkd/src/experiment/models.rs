@@ -1,6 +1,5 @@
 //! The models of an experiment: read, fitted to each other, and what the teachers say kept.
 
-use super::RunObserver;
 use crate::config::{Config, HeadKind, Preset, Projection, TeacherCacheStore};
 use crate::distill::cache::{TeacherCache, fingerprint};
 use crate::distill::feature_file::FeatureFile;
@@ -9,19 +8,19 @@ use crate::error::{Error, Result};
 use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::Tokenizer;
-use dsgkd_encoder::{Architecture, Heads, Model};
+use dsgkd_encoder::{Architecture, Heads, LoadReport, Model};
 
-/// The student, the teachers, and their tokenizers (student first).
-pub(super) fn open_models(
+/// The student, the teachers, and their tokenizers (student first), each fitting the others; `loaded` is told of each what its folder lacked.
+pub(crate) fn open_models(
     config: &Config,
     classes: &[String],
-    observer: &mut dyn RunObserver,
+    loaded: &mut dyn FnMut(&str, &LoadReport),
 ) -> Result<(Model, Vec<Teacher>, Vec<Tokenizer>)> {
     let tokenizers = Tokenizer::open_all(config)?;
     let mut teachers = vec![];
     for teacher in &config.teachers {
         let (model, report) = Model::open(&teacher.model, &Heads::default(), config.seed)?;
-        observer.loaded("teacher", &report);
+        loaded("teacher", &report);
         teachers.push(model);
     }
     let mut heads = Heads {
@@ -55,7 +54,7 @@ pub(super) fn open_models(
         heads.projections = projections;
         (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
     }
-    observer.loaded("student", &report);
+    loaded("student", &report);
     for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
         tokenizer.check_fits(model.architecture.vocab_size)?;
     }

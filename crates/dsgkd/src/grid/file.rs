@@ -136,7 +136,14 @@ impl Grid {
         if self.resplit {
             set.push(format!("data.split.seed={seed}"));
         }
-        let mut config = load_from(Some(&arm.config), &set, &self.folder)?.resolved();
+        let named = |error| match error {
+            Error::Config(message) => Error::Config(match message.strip_prefix("--set: ") {
+                Some(what) => format!("`set` of arm \"{}\" or condition \"{}\": {what}", arm.name, column.name),
+                None => message,
+            }),
+            other => other,
+        };
+        let mut config = load_from(Some(&arm.config), &set, &self.folder).map_err(named)?.resolved();
         config.output_dir = self.folder(arm, column, seed);
         if config.cache_dir.as_os_str().is_empty() {
             // Arms that differ in what comes after share the students that were prepared before. No column's name begins with a point.

@@ -1,5 +1,6 @@
 //! Masked-language-model training on domain text, from scratch or from a folder (`dsgkd pretrain`).
 
+mod begun;
 mod card;
 mod extension;
 mod masking;
@@ -83,7 +84,12 @@ pub trait PretrainObserver {
 }
 
 /// Trains and writes `config.output_dir/model`. With `resume`, goes on from the folder's checkpoint.
+///
+/// # Errors
+/// The folder holds another run or other files, or is in use; to resume there is none, or one of other settings; whatever is wrong with files and
+/// models.
 pub fn pretrain(config: &PretrainConfig, resume: bool, observer: &mut dyn PretrainObserver) -> Result<PretrainSummary> {
+    let _lock = begun::begin(config, resume)?;
     pretrain_documents(config, Documents::Files, resume, observer)
 }
 

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Checkpoints to resume from that are kept.
 const CHECKPOINTS_KEPT: usize = 2;
 
+/// The resolved experiment file, or pretraining file.
+pub(crate) const SETTINGS: &str = "config.toml";
+
 /// Held locked by the process that writes.
 const LOCK: &str = ".lock";
 
@@ -45,23 +48,8 @@ impl RunFolder {
     /// # Errors
     /// The folder holds another run or other files, is in use, or to resume there is none.
     pub fn open(root: &Path, resume: bool) -> Result<RunFolder> {
-        let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", root.display())));
-        let mut folder = RunFolder::existing(root);
-        match (folder.config().exists(), resume) {
-            _ if root.as_os_str().is_empty() => {
-                return Err(Error::Config("`output_dir` is empty; name the run folder".to_string()));
-            }
-            (false, true) => return refuse("holds no run to resume"),
-            (true, false) => {
-                return refuse("holds a run already; resume it with --resume, or choose another output_dir");
-            }
-            (false, false) if holds_other_files(root) => {
-                return refuse("is not empty; choose another output_dir");
-            }
-            _ => {}
-        }
-        create_private_folder(root).map_err(Error::io(root, "create"))?;
-        folder._lock = lock(root)?.map(Arc::new);
+        let lock = claim(root, resume)?;
+        let folder = RunFolder { root: root.to_path_buf(), _lock: lock.map(Arc::new) };
         folder.make()?;
         Ok(folder)
     }
@@ -146,7 +134,7 @@ impl RunFolder {
 
     /// The resolved experiment file.
     pub fn config(&self) -> PathBuf {
-        self.root.join("config.toml")
+        self.root.join(SETTINGS)
     }
 
     /// Versions, processor, hashes of the data.
@@ -316,6 +304,30 @@ fn private(_: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Makes a folder to write a run to, or finds it again to resume; the file that comes back holds it against other processes (`None`: the file
+/// system has no locks). A run that has been begun has its settings in `config.toml`.
+///
+/// # Errors
+/// The folder holds another run or other files, is in use, or to resume there is none.
+pub(crate) fn claim(root: &Path, resume: bool) -> Result<Option<File>> {
+    let refuse = |why: &str| Err(Error::Config(format!("{}: {why}", root.display())));
+    match (root.join(SETTINGS).exists(), resume) {
+        _ if root.as_os_str().is_empty() => {
+            return Err(Error::Config("`output_dir` is empty; name the run folder".to_string()));
+        }
+        (false, true) => return refuse("holds no run to resume"),
+        (true, false) => {
+            return refuse("holds a run already; resume it with --resume, or choose another output_dir");
+        }
+        (false, false) if holds_other_files(root) => {
+            return refuse("is not empty; choose another output_dir");
+        }
+        _ => {}
+    }
+    create_private_folder(root).map_err(Error::io(root, "create"))?;
+    lock(root)
+}
+
 /// Whether there is anything but what a creation that was cut short leaves behind.
 fn holds_other_files(root: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(root) else { return false };
@@ -368,7 +380,7 @@ fn comparable(config: &Config) -> Json {
 }
 
 /// Dotted paths of the values that differ.
-fn differences(one: &Json, other: &Json) -> Vec<String> {
+pub(crate) fn differences(one: &Json, other: &Json) -> Vec<String> {
     fn collect(path: &str, one: &Json, other: &Json, found: &mut Vec<String>) {
         match (one, other) {
             (Json::Object(one), Json::Object(other)) if one.keys().eq(other.keys()) => {

@@ -1,0 +1,76 @@
+//! The folder of a pretraining: written to by one process at a time, and gone on with by the settings and files that it was begun with alone.
+
+use super::steps::CHECKPOINT;
+use crate::config::{CorpusConfig, PretrainConfig, pretrain_to_toml};
+use crate::data::file_sha256;
+use crate::error::{Error, Result};
+use crate::run::atomic::write_file;
+use crate::run::folder::{SETTINGS, claim, differences, read_json, write_json};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+/// Keys that may change when a pretraining goes on: they alter no number that it computes.
+const FREE_KEYS: [&str; 5] = ["/output_dir", "/threads", "/license", "/train/save_steps", "/train/eval_steps"];
+
+/// Makes the output folder, or finds it again to resume; no other process can while the file is held (`None`: the file system has no locks).
+///
+/// # Errors
+/// The folder holds another run or other files, or is in use; to resume there is none, or one of other settings or files.
+pub(super) fn begin(config: &PretrainConfig, resume: bool) -> Result<Option<File>> {
+    let root = &config.output_dir;
+    let (settings, environment) = (root.join(SETTINGS), root.join("environment.json"));
+    // One that ended before it computed anything, by whatever was wrong with its files, is begun anew.
+    let is_over =
+        settings.exists() && !["history.jsonl", CHECKPOINT, "model"].iter().any(|name| root.join(name).exists());
+    let lock = claim(root, resume || is_over)?;
+    let files = sha256_of_files(config)?;
+    if resume {
+        let text = std::fs::read_to_string(&settings).map_err(Error::io(&settings, "read"))?;
+        let damaged = |_| Error::Config(format!("{}: damaged; begin anew", settings.display()));
+        let begun: PretrainConfig = toml::from_str(&text).map_err(damaged)?;
+        let now: PretrainConfig = toml::from_str(&pretrain_to_toml(config)?).map_err(damaged)?;
+        let differing = differences(&comparable(&begun), &comparable(&now));
+        if !differing.is_empty() {
+            return Err(Error::Config(format!(
+                "{}: was begun with another `{}`; choose another output_dir, or remove this one",
+                root.display(),
+                differing.join("`, `")
+            )));
+        }
+    } else {
+        let text = pretrain_to_toml(config)?;
+        write_file(&settings, |file| file.write_all(text.as_bytes()))?;
+    }
+    if resume && environment.exists() {
+        let known: Json = read_json(&environment)?;
+        if let Some((file, _)) = files.iter().find(|(file, hash)| known["sha256"][file].as_str() != Some(hash)) {
+            return Err(Error::Data(format!("{file}: changed since the training in {} was begun", root.display())));
+        }
+    } else {
+        // Nothing is computed before it stands there.
+        write_json(&environment, &serde_json::json!({ "dsgkd": env!("CARGO_PKG_VERSION"), "sha256": files }))?;
+    }
+    Ok(lock)
+}
+
+/// Of each file of text, by its absolute path.
+fn sha256_of_files(config: &PretrainConfig) -> Result<BTreeMap<String, String>> {
+    let corpora = config.corpus.iter().chain(&config.selective.general);
+    let hash = |file: &PathBuf| {
+        let path = std::path::absolute(file).map_err(Error::io(file, "find"))?;
+        Ok((path.display().to_string(), file_sha256(file)?))
+    };
+    corpora.flat_map(|CorpusConfig { files, .. }| files).map(hash).collect()
+}
+
+fn comparable(config: &PretrainConfig) -> Json {
+    let mut json = serde_json::to_value(config).unwrap_or_default();
+    for key in FREE_KEYS {
+        if let Some(value) = json.pointer_mut(key) {
+            *value = Json::Null;
+        }
+    }
+    json
+}
