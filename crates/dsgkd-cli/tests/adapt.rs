@@ -171,9 +171,17 @@ fn a_pretraining_takes_no_other_s_folder_and_goes_on_only_as_it_was_begun() {
     dsgkd().arg("train").arg(&experiment).arg("--quiet").assert().success();
     let run = world.path("run").display().to_string();
     assert!(refused(&["--set", &format!("output_dir={run}")], 2).contains("run: holds a run already"));
+    let baseline = world.experiment("floor", false, "");
+    dsgkd().arg("train").arg(&baseline).args(["--quiet", "--set", "baseline=tf-idf"]).assert().success();
+    let floor = world.path("floor").display().to_string();
+    assert!(refused(&["--set", &format!("output_dir={floor}")], 2).contains("floor: holds a run already"));
+    assert!(refused(&["--resume", "--set", &format!("output_dir={floor}")], 2).contains("is of no pretraining"));
     std::fs::create_dir(world.path("thesis")).unwrap();
-    std::fs::write(world.path("thesis/chapter.txt"), "1").unwrap();
+    std::fs::write(world.path("thesis/config.toml"), "mine = 1").unwrap();
     let thesis = world.path("thesis").display().to_string();
+    assert!(refused(&["--set", &format!("output_dir={thesis}")], 2).contains("thesis: holds a run already"));
+    std::fs::remove_file(world.path("thesis/config.toml")).unwrap();
+    std::fs::write(world.path("thesis/chapter.txt"), "1").unwrap();
     assert!(refused(&["--set", &format!("output_dir={thesis}")], 2).contains("thesis: is not empty"));
     assert!(weights() == made);
 }

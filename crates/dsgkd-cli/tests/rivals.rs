@@ -115,6 +115,10 @@ fn a_prepared_student_is_taken_by_other_runs_of_the_same_notes() {
     // Another weight of what is heard: the one that has read is taken.
     assert_eq!(train("sixth", "1e-3", &[&shared[..], &["--set", "distill.alpha=0.1"]].concat()), 1);
     assert_eq!(kept().len(), 7);
+    // Nor is one that was taught through a map taken for one that was taught without.
+    let widths_differ = ["--set", "distill.projection=where-widths-differ"];
+    assert_eq!(train("seventh", "1e-3", &[&shared[..], &widths_differ].concat()), 1);
+    assert_eq!(kept().len(), 8);
 }
 
 #[test]

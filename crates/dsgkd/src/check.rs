@@ -1,9 +1,9 @@
 //! What is in the notes, before an hour is spent on them (`dsgkd check`).
 
-use crate::config::Config;
+use crate::config::{Baseline, Config};
 use crate::data::{BadRows, Note, Notes, make_splits, read_notes};
 use crate::error::Result;
-use crate::experiment::models::open_models;
+use crate::experiment::models::{longest, open_models};
 use crate::text::{Aligner, DropCounts, Encoding, TermSelector};
 use crate::train::device;
 use rayon::prelude::*;
@@ -142,12 +142,12 @@ fn scripts(notes: &[&Note]) -> (Vec<(String, f64)>, usize) {
 }
 
 fn models(config: &Config, notes: &[&Note], classes: &[String]) -> Result<Vec<ModelReport>> {
-    if config.student.model.as_os_str().is_empty() {
+    if config.student.model.as_os_str().is_empty() || config.baseline != Baseline::None {
         return Ok(vec![]);
     }
     // As a training opens them: what it would refuse is refused here.
-    let (_, _, tokenizers) = open_models(config, classes, &mut |_, _| ())?;
-    let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), None)?;
+    let (student, teachers, tokenizers) = open_models(config, classes, &mut |_, _| ())?;
+    let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest(&student, &teachers)))?;
     let mut reports = vec![];
     for (number, tokenizer) in tokenizers.iter().enumerate() {
         let encodings = notes.par_iter().map(|note| tokenizer.encode(&note.text));
@@ -157,7 +157,7 @@ fn models(config: &Config, notes: &[&Note], classes: &[String]) -> Result<Vec<Mo
             encodings.iter().flat_map(|encoding| &encoding.ids).filter(|id| tokenizer.unknown() == Some(**id));
         reports.push(ModelReport {
             role: if number == 0 { "student".into() } else { "teacher".into() },
-            truncated: lengths.iter().filter(|length| **length > config.text.max_length).count(),
+            truncated: lengths.iter().filter(|length| **length > aligner.max_lengths[number]).count(),
             unknown_share: unknown.count() as f64 / lengths.iter().sum::<usize>().max(1) as f64,
             tokens: Quartiles::of(lengths),
             ..ModelReport::default()

@@ -29,7 +29,7 @@ use dsgkd_encoder::{LoadReport, Model};
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
 use kept::Student;
-use models::{open_models, teacher_caches};
+use models::{longest, open_models, teacher_caches};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -177,10 +177,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
 
     let (mut student, mut teachers, tokenizers) =
         open_models(config, &notes.labels, &mut |role, report| observer.loaded(role, report))?;
-    let longest: Vec<usize> = std::iter::once(&student)
-        .chain(teachers.iter().map(|teacher| &teacher.model))
-        .map(|model| model.architecture.max_tokens())
-        .collect();
+    let longest = longest(&student, &teachers);
     let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest))?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (mut set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;

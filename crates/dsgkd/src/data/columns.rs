@@ -63,11 +63,10 @@ pub fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Re
     let mut message = format!("{}: {key} names column \"{}\", which is not there", file.display(), short(name));
     let found = [';', '\t', ',', '|'].into_iter().find(|&c| columns.len() == 1 && columns[0].contains(c));
     if let Some(nearest) = nearest(name, columns.iter().map(String::as_str)).filter(|near| is_near(name, near)) {
-        message += &format!("; did you mean \"{nearest}\"?");
+        message += &format!("; did you mean \"{}\"?", short(nearest));
     } else if let Some(found) = found {
-        message += &format!(
-            "; its first line is a single name that holds {found:?}: set data.separator (or --separator) to it"
-        );
+        message +=
+            &format!("; its first line is a single name that holds {found:?}: set `separator` (or --separator) to it");
     } else {
         message += &format!("; it has {} columns, and the first line of a table must name them", columns.len());
     }
@@ -76,7 +75,7 @@ pub fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Re
 
 /// Whether `column` may be shown to whoever asked for `name`: it is the name but for a slip, and so no cell.
 fn is_near(name: &str, column: &str) -> bool {
-    strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase()) >= 0.85
+    name.chars().count() >= 4 && strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase()) <= 2
 }
 
 /// The candidate most like `name`, if any is like it at all.
@@ -121,11 +120,11 @@ mod tests {
         );
         // Without a header row the first note stands there.
         assert_eq!(
-            missing(&["P1", "3", "noted fever, vomiting", "cough"], "note"),
-            "a.csv: data.text names column \"note\", which is not there; it has 4 columns, and the first line of a table must name them"
+            missing(&["P1", "3", "noted fever, vomiting", "diagnosed with hiv"], "diagnosis"),
+            "a.csv: data.text names column \"diagnosis\", which is not there; it has 4 columns, and the first line of a table must name them"
         );
         let error = missing(&["Age;Sex"], "Sex");
-        assert!(error.ends_with("a single name that holds ';': set data.separator (or --separator) to it"), "{error}");
+        assert!(error.ends_with("a single name that holds ';': set `separator` (or --separator) to it"), "{error}");
     }
 
     #[test]

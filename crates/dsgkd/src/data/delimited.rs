@@ -101,7 +101,7 @@ impl DelimitedRows {
         self.after_return = false;
         if looks_like_utf16(&self.encoding, &self.text) {
             return Err(Error::Data(format!(
-                "{}: the header has zero bytes; if the file is UTF-16, set data.encoding (or --encoding) to utf-16le or utf-16be",
+                "{}: the header has zero bytes; if the file is UTF-16, set `encoding` (or --encoding) to utf-16le or utf-16be",
                 self.file.display()
             )));
         }
@@ -137,7 +137,7 @@ impl DelimitedRows {
             let advice = if self.quoting {
                 "put cells that hold the separator in quotes"
             } else {
-                "if cells hold tabs or line breaks in quotes, set data.format (or --format) to csv and data.separator (or --separator) to a tab"
+                "if cells hold tabs or line breaks in quotes, set `format` (or --format) to csv and `separator` (or --separator) to a tab"
             };
             let (cells, columns) = (row.cells, self.columns.len());
             let message = format!("has {cells} cells where the header has {columns} columns; {advice}");

@@ -66,7 +66,7 @@ fn in_tsv_a_line_is_a_row() {
     assert_eq!(columns, ["id", "text"]);
     let mut rows = all(&mut rows);
     let Some(Err(RowError::Bad(last))) = rows.pop() else { panic!("a tab too many") };
-    assert!(last.line == 8 && last.message.contains("data.format (or --format) to csv"), "{last}");
+    assert!(last.line == 8 && last.message.contains("`format` (or --format) to csv"), "{last}");
     let texts: Vec<_> = rows.into_iter().map(|row| row.unwrap().fields[1].clone().unwrap_or_default()).collect();
     assert_eq!(texts, ["\"lone", "end\"", "say \"ah\"", "\"a\" and \"b\"", "", "\""]);
 }

@@ -90,7 +90,7 @@ pub(super) fn encoding_advice(encoding: &str) -> String {
     };
     let other = if name == "UTF-8" { "euc-kr or latin1" } else { "utf-8" };
     format!(
-        "has bytes that are not {name}; set data.encoding (or --encoding) to the file's own (such as {other}), or repair the row"
+        "has bytes that are not {name}; set `encoding` (or --encoding) to the file's own (such as {other}), or repair the row"
     )
 }
 

@@ -45,7 +45,7 @@ impl Format {
             Some("parquet" | "pq") => Ok(Format::Parquet),
             Some("xlsx" | "xlsm") => Ok(Format::Xlsx),
             _ => Err(Error::Config(format!(
-                "{}: the name does not tell the format; set data.format (or --format) to {NAMES}",
+                "{}: the name does not tell the format; set `format` (or --format) to {NAMES}",
                 path.display()
             ))),
         }

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 /// Classes that a label column may have; beyond it the wrong column was named.
 const MAX_CLASSES: usize = 1000;
 
-/// With fewer notes a value on average, a column of more than a few values is taken for text or an identifier, which is not to be printed, unless
-/// `data.labels` lists the classes.
+/// With fewer notes a value on average, or a value that stands once, a column of more than a few values is taken for text or an identifier, which is
+/// not to be printed, unless `data.labels` lists the classes.
 const LEAST_NOTES_A_CLASS: usize = 3;
 const FEW_CLASSES: usize = 5;
 
@@ -169,7 +169,10 @@ impl Reading {
                  If so, list the classes in data.labels"
             )));
         }
-        if found.len() > FEW_CLASSES && found.len() * LEAST_NOTES_A_CLASS > notes.len() {
+        let mut counts = vec![0; found.len()];
+        notes.iter().filter_map(|note| note.label).for_each(|class| counts[class] += 1);
+        let is_seldom_repeated = found.len() * LEAST_NOTES_A_CLASS > notes.len() || counts.contains(&1);
+        if found.len() > FEW_CLASSES && is_seldom_repeated {
             return Err(Error::Data(format!(
                 "data.label: column \"{column}\" has {} different values in {} notes; is it the label? If so, list the classes in data.labels",
                 found.len(),

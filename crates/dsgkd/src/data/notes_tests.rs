@@ -126,3 +126,19 @@ fn the_real_triage_file_is_read() {
     let counts = notes.class_counts(&all);
     assert!(counts[0] <= 534 && counts[1] <= 733 && counts[0] + counts[1] == all.len());
 }
+
+#[test]
+fn a_column_of_text_is_no_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = |values: &[usize]| {
+        let rows: String = values.iter().enumerate().map(|(note, value)| format!("fever {note};c{value}\n")).collect();
+        let train = write(folder.path(), "a.csv", format!("Note;Level\n{rows}").as_bytes());
+        read_notes(&config(train)).map(|notes| notes.labels.len()).map_err(|error| error.to_string())
+    };
+    let repeated = |values: usize, times: usize| (0..values * times).map(|note| note % values).collect::<Vec<_>>();
+    assert_eq!((labels(&repeated(5, 1)), labels(&repeated(6, 3))), (Ok(5), Ok(6)));
+    for of_text in [repeated(6, 1), repeated(6, 2), [repeated(6, 9), vec![6]].concat()] {
+        let error = labels(&of_text).unwrap_err();
+        assert!(error.contains("different values in") && !error.contains("c1"), "{error}");
+    }
+}

@@ -20,8 +20,8 @@ pub struct Teacher {
     pub levels: LevelPairs,
     /// Paired heads.
     pub heads: HeadPairs,
-    /// The student's hidden states are mapped to the teacher's width by this tensor of the student's arena,
-    /// `[teacher hidden, student hidden]`; `None` where the widths agree.
+    /// The student's hidden states are mapped to the teacher's by this tensor of the student's arena,
+    /// `[teacher hidden, student hidden]`; `None` where they are compared number by number.
     pub projection: Option<std::ops::Range<usize>>,
     /// What the columns of attention rows are.
     pub attention: AttentionRows,

@@ -65,6 +65,12 @@ pub(crate) fn open_models(
     Ok((student, teachers, tokenizers))
 }
 
+/// Tokens that each model can take, student first.
+pub(crate) fn longest(student: &Model, teachers: &[Teacher]) -> Vec<usize> {
+    let models = std::iter::once(student).chain(teachers.iter().map(|teacher| &teacher.model));
+    models.map(|model| model.architecture.max_tokens()).collect()
+}
+
 /// One cache a teacher, each with an equal part of the budget.
 pub(super) fn teacher_caches(
     config: &Config,

@@ -57,6 +57,7 @@ pub(super) fn teach(
             hearing,
             config.seed,
             config.distill.attention,
+            config.distill.projection,
             [config.student.hidden_dropout_prob, config.student.attention_probs_dropout_prob],
             config.teachers.iter().map(anonymous).collect::<Vec<_>>(),
             begun.inputs.models,

@@ -137,10 +137,12 @@ impl Grid {
             set.push(format!("data.split.seed={seed}"));
         }
         let named = |error| match error {
-            Error::Config(message) => Error::Config(match message.strip_prefix("--set: ") {
-                Some(what) => format!("`set` of arm \"{}\" or condition \"{}\": {what}", arm.name, column.name),
-                None => message,
-            }),
+            Error::Config(message) => {
+                let what = message.strip_prefix("--set: ").unwrap_or(&message);
+                let column =
+                    if self.columns.len() > 1 { format!(", column \"{}\"", column.name) } else { String::new() };
+                Error::Config(format!("arm \"{}\"{column}: {what}", arm.name))
+            }
             other => other,
         };
         let mut config = load_from(Some(&arm.config), &set, &self.folder).map_err(named)?.resolved();
@@ -149,7 +151,7 @@ impl Grid {
             // Arms that differ in what comes after share the students that were prepared before. No column's name begins with a point.
             config.cache_dir = self.output_dir.join(".students");
         }
-        config.validate()?;
+        config.validate().map_err(named)?;
         Ok(config)
     }
 }

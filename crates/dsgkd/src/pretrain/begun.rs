@@ -1,15 +1,15 @@
 //! The folder of a pretraining: written to by one process at a time, and gone on with by the settings and files that it was begun with alone.
 
-use super::steps::CHECKPOINT;
 use crate::config::{CorpusConfig, PretrainConfig, pretrain_to_toml};
 use crate::data::file_sha256;
 use crate::error::{Error, Result};
 use crate::run::atomic::write_file;
-use crate::run::folder::{SETTINGS, claim, differences, read_json, write_json};
+use crate::run::folder::{LOCK, SETTINGS, claim, differences, read_json, write_json};
+use crate::run::inputs::folder_sha256;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Keys that may change when a pretraining goes on: they alter no number that it computes.
 const FREE_KEYS: [&str; 5] = ["/output_dir", "/threads", "/license", "/train/save_steps", "/train/eval_steps"];
@@ -21,14 +21,11 @@ const FREE_KEYS: [&str; 5] = ["/output_dir", "/threads", "/license", "/train/sav
 pub(super) fn begin(config: &PretrainConfig, resume: bool) -> Result<Option<File>> {
     let root = &config.output_dir;
     let (settings, environment) = (root.join(SETTINGS), root.join("environment.json"));
-    // One that ended before it computed anything, by whatever was wrong with its files, is begun anew.
-    let is_over =
-        settings.exists() && !["history.jsonl", CHECKPOINT, "model"].iter().any(|name| root.join(name).exists());
-    let lock = claim(root, resume || is_over)?;
+    let lock = claim(root, resume || (settings.exists() && never_computed(root)))?;
     let files = sha256_of_files(config)?;
     if resume {
         let text = std::fs::read_to_string(&settings).map_err(Error::io(&settings, "read"))?;
-        let damaged = |_| Error::Config(format!("{}: damaged; begin anew", settings.display()));
+        let damaged = |_| Error::Config(format!("{}: is of no pretraining, or damaged", settings.display()));
         let begun: PretrainConfig = toml::from_str(&text).map_err(damaged)?;
         let now: PretrainConfig = toml::from_str(&pretrain_to_toml(config)?).map_err(damaged)?;
         let differing = differences(&comparable(&begun), &comparable(&now));
@@ -55,17 +52,30 @@ pub(super) fn begin(config: &PretrainConfig, resume: bool) -> Result<Option<File
     Ok(lock)
 }
 
-/// Of each file of text, by its absolute path.
+/// Whether a pretraining ended here before its first step, by whatever was wrong with its files: it is then begun anew.
+fn never_computed(root: &Path) -> bool {
+    let ours = [SETTINGS, LOCK, "environment.json", "tokenizer"];
+    let mut entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    root.join("environment.json").exists() && entries.all(|entry| ours.iter().any(|name| entry.file_name() == *name))
+}
+
+/// Of each file of text or words and of the model's folder, by its absolute path.
 fn sha256_of_files(config: &PretrainConfig) -> Result<BTreeMap<String, String>> {
     let corpora = config.corpus.iter().chain(&config.selective.general);
-    let hash = |file: &PathBuf| {
-        let path = std::path::absolute(file).map_err(Error::io(file, "find"))?;
-        Ok((path.display().to_string(), file_sha256(file)?))
+    let words = Some(&config.vocabulary.words).filter(|path| !path.as_os_str().is_empty());
+    let hash = |path: &PathBuf| {
+        let place = std::path::absolute(path).map_err(Error::io(path, "find"))?;
+        let hash = if path.is_dir() { folder_sha256(path)? } else { file_sha256(path)? };
+        Ok((place.display().to_string(), hash))
     };
-    corpora.flat_map(|CorpusConfig { files, .. }| files).map(hash).collect()
+    let model = Some(&config.model).filter(|path| !path.as_os_str().is_empty());
+    corpora.flat_map(|CorpusConfig { files, .. }| files).chain(words).chain(model).map(hash).collect()
 }
 
 fn comparable(config: &PretrainConfig) -> Json {
+    let mut config = config.clone();
+    // For the model card alone.
+    config.corpus.iter_mut().for_each(|corpus| corpus.source.clear());
     let mut json = serde_json::to_value(config).unwrap_or_default();
     for key in FREE_KEYS {
         if let Some(value) = json.pointer_mut(key) {

@@ -34,7 +34,7 @@ pub(super) struct Hiding<'a> {
 }
 
 const LOG_EVERY: u64 = 20;
-pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
+const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Removes the checkpoint of a pretraining that is done and will not be gone on with: its moments are twice the model's size.
 pub(crate) fn remove_checkpoint(output_dir: &Path) -> Result<()> {

@@ -18,7 +18,7 @@ const CHECKPOINTS_KEPT: usize = 2;
 pub(crate) const SETTINGS: &str = "config.toml";
 
 /// Held locked by the process that writes.
-const LOCK: &str = ".lock";
+pub(crate) const LOCK: &str = ".lock";
 
 /// Keys that may change when a run goes on: they alter no number that it computes.
 const FREE_KEYS: [&str; 8] = [
