@@ -136,6 +136,16 @@ impl Model {
         }
     }
 
+    /// The sizes that a folder's `config.json` names; no weights are read.
+    ///
+    /// # Errors
+    /// Names the file and the key at fault, or the folder that holds no weights that [`Model::open`] reads.
+    pub fn architecture_of(folder: &Path) -> Result<Architecture> {
+        WeightFiles::open(folder)?;
+        let path = folder.join("config.json");
+        Ok(Model::plan(&path, read_json(&path)?, &Heads::default())?.architecture)
+    }
+
     /// Reads a folder (`config.json`, `model.safetensors` or shards). Tensors of heads that it lacks are fresh, from `seed`.
     ///
     /// # Errors

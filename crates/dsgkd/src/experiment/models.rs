@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::Tokenizer;
-use dsgkd_encoder::{Architecture, Heads, LoadReport, Model};
+use dsgkd_encoder::{Heads, LoadReport, Model};
 
 /// The student, the teachers, and their tokenizers (student first), each fitting the others; `loaded` is told of each what its folder lacked.
 pub(crate) fn open_models(
@@ -34,26 +34,21 @@ pub(crate) fn open_models(
         .map(|share| share.map(|share| share as f32)),
         ..Heads::default()
     };
-    let (mut student, mut report) = Model::open(&config.student.model, &heads, config.seed)?;
-    let width = |a: &Architecture| a.hidden_size;
-    let is_mapped = |teacher: &Model| {
-        config.distill.projection == Projection::Always || width(&teacher.architecture) != width(&student.architecture)
-    };
-    let mapped = teachers.iter().enumerate().filter(|(_, teacher)| is_mapped(teacher));
-    let projections: Vec<(String, [usize; 2])> = mapped
-        .map(|(number, t)| (projection_name(number), [width(&t.architecture), width(&student.architecture)]))
-        .collect();
-    if !projections.is_empty() {
-        if config.preset == Preset::Reference {
-            return Err(Error::Config(
-                "preset \"reference\" compares number by number: it needs a teacher of the student's hidden size, and \
-                 `distill.projection` left out; the default preset learns a projection"
-                    .to_string(),
-            ));
+    let hidden_size = Model::architecture_of(&config.student.model)?.hidden_size;
+    for (number, teacher) in teachers.iter().enumerate() {
+        let of_teacher = teacher.architecture.hidden_size;
+        if config.distill.projection == Projection::Always || of_teacher != hidden_size {
+            heads.projections.push((projection_name(number), [of_teacher, hidden_size]));
         }
-        heads.projections = projections;
-        (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
     }
+    if config.preset == Preset::Reference && !heads.projections.is_empty() {
+        return Err(Error::Config(
+            "preset \"reference\" compares number by number: it needs a teacher of the student's hidden size, and \
+             `distill.projection` left out; the default preset learns a projection"
+                .to_string(),
+        ));
+    }
+    let (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
     loaded("student", &report);
     for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
         tokenizer.check_fits(model.architecture.vocab_size)?;

@@ -4,7 +4,7 @@ use crate::config::{CorpusConfig, PretrainConfig, pretrain_to_toml};
 use crate::data::file_sha256;
 use crate::error::{Error, Result};
 use crate::run::atomic::write_file;
-use crate::run::folder::{LOCK, SETTINGS, claim, differences, read_json, write_json};
+use crate::run::folder::{LOCK, SETTINGS, claim, differences, read_json, without, write_json};
 use crate::run::inputs::folder_sha256;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -23,11 +23,12 @@ pub(super) fn begin(config: &PretrainConfig, resume: bool) -> Result<Option<File
     let (settings, environment) = (root.join(SETTINGS), root.join("environment.json"));
     let lock = claim(root, resume || (settings.exists() && never_computed(root)))?;
     let files = sha256_of_files(config)?;
+    let text = pretrain_to_toml(config)?;
     if resume {
-        let text = std::fs::read_to_string(&settings).map_err(Error::io(&settings, "read"))?;
+        let known = std::fs::read_to_string(&settings).map_err(Error::io(&settings, "read"))?;
         let damaged = |_| Error::Config(format!("{}: is of no pretraining, or damaged", settings.display()));
-        let begun: PretrainConfig = toml::from_str(&text).map_err(damaged)?;
-        let now: PretrainConfig = toml::from_str(&pretrain_to_toml(config)?).map_err(damaged)?;
+        let begun: PretrainConfig = toml::from_str(&known).map_err(damaged)?;
+        let now: PretrainConfig = toml::from_str(&text).map_err(damaged)?;
         let differing = differences(&comparable(&begun), &comparable(&now));
         if !differing.is_empty() {
             return Err(Error::Config(format!(
@@ -37,7 +38,6 @@ pub(super) fn begin(config: &PretrainConfig, resume: bool) -> Result<Option<File
             )));
         }
     } else {
-        let text = pretrain_to_toml(config)?;
         write_file(&settings, |file| file.write_all(text.as_bytes()))?;
     }
     if resume && environment.exists() {
@@ -76,11 +76,5 @@ fn comparable(config: &PretrainConfig) -> Json {
     let mut config = config.clone();
     // For the model card alone.
     config.corpus.iter_mut().for_each(|corpus| corpus.source.clear());
-    let mut json = serde_json::to_value(config).unwrap_or_default();
-    for key in FREE_KEYS {
-        if let Some(value) = json.pointer_mut(key) {
-            *value = Json::Null;
-        }
-    }
-    json
+    without(&config, &FREE_KEYS)
 }

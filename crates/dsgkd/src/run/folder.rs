@@ -370,8 +370,13 @@ fn comparable(config: &Config) -> Json {
         config.text = TextConfig { max_length, truncation, ..TextConfig::default() };
         config.distill = DistillConfig::default();
     }
-    let mut json = serde_json::to_value(config).unwrap_or_default();
-    for key in FREE_KEYS {
+    without(&config, &FREE_KEYS)
+}
+
+/// Settings as JSON with the values at `keys` (JSON pointers) blotted out, to be held against others by [`differences`].
+pub(crate) fn without(settings: &impl Serialize, keys: &[&str]) -> Json {
+    let mut json = serde_json::to_value(settings).unwrap_or_default();
+    for key in keys {
         if let Some(value) = json.pointer_mut(key) {
             *value = Json::Null;
         }
