@@ -32,7 +32,8 @@ fn from_notes_to_predictions() {
         }
         let history = std::fs::read_to_string(run.join("history.jsonl")).unwrap();
         let first: Value = serde_json::from_str(history.lines().next().unwrap()).unwrap();
-        assert_eq!(first["hidden"].as_f64().unwrap() > 0.0, teacher);
+        assert_eq!(first["hidden"].as_f64(), Some(0.0), "the labels are learned alone");
+        assert_eq!(run.join("teaching.jsonl").exists(), teacher);
         assert!(history.contains("\"validation\""));
     }
     // The same notes again, with their columns kept.
@@ -57,6 +58,21 @@ fn from_notes_to_predictions() {
     let piped =
         stdout(dsgkd().arg("predict").arg(world.path("distill/model")).pipe_stdin(world.path("notes.csv")).unwrap());
     assert_eq!(piped, table);
+    // The table holds the notes: its owner's alone.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&output).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // As JSON: a line a note, or with the table in a file what was done.
+    let mut as_json = dsgkd();
+    as_json.arg("predict").arg(world.path("distill/model")).arg(world.path("notes.csv")).arg("--json");
+    let lines = stdout(&mut as_json);
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert!(lines.lines().count() == 120 && first["probability_yes"].is_f64(), "{first}");
+    as_json.arg("-o").arg(&output);
+    let done: Value = serde_json::from_str(&stdout(&mut as_json)).unwrap();
+    assert_eq!((&done["notes"], &done["bad_rows"]), (&serde_json::json!(120), &serde_json::json!(0)));
 
     let evaluated = stdout(dsgkd().arg("evaluate").arg(world.path("distill")).arg("--json"));
     let evaluated: Value = serde_json::from_str(&evaluated).unwrap();
@@ -65,6 +81,9 @@ fn from_notes_to_predictions() {
     // A patient has two notes, which are drawn together.
     let units = |found: &Value| found["intervals"]["units"].as_u64().unwrap() * 2;
     assert_eq!(units(&evaluated), evaluated["intervals"]["notes"].as_u64().unwrap());
+    // Runs of several experiments are not pooled.
+    let mixed = stderr_of(dsgkd().arg("evaluate").arg(world.root()), 2);
+    assert!(mixed.contains("several experiments") && mixed.contains("teachers"), "{mixed}");
     let compared = stdout(dsgkd().arg("compare").arg(world.path("finetune")).arg(world.path("distill")));
     assert!(compared.contains("finetune") && compared.contains("distill") && compared.contains("auroc"), "{compared}");
     // Any program's predictions, by their columns.
@@ -120,6 +139,19 @@ fn aligned_tokens_are_shown_side_by_side() {
     let shown = stdout(dsgkd().arg("align").arg(&experiment).args(["--text", "3세 환자 seizure가 있어 cough"]));
     assert!(shown.contains("term      seizure"), "{shown}");
     assert!(shown.contains("2 terms, 2 kept"), "{shown}");
+    let mut as_json = dsgkd();
+    as_json.arg("align").arg(&experiment).args(["--json", "--text", "3세 환자 seizure가 있어 cough"]);
+    let notes: Value = serde_json::from_str(&stdout(&mut as_json)).unwrap();
+    assert_eq!(notes[0]["terms"], serde_json::json!(["seizure", "cough"]));
+    let (student, teacher) = (&notes[0]["student"]["tokens"], &notes[0]["teachers"][0]);
+    let spelled = |tokens: &Value, range: &Value| -> String {
+        let at = |end: usize| range[end].as_u64().unwrap() as usize;
+        (at(0)..at(1)).map(|token| tokens[token].as_str().unwrap().replace("##", "")).collect()
+    };
+    let term = &teacher["terms"][0];
+    assert_eq!(spelled(student, &term["student"]), "seizure");
+    assert_eq!(spelled(&teacher["tokens"], &term["teacher"]), "seizure");
+    assert_eq!(teacher["dropped"]["few_tokens"], 0);
     // What the student has whole is not taught, unless that is asked for.
     std::fs::write(&experiment, std::fs::read_to_string(&experiment).unwrap().replace("min_student_tokens = 1\n", ""))
         .unwrap();
@@ -168,6 +200,11 @@ fn init_writes_once_and_completions_are_there() {
     let file = folder.path().join("experiment.toml");
     dsgkd().arg("init").arg(&file).assert().success();
     dsgkd().arg("config").arg(&file).assert().success();
+    let resolved: Value = serde_json::from_str(&stdout(dsgkd().arg("config").arg(&file).arg("--json"))).unwrap();
+    assert!(
+        resolved["output_dir"].as_str().unwrap().ends_with("runs/experiment"),
+        "a folder to begin with: {resolved}"
+    );
     assert!(stderr_of(dsgkd().arg("init").arg(&file), 4).contains("experiment.toml"));
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(dsgkd().args(["completions", shell])).contains("dsgkd"));
@@ -365,8 +402,8 @@ fn a_teacher_of_equal_width_is_met_through_a_learned_map() {
     };
     let first_hidden_loss = |name: &str, more: &[&str]| {
         train(name, more).assert().success();
-        let history = std::fs::read_to_string(world.path(name).join("history.jsonl")).unwrap();
-        let first: Value = serde_json::from_str(history.lines().next().unwrap()).unwrap();
+        let heard = std::fs::read_to_string(world.path(name).join("teaching.jsonl")).unwrap();
+        let first: Value = serde_json::from_str(heard.lines().next().unwrap()).unwrap();
         first["hidden"].as_f64().unwrap()
     };
     let number_by_number = first_hidden_loss("plain", &["distill.projection=where-widths-differ"]);

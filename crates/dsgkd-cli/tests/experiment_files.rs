@@ -79,13 +79,13 @@ fn an_experiment_is_shown_as_it_resolves_and_reads_back_the_same() {
 }
 
 #[test]
-fn a_file_from_init_reads_as_the_defaults() {
+fn a_file_from_init_reads_as_the_defaults_in_a_folder_of_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("new.toml");
     let path = path.to_str().unwrap();
     assert!(dsgkd(&["init", path, "--quiet"]).stderr.is_empty());
     let written = std::fs::read(path).unwrap();
-    let empty = write(folder.path(), b"");
+    let empty = write(folder.path(), b"output_dir = \"runs/new\"");
     assert_eq!(dsgkd(&["config", path]).stdout, dsgkd(&["config", empty.to_str().unwrap()]).stdout);
     let refused = dsgkd(&["init", path]);
     assert_eq!(refused.status.code(), Some(4));

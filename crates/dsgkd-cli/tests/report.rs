@@ -38,6 +38,7 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
         "By share of Latin letters",
         "By column urgent",
         "Learning",
+        "hidden-state loss",
         "Alignment: taught",
         "TRIPOD+AI",
         "Experiment file: taught",
@@ -54,6 +55,14 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     assert!(page.matches("<svg").count() >= 8 && !page.contains("NaN"));
     assert!(!page.contains(&*world.root().to_string_lossy()), "where files lie is nobody's business");
     assert_eq!(page, report(&world, &["alone", "taught"], &["--subgroup", "urgent"]));
+
+    // As JSON there is no page; with one in a file, its name.
+    let file = world.path("page.html");
+    let mut command = dsgkd();
+    command.arg("report").arg(world.path("alone")).args(["--json", "--bootstrap-samples", "100"]).assert().code(2);
+    let written = command.arg("-o").arg(&file).assert().success().get_output().stdout.clone();
+    let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    assert!(written["written"].as_str().is_some_and(|name| file.to_str() == Some(name)));
 
     // The numbers are those of `evaluate`.
     let json =

@@ -13,14 +13,24 @@ fn kills() -> u64 {
 }
 
 #[test]
-fn killed_and_resumed_runs_end_with_the_same_weights() {
+fn killed_and_resumed_runs_end_with_the_same_weights_taught_before_the_labels() {
+    killed_and_resumed("before-labels");
+}
+
+#[test]
+fn killed_and_resumed_runs_end_with_the_same_weights_taught_with_the_labels() {
+    killed_and_resumed("with-labels");
+}
+
+fn killed_and_resumed(when: &str) {
     let world = World::new();
-    let more = "save_steps = 2\nmax_tokens_per_batch = 150\n";
-    let whole = world.experiment("whole", true, more);
+    let distill = format!("[distill]\nwhen = \"{when}\"\nnum_train_epochs = 3\n");
+    let more = format!("save_steps = 2\nmax_tokens_per_batch = 150\n{distill}");
+    let whole = world.experiment("whole", true, &more);
     let begun = std::time::Instant::now();
     dsgkd().arg("train").arg(&whole).arg("--quiet").assert().success();
     let took = begun.elapsed();
-    let killed = world.experiment("killed", true, more);
+    let killed = world.experiment("killed", true, &more);
     let binary = assert_cmd::cargo::cargo_bin("dsgkd");
     let mut state = 88_172_645_463_325_252u64;
     for kill in 0..kills() {
@@ -50,6 +60,8 @@ fn killed_and_resumed_runs_end_with_the_same_weights() {
     for file in ["model/model.safetensors", "predictions.json", "metrics.json", "history.jsonl"] {
         assert!(bytes(&world.path("whole").join(file)) == bytes(&world.path("killed").join(file)), "{file} differs");
     }
+    let heard = |run: &str| std::fs::read(world.path(run).join("teaching.jsonl")).ok();
+    assert!(heard("whole") == heard("killed") && heard("whole").is_some() == (when == "before-labels"));
     assert!(!world.path("killed/teacher-features-0.cache").exists(), "it holds what was derived from notes");
     // Nothing is left to resume, and nothing is computed.
     let again = dsgkd().arg("train").arg(&killed).args(["--resume", "--json"]).assert().success();
@@ -86,6 +98,7 @@ fn ctrl_c_writes_a_checkpoint() {
         .arg("train")
         .arg(&experiment)
         .args(["--set", "train.num_train_epochs=500", "--set", "train.early_stopping_patience=0"])
+        .args(["--set", "distill.when=with-labels"])
         .args(["--set", "distill.teacher_cache=\"file\""])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

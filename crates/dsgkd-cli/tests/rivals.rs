@@ -20,6 +20,8 @@ fn a_baseline_needs_no_model_and_leaves_figures_that_compare() {
     dsgkd().arg("train").arg(&file).arg("--quiet").assert().success();
     let auroc = json(&world.path("floor/metrics.json"))["metrics"]["auroc"].as_f64().unwrap();
     assert!(auroc > 0.9, "the complaint's words tell the label: {auroc}");
+    let validation = &json(&world.path("floor/training.json"))["validation"];
+    assert!(validation["auroc"].as_f64().unwrap() > 0.9, "a grid by the validation notes has its floor: {validation}");
     let again = || dsgkd().arg("train").arg(&file).args(["--quiet", "--resume"]).assert().success();
     let before = bytes(&world.path("floor/predictions.json"));
     again();
@@ -141,6 +143,14 @@ fn a_student_that_is_taught_before_the_labels_learns_them_alone() {
     assert!(steps("with").iter().all(|step| step["hidden"].as_f64() > Some(0.0)));
     assert_ne!(steps("before")[0]["prediction"], steps("alone")[0]["prediction"], "it is no longer the same student");
     assert!(!world.path("before/taught").exists());
+    let heard = String::from_utf8(bytes(&world.path("before/teaching.jsonl"))).unwrap();
+    let heard: Vec<Value> = heard.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(heard.iter().all(|step| step["hidden"].as_f64() > Some(0.0) && step["prediction"] == 0.0));
+    let mean =
+        |steps: &[Value]| steps.iter().filter_map(|step| step["hidden"].as_f64()).sum::<f64>() / steps.len() as f64;
+    let third = heard.len() / 3;
+    assert!(mean(&heard[2 * third..]) < mean(&heard[..third]), "it learns what it hears");
+    assert!(!world.path("with/teaching.jsonl").exists());
     let card = String::from_utf8(bytes(&world.path("before/model/README.md"))).unwrap();
     assert!(card.contains("before the labels"), "{card}");
 }
@@ -223,7 +233,7 @@ fn a_grid_of_rivals_is_written_and_runs() {
         "teacher alone",
         "student after MLM",
         "DSG-KD",
-        "DSG-KD before the labels",
+        "DSG-KD with the labels",
         "DSG-KD after MLM",
         "DSG-KD terms shuffled",
     ];

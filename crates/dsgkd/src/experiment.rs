@@ -2,37 +2,38 @@
 
 mod adapt;
 mod card;
+mod examples;
+mod floor;
 mod kept;
 pub(crate) mod models;
+mod results;
 mod teach;
 
-use crate::baseline;
-use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, DistillWhen, Truncation, to_toml};
-use crate::data::{Note, Notes, Splits, make_splits, read_notes};
-use crate::distill::{Example, shuffle_terms};
+pub use examples::DataSummary;
+pub use results::{PredictionSettings, RunMetrics, RunSummary, SETTINGS_FILE, TrainingRecord, evaluate_predictions};
+
+use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, to_toml};
+use crate::data::{Notes, make_splits, read_notes};
 use crate::error::{Error, Result};
-use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
 use crate::infer::Scorer;
 use crate::pretrain::PretrainLog;
-use crate::random::SplitMix64;
-use crate::run::atomic::{write_file, write_folder};
+use crate::run::atomic::write_file;
 use crate::run::environment::cpu_features;
 use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
-use crate::text::{Aligner, DropCounts, Tokenizer};
+use crate::text::Aligner;
 use crate::train::device;
 use crate::train::step::StepSettings;
-use crate::train::training::{StepLog, TrainObserver, TrainSummary, TrainingSet, train};
+use crate::train::training::{StepLog, TrainObserver, train};
 use adapt::adapt;
-use dsgkd_encoder::weights::WeightFormat;
-use dsgkd_encoder::{LoadReport, Model};
+use dsgkd_encoder::LoadReport;
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
+use examples::make_examples;
+use floor::run_baseline;
 use kept::Student;
 use models::{longest, open_models, teacher_caches};
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+use results::{export, write_test};
 use std::time::Instant;
 use teach::teach;
 
@@ -49,110 +50,6 @@ pub trait RunObserver: TrainObserver {
     /// The student is prepared by another run: that is done, or waited for.
     fn prepared_elsewhere(&mut self, done: bool);
 }
-
-/// Counts of an experiment's notes, terms and tokens.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct DataSummary {
-    /// Labelled notes to train on.
-    pub training: usize,
-    /// Notes that only distil.
-    pub unlabeled: usize,
-    /// Notes to watch.
-    pub validation: usize,
-    /// Notes to test on.
-    pub test: usize,
-    /// Class names in order.
-    pub classes: Vec<String>,
-    /// Training notes of each class.
-    pub class_counts: Vec<usize>,
-    /// Rows that were skipped.
-    pub bad_rows: u64,
-    /// Equal notes on both sides of the split, where they were allowed.
-    pub duplicates: usize,
-    /// Notes that truncation cut.
-    pub truncated_notes: usize,
-    /// Terms found in the notes to train on.
-    pub terms: usize,
-    /// Terms aligned with each teacher.
-    pub aligned_terms: Vec<usize>,
-    /// Terms dropped for each teacher, by reason.
-    pub dropped_terms: Vec<DropCounts>,
-}
-
-impl DataSummary {
-    /// Of notes and their split; terms and tokens are counted as they are read.
-    fn new(notes: &Notes, splits: &Splits, class_counts: Vec<usize>, teachers: usize) -> DataSummary {
-        DataSummary {
-            training: splits.train.len(),
-            unlabeled: notes.unlabeled.len() + splits.unlabeled.len(),
-            validation: splits.validation.len(),
-            test: splits.test.len(),
-            classes: notes.labels.clone(),
-            class_counts,
-            bad_rows: notes.bad_rows.total(),
-            duplicates: splits.duplicates,
-            aligned_terms: vec![0; teachers],
-            dropped_terms: vec![DropCounts::default(); teachers],
-            ..DataSummary::default()
-        }
-    }
-}
-
-/// What `metrics.json` holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RunMetrics {
-    /// Notes tested on.
-    pub notes: usize,
-    /// Class names in order.
-    pub classes: Vec<String>,
-    /// The measures.
-    pub metrics: Metrics,
-    /// Their bootstrap intervals.
-    pub intervals: Intervals,
-    /// The reference's subsamples, when asked for.
-    pub subsamples: Option<Subsamples>,
-}
-
-/// What `training.json` holds.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct TrainingRecord {
-    /// What was done.
-    #[serde(flatten)]
-    pub train: TrainSummary,
-    /// From the first step to the last, teachers and validation included; what prepared the student (`[adapt]`, distillation before the labels)
-    /// counts, be it the work of another run. `None` of a run that was cut off and resumed.
-    pub seconds: Option<f64>,
-    /// Threads that computed.
-    pub threads: usize,
-}
-
-/// What a run came to.
-#[derive(Debug, Clone, Serialize)]
-pub struct RunSummary {
-    /// The training.
-    pub train: TrainSummary,
-    /// On the test notes; `None` without any.
-    pub test: Option<RunMetrics>,
-}
-
-/// What the model folder's `dsgkd.json` holds: all that a prediction needs beside the model.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PredictionSettings {
-    /// How a record becomes a note.
-    pub data: DataConfig,
-    /// Tokens of a note at most.
-    pub max_length: usize,
-    /// Which end of a long note is kept.
-    pub truncation: Truncation,
-    /// Share of positives among the training notes: the threshold of the label.
-    pub prevalence: Option<f64>,
-    /// What the logits are divided by, once `dsgkd calibrate` has fitted it.
-    #[serde(default)]
-    pub temperature: Option<f64>,
-}
-
-/// Name of [`PredictionSettings`] in a model folder.
-pub const SETTINGS_FILE: &str = "dsgkd.json";
 
 /// Trains, tests and writes everything that `config` describes; `config` has been resolved and validated. Resuming a run that is done reads
 /// what it came to.
@@ -180,7 +77,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let longest = longest(&student, &teachers);
     let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest))?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
-    let (mut set, test, summary) = prepare(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
+    let (mut set, test, summary) = make_examples(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);
     if set.training.is_empty() {
         return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
@@ -309,121 +206,6 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     Ok(Begun { folder, resolved, inputs })
 }
 
-/// A run without an encoder: it leaves predictions and figures, no model.
-fn run_baseline(
-    config: &Config,
-    resume: bool,
-    notes: &Notes,
-    splits: &Splits,
-    class_counts: Vec<usize>,
-    prevalence: f64,
-    observer: &mut dyn RunObserver,
-) -> Result<RunSummary> {
-    let summary = DataSummary::new(notes, splits, class_counts, 0);
-    observer.prepared(&summary);
-    let folder = begin(config, resume, notes, &summary)?.folder;
-    let texts = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index].text[..]).collect::<Vec<&str>>();
-    let labels: Vec<usize> = splits.train.iter().filter_map(|index| notes.notes[*index].label).collect();
-    let (training, test) = (texts(&splits.train), texts(&splits.test));
-    let begun = Instant::now();
-    let probabilities = baseline::probabilities(&training, &labels, notes.labels.len(), &test)?;
-    let seconds = Some(begun.elapsed().as_secs_f64());
-    let record = TrainingRecord { seconds, threads: rayon::current_num_threads(), ..TrainingRecord::default() };
-    write_json(&folder.training(), &record)?;
-    let test = write_test(config, &folder, notes, &splits.test, prevalence, probabilities)?;
-    Ok(RunSummary { train: TrainSummary::default(), test: Some(test) })
-}
-
-/// Writes the test notes' predictions, `[test notes, classes]`, and what they measure.
-fn write_test(
-    config: &Config,
-    folder: &RunFolder,
-    notes: &Notes,
-    test: &[usize],
-    prevalence: f64,
-    probabilities: Vec<f64>,
-) -> Result<RunMetrics> {
-    let group = |index: &usize| notes.notes[*index].group.clone().unwrap_or_default();
-    let predictions = Predictions {
-        ids: test.iter().map(|index| notes.notes[*index].id.clone()).collect(),
-        groups: if config.data.group.is_empty() { vec![] } else { test.iter().map(group).collect() },
-        labels: test.iter().filter_map(|index| notes.notes[*index].label).collect(),
-        probabilities,
-        classes: notes.labels.clone(),
-        training_prevalence: (notes.labels.len() == 2).then_some(prevalence),
-    };
-    write_json(&folder.predictions(), &predictions)?;
-    let metrics = evaluate_predictions(std::slice::from_ref(&predictions), config)?;
-    write_json(&folder.metrics(), &metrics)?;
-    Ok(metrics)
-}
-
-/// Measures and intervals of one or several runs' predictions together.
-pub fn evaluate_predictions(runs: &[Predictions], config: &Config) -> Result<RunMetrics> {
-    let options = BootstrapOptions { samples: config.evaluation.bootstrap_samples, seed: config.seed };
-    let intervals = bootstrap(runs, options)?;
-    let subsamples =
-        config.evaluation.reference_subsamples.then(|| reference_subsamples(runs, config.seed)).transpose()?;
-    let pooled = Predictions::pooled(runs)?;
-    let metrics = pooled.evaluate()?;
-    Ok(RunMetrics { notes: pooled.ids.len(), classes: pooled.classes, metrics, intervals, subsamples })
-}
-
-fn prepare(
-    notes: &Notes,
-    splits: &Splits,
-    aligner: &Aligner,
-    prevalence: f64,
-    class_counts: Vec<usize>,
-    shuffle: Option<u64>,
-) -> Result<(TrainingSet, Vec<Example>, DataSummary)> {
-    let pick = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index]).collect::<Vec<&Note>>();
-    let labelled = pick(&splits.train);
-    let mut summary = DataSummary::new(notes, splits, class_counts, aligner.teachers.len());
-    let examples = |notes: Vec<&Note>, with_teachers: bool, summary: &mut DataSummary| -> Result<Vec<Example>> {
-        let aligned = notes.par_iter().enumerate().map(|(number, note)| {
-            if with_teachers {
-                let mut aligned = aligner.align(&note.text)?;
-                if let Some(seed) = shuffle {
-                    aligned
-                        .views
-                        .iter_mut()
-                        .for_each(|view| shuffle_terms(view, &mut SplitMix64::at(seed, number as u64)));
-                }
-                return Ok(aligned);
-            }
-            let (encoding, truncated) = aligner.encode(&note.text)?;
-            Ok(crate::text::AlignedNote { input_ids: encoding.ids, truncated, terms: 0, views: vec![] })
-        });
-        let aligned: Vec<_> = aligned.collect::<Result<_>>()?;
-        for note in &aligned {
-            summary.truncated_notes += usize::from(note.truncated > 0);
-            summary.terms += note.terms;
-            for (number, view) in note.views.iter().enumerate() {
-                summary.aligned_terms[number] += view.terms.len();
-                summary.dropped_terms[number].add(view.dropped);
-            }
-        }
-        let label = |note: &Note| note.label.map(|label| label as u32);
-        let examples = notes.iter().zip(aligned).map(|(note, aligned)| Example {
-            input_ids: aligned.input_ids,
-            label: label(note),
-            views: aligned.views,
-        });
-        Ok(examples.collect())
-    };
-    let mut training = examples(labelled, true, &mut summary)?;
-    // Without a teacher there is nothing to learn from a note without a label.
-    if !aligner.teachers.is_empty() {
-        training.extend(examples(notes.unlabeled.iter().collect(), true, &mut summary)?);
-        let rest = examples(pick(&splits.unlabeled), true, &mut summary)?;
-        training.extend(rest.into_iter().map(|example| Example { label: None, ..example }));
-    }
-    let validation = examples(pick(&splits.validation), false, &mut summary)?;
-    let test = examples(pick(&splits.test), false, &mut summary)?;
-    Ok((TrainingSet { training, validation, prevalence }, test, summary))
-}
-
 fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {
     let class_weights = match &config.train.class_weights {
         ClassWeights::Named(ClassWeightsName::None) => vec![],
@@ -459,26 +241,5 @@ fn environment(inputs: &Inputs, config: &Config, summary: &DataSummary) -> serde
         "sha256": inputs.data,
         "models": inputs.models,
         "notes": summary,
-    })
-}
-
-/// Writes the Hugging Face folder that `predict` and `transformers` open.
-fn export(
-    student: &Model,
-    tokenizer: &Tokenizer,
-    settings: &PredictionSettings,
-    card: &str,
-    folder: &Path,
-) -> Result<()> {
-    write_folder(folder, |to| {
-        student.save(to, WeightFormat::F32)?;
-        tokenizer.copy_files(to)?;
-        let text = |name: &str, text: String| {
-            let path = to.join(name);
-            std::fs::write(&path, text).map_err(Error::io(&path, "write"))
-        };
-        let json = serde_json::to_string_pretty(settings).map_err(|error| Error::Config(error.to_string()))?;
-        text(SETTINGS_FILE, json + "\n")?;
-        text("README.md", card.to_string())
     })
 }

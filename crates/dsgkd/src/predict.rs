@@ -13,6 +13,7 @@ use dsgkd_encoder::model::heads_of;
 use dsgkd_ops::WeightPrecision;
 use dsgkd_ops::loss::softmax;
 use rayon::prelude::*;
+use serde::{Serialize, Serializer};
 use std::path::Path;
 
 /// A trained classifier, ready for notes.
@@ -39,20 +40,25 @@ pub struct Prediction {
 }
 
 /// Counts of a whole file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct PredictSummary {
     /// Notes predicted.
     pub notes: u64,
     /// Notes that truncation cut.
     pub truncated: u64,
-    /// Rows that were skipped.
+    /// Rows that were skipped; as JSON, how many.
+    #[serde(serialize_with = "total")]
     pub bad_rows: BadRows,
     /// What rounded weights changed, where they are rounded.
     pub rounding: Option<Rounding>,
 }
 
+fn total<S: Serializer>(rows: &BadRows, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_u64(rows.total())
+}
+
 /// Predictions with rounded weights against those in `f32`, on the first notes of a file.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rounding {
     /// Notes that were predicted both ways.
     pub notes: usize,

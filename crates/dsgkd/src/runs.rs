@@ -1,8 +1,9 @@
 //! Runs that are done, read back from their folders.
 
+use crate::config;
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
-use crate::run::folder::{RunFolder, read_json};
+use crate::run::folder::{RunFolder, comparable, differences, read_json, without};
 use std::path::{Path, PathBuf};
 
 /// One run, or the runs of one experiment's folds or seeds.
@@ -19,16 +20,40 @@ impl FinishedRuns {
     /// Reads a run folder, or a folder of run folders: the folds of an experiment, or the seeds of a grid's arm with their folds.
     ///
     /// # Errors
-    /// The folder, when it holds no run with test predictions; the file that is not what dsgkd wrote.
+    /// The folder, when it holds no run with test predictions or runs of several experiments; the file that is not what dsgkd wrote.
     pub fn read(folder: &Path) -> Result<FinishedRuns> {
         let folders = with(folder, |run| run.predictions().exists())?;
         if folders.is_empty() {
             let message = format!("{}: holds no run with test predictions", folder.display());
             return Err(Error::Data(message));
         }
+        check_one_experiment(folder, &folders)?;
         let predictions = folders.iter().map(read_predictions).collect::<Result<_>>()?;
         Ok(FinishedRuns { name: file_name(folder), folders, predictions })
     }
+}
+
+/// Whether the runs differ in fold and seed alone. Figures over runs of several experiments would be nobody's.
+fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
+    let draw = ["/seed", "/data/split/seed", "/data/split/fold"];
+    let settings = |run: &RunFolder| -> Result<serde_json::Value> {
+        Ok(without(&comparable(&config::load(Some(&run.config()), &[])?), &draw))
+    };
+    let Some((first, others)) = runs.split_first().filter(|(_, others)| !others.is_empty()) else { return Ok(()) };
+    let of_first = settings(first)?;
+    for other in others {
+        let differing = differences(&of_first, &settings(other)?);
+        if !differing.is_empty() {
+            return Err(Error::Config(format!(
+                "{}: holds runs of several experiments (`{}` differs between {} and {}); name the folder of one of them",
+                folder.display(),
+                differing.join("`, `"),
+                first.root().display(),
+                other.root().display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The folder's own run, or those of the folders in it and in these, in the order of their names, for which `holds`.

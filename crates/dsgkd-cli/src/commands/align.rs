@@ -3,11 +3,12 @@
 use super::experiment;
 use crate::args::{AlignArgs, Global};
 use crate::exit::{CommandResult, Outcome};
-use crate::output::print;
+use crate::output::{print, print_json};
 use dsgkd::config::Config;
 use dsgkd::data::normalise;
 use dsgkd::error::{Error, Result};
-use dsgkd::text::{Aligner, Tokenizer};
+use dsgkd::text::{Aligner, SpanPair, Tokenizer};
+use serde_json::json;
 use std::fmt::Write;
 use unicode_width::UnicodeWidthStr;
 
@@ -15,7 +16,13 @@ pub(crate) fn run(args: &AlignArgs, global: &Global) -> CommandResult {
     let config = experiment(&args.experiment, global)?;
     let tokenizers = Tokenizer::open_all(&config)?;
     let aligner = Aligner::new(&config, &Vec::from_iter(&tokenizers), None)?;
-    for text in texts(args, &config)? {
+    let texts = texts(args, &config)?;
+    if global.json {
+        let notes = texts.iter().map(|text| as_json(text, &aligner, &tokenizers));
+        print_json(&notes.collect::<Result<Vec<_>>>()?)?;
+        return Ok(Outcome::Done);
+    }
+    for text in texts {
         print(&show(&text, &aligner, &tokenizers)?)?;
     }
     Ok(Outcome::Done)
@@ -32,22 +39,43 @@ fn texts(args: &AlignArgs, config: &Config) -> Result<Vec<String>> {
     Ok(notes.notes.into_iter().take(args.notes).map(|note| note.text).collect())
 }
 
+fn tokens(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+    ids.iter().map(|id| tokenizer.token(*id).unwrap_or_else(|| format!("#{id}"))).collect()
+}
+
+/// The note, its tokens in each model, and for each teacher the terms and words that both have, as ranges of these tokens.
+fn as_json(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<serde_json::Value> {
+    let aligned = aligner.align(text)?;
+    let ranges = |pairs: &[SpanPair]| -> Vec<serde_json::Value> {
+        pairs.iter().map(|pair| json!({ "student": pair.student, "teacher": pair.teacher })).collect()
+    };
+    let teachers = aligned.views.iter().zip(&tokenizers[1..]).map(|(view, tokenizer)| {
+        json!({
+            "tokens": tokens(tokenizer, &view.input_ids),
+            "terms": ranges(&view.terms),
+            "words": ranges(&view.words),
+            "dropped": view.dropped,
+        })
+    });
+    Ok(json!({
+        "text": text,
+        "terms": aligner.selector.terms(text).into_iter().map(|term| term.of(text)).collect::<Vec<&str>>(),
+        "student": { "tokens": tokens(&tokenizers[0], &aligned.input_ids) },
+        "teachers": teachers.collect::<Vec<_>>(),
+    }))
+}
+
 /// The note, then a line a term: the term, and its tokens in the student and in each teacher.
 fn show(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<String> {
     let aligned = aligner.align(text)?;
     let spelled = |tokenizer: &Tokenizer, ids: &[u32], (start, end): (u32, u32)| -> String {
-        let token = |id: &u32| tokenizer.token(*id).unwrap_or_else(|| format!("#{id}"));
-        let tokens: Vec<String> = ids[start as usize..end as usize].iter().map(token).collect();
-        format!("{} [{start}, {end})", tokens.join(" "))
+        format!("{} [{start}, {end})", tokens(tokenizer, &ids[start as usize..end as usize]).join(" "))
     };
     let mut out = format!("note      {}\n", text.replace('\n', " "));
-    let all = |ids: &[u32], tokenizer: &Tokenizer| {
-        ids.iter().map(|id| tokenizer.token(*id).unwrap_or_else(|| format!("#{id}"))).collect::<Vec<_>>().join(" ")
-    };
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "student   {}", all(&aligned.input_ids, &tokenizers[0]));
+    let _ = writeln!(out, "student   {}", tokens(&tokenizers[0], &aligned.input_ids).join(" "));
     for (view, tokenizer) in aligned.views.iter().zip(&tokenizers[1..]) {
-        let _ = writeln!(out, "teacher   {}", all(&view.input_ids, tokenizer));
+        let _ = writeln!(out, "teacher   {}", tokens(tokenizer, &view.input_ids).join(" "));
         let rows: Vec<(&str, [String; 2])> = [("term", &view.terms), ("word", &view.words)]
             .into_iter()
             .flat_map(|(kind, pairs)| pairs.iter().map(move |pair| (kind, pair)))

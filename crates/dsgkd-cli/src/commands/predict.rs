@@ -3,6 +3,7 @@
 use crate::args::{Dtype, Global, PredictArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::interrupt::interrupted;
+use crate::output::print_json;
 use crate::progress::Progress;
 use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter};
 use dsgkd::error::Result;
@@ -44,8 +45,12 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         }
         interrupted()
     };
-    let summary =
-        predictor.stream(records, |columns, added| writer(args, columns, added), args.skip_bad_rows, &mut tell)?;
+    let summary = predictor.stream(
+        records,
+        |columns, added| writer(args, global, columns, added),
+        args.skip_bad_rows,
+        &mut tell,
+    )?;
     let cut = if summary.truncated > 0 { format!(", {} of them truncated", summary.truncated) } else { String::new() };
     progress.say(&format!("predict: {} notes{cut}", summary.notes));
     if let Some(rounding) = &summary.rounding {
@@ -53,6 +58,9 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     }
     if summary.bad_rows.total() > 0 {
         progress.say(&format!("predict: skipped {}", summary.bad_rows));
+    }
+    if global.json && args.output.is_some() {
+        print_json(&summary)?;
     }
     Ok(Outcome::Done)
 }
@@ -65,11 +73,12 @@ fn describe(rounding: &Rounding) -> String {
     )
 }
 
-fn writer(args: &PredictArgs, columns: &[String], added: &[NewColumn]) -> Result<TableWriter> {
+fn writer(args: &PredictArgs, global: &Global, columns: &[String], added: &[NewColumn]) -> Result<TableWriter> {
     match &args.output {
         Some(path) => TableWriter::create(path, columns, added),
         None => {
             let format = match &args.format {
+                _ if global.json => Format::Jsonl,
                 Some(name) => Format::by_name(name)?,
                 None => Format::by_extension(&args.notes).unwrap_or(Format::Csv),
             };

@@ -194,7 +194,7 @@ pub(super) const KEYS: &[Key] = &[
     key("teachers.weight", Kind::Number, "Weight of this teacher in the mean of the teachers' losses."),
     key("teachers.layer_map", Kind::Pairs(&["uniform", "last-k"]), "\"uniform\", \"last-k\", or [teacher, student] pairs of layers; 0 is the embedding output."),
     absent("teachers.head_map", Kind::Pairs(&["same", "mean"]), "\"same\"", "\"same\", \"mean\", or [teacher, student] pairs of heads, from 0. Absent: \"same\" where the numbers of heads agree, else \"mean\"."),
-    key("distill.when", Kind::Choice(&["with-labels", "before-labels"]), "Hear the teachers while the labels are learned, as published (\"with-labels\"), or first, on all notes, and then learn the labels alone (\"before-labels\")."),
+    key("distill.when", Kind::Choice(&["before-labels", "with-labels"]), "Hear the teachers first, on all notes, and then learn the labels alone (\"before-labels\"), or while the labels are learned, as published (\"with-labels\")."),
     key("distill.num_train_epochs", Kind::Whole, "Of \"before-labels\": passes over the training notes and those without labels in which the teachers are heard."),
     key("distill.alpha", Kind::Number, "Weight of the hidden-state loss."),
     key("distill.beta", Kind::Number, "Weight of the attention loss."),

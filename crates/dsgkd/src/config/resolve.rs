@@ -2,7 +2,7 @@
 
 use super::known::KnownKeys;
 use super::load::{map_paths, to_table};
-use super::schema::{AttentionRows, Config, HeadKind, Preset, Projection, TeacherCacheStore, TermRule};
+use super::schema::{AttentionRows, Config, DistillWhen, HeadKind, Preset, Projection, TeacherCacheStore, TermRule};
 use crate::error::{Error, Result};
 
 impl Config {
@@ -14,6 +14,7 @@ impl Config {
             config.text.terms = TermRule::Reference;
             config.text.max_length = 384;
             config.text.max_terms = 32;
+            config.distill.when = DistillWhen::WithLabels;
             config.distill.alpha = 0.6;
             config.distill.beta = 0.2;
             config.distill.attention = AttentionRows::Positional;

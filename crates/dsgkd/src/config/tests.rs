@@ -88,7 +88,7 @@ pub(super) fn full() -> Config {
         layer_map = "last-k"
         head_map = [[0, 1]]
         [distill]
-        when = "before-labels"
+        when = "with-labels"
         num_train_epochs = 3
         alpha = 1
         beta = 0.5
@@ -161,12 +161,12 @@ fn the_full_sample_changes_every_key() {
 
 #[test]
 fn the_template_is_the_defaults() {
-    assert_eq!(read(&commented_template(), &[]).unwrap(), Config::default());
+    assert_eq!(read(&commented_template(""), &[]).unwrap(), Config::default());
 }
 
 #[test]
 fn the_template_shows_every_key_with_its_default() {
-    let template = commented_template();
+    let template = commented_template("");
     let uncommented: Vec<&str> = template
         .lines()
         .map(|line| {
@@ -215,7 +215,7 @@ fn the_template_shows_every_key_with_its_default() {
 fn the_template_offers_what_a_training_needs() {
     for path in REQUIRED {
         let name = path.rsplit('.').next().unwrap();
-        assert!(commented_template().lines().any(|line| line.starts_with(&format!("{name} = "))), "{path}");
+        assert!(commented_template("runs/my").lines().any(|line| line.starts_with(&format!("{name} = "))), "{path}");
     }
 }
 

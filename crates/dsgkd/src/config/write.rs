@@ -17,9 +17,10 @@ pub fn to_toml(config: &Config) -> Result<String> {
 }
 
 /// The commented experiment file of `dsgkd init`: every key, its meaning and its default. Keys that a training
-/// needs stand ready to be filled in; the others are comments, so that a preset can still set them.
-pub fn commented_template() -> String {
-    let defaults = to_table(&Config::default()).unwrap_or_default();
+/// needs stand ready to be filled in, the run folder with `output_dir`; the others are comments, so that a preset can still set them.
+pub fn commented_template(output_dir: &str) -> String {
+    let defaults = Config { output_dir: output_dir.into(), ..Config::default() };
+    let defaults = to_table(&defaults).unwrap_or_default();
     let teacher = Table::try_from(TeacherConfig::default()).unwrap_or_default();
     let mut text = String::from(
         "# An experiment of dsgkd. A line that begins with `# name =` shows a key and its default: take the\n\

@@ -49,7 +49,7 @@ impl NewColumn {
 /// Cells with separators, quotes or line breaks are quoted, in TSV too, as spreadsheets and pandas have it.
 ///
 /// A file is written aside, beside its place, and moved there by [`TableWriter::finish`]: a table is whole or absent. One that
-/// is dropped unfinished is removed.
+/// is dropped unfinished is removed. It holds the notes, so its owner alone may read it.
 pub struct TableWriter {
     name: PathBuf,
     input_columns: usize,
@@ -78,7 +78,7 @@ impl TableWriter {
         check(path, format, columns, added)?;
         let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let aside = path.with_file_name(format!(".{file_name}.{}.tmp", std::process::id()));
-        let file = File::create(&aside).map_err(Error::io(path, "create"))?;
+        let file = private_file().open(&aside).map_err(Error::io(path, "create"))?;
         let table = open_table(path, Box::new(file), format, columns, added);
         let mut writer = TableWriter::new(path, columns, added);
         writer.aside = Some(aside);
@@ -176,6 +176,15 @@ impl Drop for TableWriter {
             let _ = fs::remove_file(aside);
         }
     }
+}
+
+/// Options that create a file for its owner alone.
+fn private_file() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn check(path: &Path, format: Format, columns: &[String], added: &[NewColumn]) -> Result<()> {

@@ -47,7 +47,8 @@ pub(super) fn adapt(
             &mut Adapting(observer),
         )?;
         remove_checkpoint(place)
-    })
+    })?;
+    Ok(())
 }
 
 /// One in this many notes tells how far [`adapt`] has come, and is not trained on.

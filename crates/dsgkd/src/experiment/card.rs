@@ -12,7 +12,7 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
         "fine-tuned without a teacher".to_string()
     } else {
         let when = match config.distill.when {
-            DistillWhen::WithLabels => "",
+            DistillWhen::WithLabels => " with the labels",
             DistillWhen::BeforeLabels => " before the labels",
         };
         format!("distilled (DSG-KD, arXiv 2409.14904) from {}{when}", teachers.join(", "))

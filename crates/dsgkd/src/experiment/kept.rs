@@ -21,7 +21,7 @@ pub(super) struct Student {
 
 /// Lets `work` prepare a student further in `own` and leave it in the folder `model` there, or with a `cache_dir` in the folder of it that is named
 /// after all that the student is then made of: what it was and `parts`. What was finished there before is taken, what was begun goes on.
-/// Then the encoder's tensors are taken over; heads and pooler stay.
+/// Then the encoder's tensors are taken over; heads and pooler stay. Returns the folder where it was done.
 pub(super) fn prepare(
     cache_dir: &Path,
     own: PathBuf,
@@ -29,7 +29,7 @@ pub(super) fn prepare(
     student: &mut Student,
     observer: &mut dyn RunObserver,
     work: impl FnOnce(&Path, &Model, &mut dyn RunObserver) -> Result<()>,
-) -> Result<()> {
+) -> Result<PathBuf> {
     let place = if cache_dir.as_os_str().is_empty() {
         own
     } else {
@@ -57,7 +57,7 @@ pub(super) fn prepare(
     }
     let took: Option<f64> = read_json(&took).ok();
     student.seconds = student.seconds.zip(took).map(|(before, took)| before + took);
-    Ok(())
+    Ok(place)
 }
 
 /// Holds a folder against other processes: who comes second finds the work done.

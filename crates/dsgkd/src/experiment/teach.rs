@@ -7,8 +7,8 @@ use crate::config::{Config, TeacherConfig, TrainConfig};
 use crate::data::{Splits, hexadecimal};
 use crate::distill::Example;
 use crate::distill::teacher::Teacher;
-use crate::error::Result;
-use crate::run::atomic::write_folder;
+use crate::error::{Error, Result};
+use crate::run::atomic::{write_file, write_folder};
 use crate::run::folder::RunFolder;
 use crate::train::device::learner;
 use crate::train::step::StepSettings;
@@ -65,7 +65,7 @@ pub(super) fn teach(
         ])
     };
     let folder = &begun.folder;
-    prepare(&config.cache_dir, folder.taught(), parts, student, observer, |place, student, observer| {
+    let place = prepare(&config.cache_dir, folder.taught(), parts, student, observer, |place, student, observer| {
         let caches = teacher_caches(config, &teachers, folder, heard.training.len())?;
         let own = RunFolder::part(place)?;
         let teacher_count = teachers.len();
@@ -75,7 +75,10 @@ pub(super) fn teach(
         (0..teacher_count).try_for_each(|number| folder.remove_teacher_features(number))?;
         write_folder(&place.join("model"), |to| Ok(student.save(to, WeightFormat::F32)?))?;
         own.remove_checkpoints()
-    })
+    })?;
+    let heard = RunFolder::existing(&place).history();
+    let lines = std::fs::read(&heard).map_err(Error::io(&heard, "read"))?;
+    write_file(&folder.teaching(), |out| out.write_all(&lines))
 }
 
 /// Where a note of the training set stands among all notes: first those of the training files, then those that came without labels. The training

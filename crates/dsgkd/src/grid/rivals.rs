@@ -1,6 +1,6 @@
 //! The grid file that holds an experiment against all that its taught student must beat (`dsgkd init --rivals-of`).
 
-use crate::config::{Baseline, Config};
+use crate::config::{Baseline, Config, DistillWhen};
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -28,7 +28,13 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
         epochs => format!("adapt.num_train_epochs={epochs}"),
     };
     let (adapt, unread, alone) = (adapt.as_str(), "adapt.num_train_epochs=0", "teachers=[]");
-    let before = "distill.when=before-labels";
+    let (before, with) = ("distill.when=before-labels", "distill.when=with-labels");
+    let (own, other) = match config.distill.when {
+        DistillWhen::BeforeLabels => {
+            (before, ("DSG-KD with the labels", "the teacher with the labels, as published", with))
+        }
+        DistillWhen::WithLabels => (with, ("DSG-KD before the labels", "the teacher first, on all notes", before)),
+    };
     let mut arms = vec![
         ("student alone".to_string(), "", vec![alone.to_string(), unread.to_string()]),
         (
@@ -46,13 +52,13 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
     }
     let more: [(&str, &str, &[&str]); 5] = [
         ("student after MLM", "masked-language-model training on the training notes first", &[alone, adapt]),
-        ("DSG-KD", "", &["distill.when=with-labels", unread]),
-        ("DSG-KD before the labels", "the teacher first, on all notes; then the labels alone", &[before, unread]),
-        ("DSG-KD after MLM", "", &["distill.when=with-labels", adapt]),
+        ("DSG-KD", "", &[own, unread]),
+        (other.0, other.1, &[other.2, unread]),
+        ("DSG-KD after MLM", "", &[own, adapt]),
         (
             "DSG-KD terms shuffled",
             "a control: if it does as well, it is not the alignment that helps",
-            &["distill.when=with-labels", unread, "distill.shuffle_terms=true"],
+            &[own, unread, "distill.shuffle_terms=true"],
         ),
     ];
     arms.extend(more.map(|(name, why, set)| (name.to_string(), why, set.iter().map(|key| key.to_string()).collect())));

@@ -10,7 +10,6 @@ use crate::eval::curves::{threshold_of_sensitivity, threshold_of_specificity};
 use crate::eval::delong::{AurocInterval, delong_interval};
 use crate::eval::threshold::{Confusion, decide};
 use crate::eval::{BootstrapOptions, Comparison, Intervals, Predictions, bootstrap, compare};
-use crate::run::folder::RunFolder;
 use crate::runs::FinishedRuns;
 use serde_json::Value as Json;
 
@@ -36,6 +35,8 @@ pub(super) struct Arm {
     pub environments: Vec<Json>,
     /// Lines of every run's history.
     pub histories: Vec<Vec<Json>>,
+    /// Those of what it heard of its teachers before the labels, empty without.
+    pub teachings: Vec<Vec<Json>>,
     /// All test rows together.
     pub pooled: Predictions,
     /// Every metric with its interval.
@@ -101,7 +102,8 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         name: run.name.clone(),
         seeds,
         environments: run.folders.iter().map(|folder| json_file(&folder.environment())).collect(),
-        histories: run.folders.iter().map(history).collect(),
+        histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
+        teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.predictions, samples)?,
         binary: binary(&run.predictions, &pooled),
         confusion: confusion(&run.predictions, pooled.classes.len()),
@@ -173,7 +175,7 @@ fn json_file(path: &std::path::Path) -> Json {
     std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
-fn history(folder: &RunFolder) -> Vec<Json> {
-    let text = std::fs::read_to_string(folder.history()).unwrap_or_default();
+fn lines(path: &std::path::Path) -> Vec<Json> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

@@ -58,7 +58,7 @@ fn teachers(config: &Config) -> String {
         return "none".to_string();
     }
     let when = match config.distill.when {
-        DistillWhen::WithLabels => "",
+        DistillWhen::WithLabels => ", heard with the labels",
         DistillWhen::BeforeLabels => ", heard before the labels",
     };
     let shuffled = if config.distill.shuffle_terms { ", at shuffled terms (a control)" } else { "" };
@@ -96,9 +96,9 @@ mod tests {
         assert_eq!(student(&config), "general, first a masked language model of the training notes for 20 epochs");
         config.teachers.push(TeacherConfig { model: "models/medical".into(), ..TeacherConfig::default() });
         config.distill.shuffle_terms = true;
-        assert_eq!(teachers(&config), "medical, at shuffled terms (a control)");
-        config.distill.when = DistillWhen::BeforeLabels;
         assert_eq!(teachers(&config), "medical, heard before the labels, at shuffled terms (a control)");
+        config.distill.when = DistillWhen::WithLabels;
+        assert_eq!(teachers(&config), "medical, heard with the labels, at shuffled terms (a control)");
         let run = |device: &str| serde_json::json!({"dtype": "float32", "device": device, "threads": 2});
         assert_eq!(computed_in(&run("cpu")), "float32, 2 threads");
         assert_eq!(computed_in(&run("cuda")), "float32 on cuda, 2 threads");

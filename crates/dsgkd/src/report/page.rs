@@ -365,7 +365,9 @@ fn learning(gathered: &Gathered) -> Result<Markup> {
     ] {
         let series: Vec<Series> = shown()
             .flat_map(|(index, arm)| {
-                let runs = arm.histories.iter().map(move |history| of_history(history, path));
+                // Where the teachers were heard before the labels, they were heard then alone.
+                let heard: &[Vec<Json>] = if matches!(path, "/hidden" | "/attention") { &arm.teachings } else { &[] };
+                let runs = arm.histories.iter().chain(heard).map(move |history| of_history(history, path));
                 runs.map(move |points| Series { color: Some(index), points: Points::Line(points) })
             })
             .filter(

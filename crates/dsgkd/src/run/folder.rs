@@ -2,7 +2,7 @@
 
 use super::atomic::{create_private_folder, private_file, sweep, write_file};
 use super::inputs::Inputs;
-use crate::config::{self, Baseline, Config, DistillConfig, Monitor, TextConfig};
+use crate::config::{self, Baseline, Config, DistillConfig, DistillWhen, Monitor, TextConfig};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -145,6 +145,11 @@ impl RunFolder {
     /// What was measured, step by step.
     pub fn history(&self) -> PathBuf {
         self.root.join("history.jsonl")
+    }
+
+    /// What was measured while the student heard its teachers, if that came before the labels: lines as those of the history.
+    pub fn teaching(&self) -> PathBuf {
+        self.root.join("teaching.jsonl")
     }
 
     /// Folder of TensorBoard's event files.
@@ -362,13 +367,18 @@ fn lock(path: &Path) -> Result<Option<File>> {
     }
 }
 
-fn comparable(config: &Config) -> Json {
+/// What an experiment is, as JSON: its settings without those that change no number.
+pub(crate) fn comparable(config: &Config) -> Json {
     let mut config = config.clone();
     if config.teachers.is_empty() {
         // Nothing is asked of the terms of a note where nobody teaches them.
         let TextConfig { max_length, truncation, .. } = config.text;
         config.text = TextConfig { max_length, truncation, ..TextConfig::default() };
         config.distill = DistillConfig::default();
+    }
+    if config.distill.when == DistillWhen::WithLabels {
+        // That training has epochs of its own.
+        config.distill.num_train_epochs = 0;
     }
     without(&config, &FREE_KEYS)
 }

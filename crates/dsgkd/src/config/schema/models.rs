@@ -124,7 +124,7 @@ pub enum HeadMapName {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DistillConfig {
-    /// Whether the teachers are heard while the labels are learned, or before.
+    /// Whether the teachers are heard before the labels are learned, or with them, as published.
     pub when: DistillWhen,
     /// Of `before-labels`: passes over all notes, labelled or not, in which the teachers are heard.
     pub num_train_epochs: usize,
@@ -152,8 +152,8 @@ pub struct DistillConfig {
 impl Default for DistillConfig {
     fn default() -> Self {
         DistillConfig {
-            when: DistillWhen::WithLabels,
-            num_train_epochs: 8,
+            when: DistillWhen::BeforeLabels,
+            num_train_epochs: 20,
             alpha: 0.6,
             beta: 0.2,
             attention: AttentionRows::Aligned,
@@ -187,11 +187,11 @@ pub enum Projection {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DistillWhen {
-    /// One training by the sum of all losses.
-    #[default]
-    WithLabels,
     /// First a training by the distillation losses alone, on all notes; then one by the labels alone.
+    #[default]
     BeforeLabels,
+    /// One training by the sum of all losses, as published.
+    WithLabels,
 }
 
 /// Where a teacher's features are kept.
