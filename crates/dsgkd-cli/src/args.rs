@@ -244,7 +244,7 @@ pub(crate) struct PredictArgs {
     /// Column with the note's text, where it differs from the training's columns
     #[arg(long)]
     pub(crate) text: Option<String>,
-    /// Format of the notes, where the name does not tell; also that of standard input and output
+    /// Format of the notes, where the name does not tell; also that of standard input and (but for `--json`) output
     #[arg(long)]
     pub(crate) format: Option<String>,
     /// Encoding of the notes

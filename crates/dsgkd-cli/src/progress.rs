@@ -143,8 +143,14 @@ impl RunObserver for Progress {
     }
 
     fn teaching(&mut self, log: &StepLog) {
-        TrainObserver::step(self, log);
+        if self.first_step.is_none() {
+            self.say(&format!("{}: hearing its teachers; the labels come after", self.name));
+        }
+        let losses = &log.losses;
+        let message = format!("hidden {:.4} attention {:.2e}", losses.hidden, losses.attention);
+        self.steps(log.step, log.steps, &message);
         if log.step == log.steps {
+            self.say(&format!("{}: learning the labels", self.name));
             self.first_step = None;
         }
     }

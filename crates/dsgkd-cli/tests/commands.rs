@@ -116,6 +116,17 @@ fn folds_are_trained_kept_and_pooled() {
     let written = std::fs::metadata(world.path("folds/fold-1/predictions.json")).unwrap().modified().unwrap();
     assert_eq!(serde_json::from_str::<Value>(&train()).unwrap(), first);
     assert_eq!(std::fs::metadata(world.path("folds/fold-1/predictions.json")).unwrap().modified().unwrap(), written);
+    // Folds of one experiment are one wherever their files lay, and not where these were others.
+    let settings = world.path("folds/fold-1/config.toml");
+    let moved = std::fs::read_to_string(&settings).unwrap().replace(&*world.root().to_string_lossy(), "/elsewhere");
+    std::fs::write(&settings, moved).unwrap();
+    stdout(dsgkd().arg("evaluate").arg(world.path("folds")));
+    let environment = world.path("folds/fold-1/environment.json");
+    let mut changed: Value = serde_json::from_slice(&common::bytes(&environment)).unwrap();
+    changed["models"]["student"] = "another".into();
+    std::fs::write(&environment, changed.to_string()).unwrap();
+    let refused = stderr_of(dsgkd().arg("evaluate").arg(world.path("folds")), 2);
+    assert!(refused.contains("several experiments (`models.student` differs"), "{refused}");
 }
 
 #[test]
@@ -385,6 +396,8 @@ fn a_teacher_with_nothing_to_teach_is_named() {
             shown,
             "{said}"
         );
+        // Nothing was heard, so nothing was learned of it either.
+        assert_eq!(world.path(&format!("run-{code}/teaching.jsonl")).exists(), !shown);
     }
 }
 

@@ -102,6 +102,7 @@ fn a_prepared_student_is_taken_by_other_runs_of_the_same_notes() {
     assert_eq!(kept(), first);
     // What is taken alters no number, and its seconds count.
     assert_eq!(train("third", "1e-3", &shared), 2);
+    assert!(world.path("third/teaching.jsonl").exists(), "what was heard is told, whoever heard it");
     train("alone", "1e-3", &[]);
     for file in COMPARED {
         assert!(bytes(&world.path("third").join(file)) == bytes(&world.path("alone").join(file)), "{file}");
@@ -121,6 +122,16 @@ fn a_prepared_student_is_taken_by_other_runs_of_the_same_notes() {
     let widths_differ = ["--set", "distill.projection=where-widths-differ"];
     assert_eq!(train("seventh", "1e-3", &[&shared[..], &widths_differ].concat()), 1);
     assert_eq!(kept().len(), 8);
+    // Nor one that heard its teacher rounded. What alters no number is no matter.
+    let rounded = ["--set", "distill.teacher_cache_dtype=float16"];
+    assert_eq!(train("eighth", "1e-3", &[&shared[..], &rounded].concat()), 1);
+    assert_eq!(kept().len(), 9);
+    let free = ["--set", "train.gradient_checkpointing=true", "--set", "train.save_steps=3"];
+    assert_eq!(train("ninth", "1e-3", &[&shared[..], &free].concat()), 2);
+    // Terms are shuffled alike whatever has a label.
+    let shuffled = ["--set", "distill.shuffle_terms=true"];
+    assert_eq!(train("tenth", "1e-3", &[&shared[..], &shuffled].concat()), 1);
+    assert_eq!(train("eleventh", "1e-3", &[&budget[..], &shuffled].concat()), 2);
 }
 
 #[test]
@@ -150,6 +161,7 @@ fn a_student_that_is_taught_before_the_labels_learns_them_alone() {
         |steps: &[Value]| steps.iter().filter_map(|step| step["hidden"].as_f64()).sum::<f64>() / steps.len() as f64;
     let third = heard.len() / 3;
     assert!(mean(&heard[2 * third..]) < mean(&heard[..third]), "it learns what it hears");
+    assert!(world.path("before/tensorboard/teaching").read_dir().unwrap().count() == 1);
     assert!(!world.path("with/teaching.jsonl").exists());
     let card = String::from_utf8(bytes(&world.path("before/model/README.md"))).unwrap();
     assert!(card.contains("before the labels"), "{card}");

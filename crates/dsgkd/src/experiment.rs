@@ -90,7 +90,11 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         adapt(config, &notes, &splits, folder, &mut student, observer)?;
     }
     if config.distill.when == DistillWhen::BeforeLabels && !teachers.is_empty() {
-        teach(config, &begun, &set, &splits, std::mem::take(&mut teachers), &mut student, observer)?;
+        let teachers = std::mem::take(&mut teachers);
+        // With nothing to hear, steps would only let the weights decay.
+        if summary.aligned_terms.iter().any(|terms| *terms > 0) {
+            teach(config, &begun, &set, &splits, teachers, &mut student, observer)?;
+        }
         set.training.truncate(splits.train.len()); // the others have nothing more to say
     }
     let clock = Instant::now();
@@ -147,7 +151,7 @@ pub fn is_finished(config: &Config) -> Result<bool> {
 /// # Errors
 /// As [`is_finished`], of any of them.
 pub fn unfinished_runs(config: &Config) -> Result<Vec<Config>> {
-    of_these_unfinished(folds_of(config))
+    of_these_unfinished(runs_of(config))
 }
 
 /// Those of an experiment's runs that are not done. They differ in fold and folder alone, so their files are hashed once.
@@ -164,7 +168,7 @@ fn of_these_unfinished(mut runs: Vec<Config>) -> Result<Vec<Config>> {
 }
 
 /// The runs that `config` stands for: one for each fold, in a folder of its own, or the one that it is.
-fn folds_of(config: &Config) -> Vec<Config> {
+pub fn runs_of(config: &Config) -> Vec<Config> {
     if config.data.split.folds == 0 {
         return vec![config.clone()];
     }

@@ -20,6 +20,7 @@ pub mod hub;
 pub mod infer;
 pub mod predict;
 pub mod pretrain;
+mod private;
 pub mod random;
 pub mod report;
 pub mod run;

@@ -3,7 +3,8 @@
 use crate::config;
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
-use crate::run::folder::{RunFolder, comparable, differences, read_json, without};
+use crate::run::folder::{RunFolder, comparable, differences, read_json};
+use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
 /// One run, or the runs of one experiment's folds or seeds.
@@ -28,21 +29,25 @@ impl FinishedRuns {
             return Err(Error::Data(message));
         }
         check_one_experiment(folder, &folders)?;
+        FinishedRuns::of(file_name(folder), folders)
+    }
+
+    /// Of these run folders.
+    ///
+    /// # Errors
+    /// A file that is not there, or not what dsgkd wrote.
+    pub fn of(name: String, folders: Vec<RunFolder>) -> Result<FinishedRuns> {
         let predictions = folders.iter().map(read_predictions).collect::<Result<_>>()?;
-        Ok(FinishedRuns { name: file_name(folder), folders, predictions })
+        Ok(FinishedRuns { name, folders, predictions })
     }
 }
 
 /// Whether the runs differ in fold and seed alone. Figures over runs of several experiments would be nobody's.
 fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
-    let draw = ["/seed", "/data/split/seed", "/data/split/fold"];
-    let settings = |run: &RunFolder| -> Result<serde_json::Value> {
-        Ok(without(&comparable(&config::load(Some(&run.config()), &[])?), &draw))
-    };
     let Some((first, others)) = runs.split_first().filter(|(_, others)| !others.is_empty()) else { return Ok(()) };
-    let of_first = settings(first)?;
+    let of_first = experiment_of(first)?;
     for other in others {
-        let differing = differences(&of_first, &settings(other)?);
+        let differing = differences(&of_first, &experiment_of(other)?);
         if !differing.is_empty() {
             return Err(Error::Config(format!(
                 "{}: holds runs of several experiments (`{}` differs between {} and {}); name the folder of one of them",
@@ -54,6 +59,26 @@ fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a run shares with the others of its experiment: settings but for fold and seed, and the bytes of its files, wherever these lay.
+fn experiment_of(run: &RunFolder) -> Result<Json> {
+    let mut config = config::load(Some(&run.config()), &[])?;
+    let data = &mut config.data;
+    for files in [&mut data.train, &mut data.validation, &mut data.test, &mut data.unlabeled] {
+        files.clear();
+    }
+    (data.split.seed, data.split.fold, config.seed) = (None, 0, 0);
+    config.student.model = PathBuf::new();
+    config.teachers.iter_mut().for_each(|teacher| teacher.model = PathBuf::new());
+    config.text.dictionary = file_name(&config.text.dictionary).into();
+    let environment: Json = read_json(&run.environment())?;
+    let mut files: Vec<String> =
+        environment["sha256"].as_object().into_iter().flatten().map(|(_, hash)| hash.to_string()).collect();
+    files.sort_unstable();
+    let mut experiment = comparable(&config);
+    (experiment["data files"], experiment["models"]) = (files.into(), environment["models"].clone());
+    Ok(experiment)
 }
 
 /// The folder's own run, or those of the folders in it and in these, in the order of their names, for which `holds`.

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(Error::io(&args.file, "create"))?;
     if global.json {
-        print_json(&serde_json::json!({ "written": args.file }))?;
+        print_json(&serde_json::json!({ "written": args.file.display().to_string() }))?;
     }
     if !global.quiet {
         stderr_line(&format!("wrote {0}; {next} {0}", args.file.display()));

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ReportArgs, global: &Global) -> CommandResult {
         Some(output) => {
             write_file(output, |out| out.write_all(page.as_bytes()))?;
             if global.json {
-                print_json(&serde_json::json!({ "written": output }))?;
+                print_json(&serde_json::json!({ "written": output.display().to_string() }))?;
             }
             Progress::new(global.quiet, "report").say(&format!("report: {}", output.display()));
         }

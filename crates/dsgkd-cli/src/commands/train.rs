@@ -7,9 +7,9 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use dsgkd::config::Config;
 use dsgkd::error::{Error, Result};
-use dsgkd::experiment::{is_finished, unfinished_runs};
+use dsgkd::experiment::{is_finished, runs_of, unfinished_runs};
 use dsgkd::run::folder::{RunFolder, write_json};
-use dsgkd::runs::FinishedRuns;
+use dsgkd::runs::{FinishedRuns, file_name};
 
 pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
     let config = super::experiment(&args.experiment, global)?;
@@ -18,7 +18,9 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
     super::say_what_is_lacking(config.train.dtype, global);
     if args.all_folds {
         train_folds(&config, global)?;
-        let runs = FinishedRuns::read(&config.output_dir)?;
+        // These folds, whatever else lies beside them.
+        let folds = runs_of(&config).iter().map(|fold| RunFolder::existing(&fold.output_dir)).collect();
+        let runs = FinishedRuns::of(file_name(&config.output_dir), folds)?;
         let metrics = dsgkd::experiment::evaluate_predictions(&runs.predictions, &config)?;
         write_json(&config.output_dir.join("metrics.json"), &metrics)?;
         if global.json {

@@ -209,7 +209,7 @@ pub(super) const KEYS: &[Key] = &[
     key("train.dtype", Kind::Choice(&["float32", "bfloat16"]), "What the student's products are computed in; \"bfloat16\" needs AVX-512. Weights and sums stay float32."),
     key("train.num_train_epochs", Kind::Whole, "Passes over the training notes."),
     key("train.batch_size", Kind::Whole, "Notes per batch (`per_device_train_batch_size` is taken too)."),
-    absent("train.unlabeled_batch_size", Kind::Whole, "16", "Notes without labels beside them in each batch, to distil alone. Absent: as many as `batch_size`."),
+    absent("train.unlabeled_batch_size", Kind::Whole, "16", "Of \"with-labels\": notes without labels beside them in each batch, to distil alone. Absent: as many as `batch_size`."),
     key("train.max_tokens_per_batch", Kind::Whole, "Tokens per batch at most, beside `batch_size`: long notes then come in smaller batches; 0: any number."),
     key("train.gradient_checkpointing", Kind::Flag, "Keep only each layer's input for the backward pass and compute the rest again: less memory, more time, the same numbers."),
     key("train.gradient_accumulation_steps", Kind::Whole, "Batches per optimiser step."),

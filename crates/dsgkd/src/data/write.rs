@@ -4,6 +4,7 @@ use super::columns::short;
 use super::format::{Format, separator_byte};
 use super::write_parquet::ParquetTable;
 use crate::error::{Error, Result};
+use crate::private::private_file;
 use serde_json::{Map, Number};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -78,7 +79,8 @@ impl TableWriter {
         check(path, format, columns, added)?;
         let file_name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let aside = path.with_file_name(format!(".{file_name}.{}.tmp", std::process::id()));
-        let file = private_file().open(&aside).map_err(Error::io(path, "create"))?;
+        let _ = fs::remove_file(&aside); // of a process of this number that was killed
+        let file = private_file().write(true).create_new(true).open(&aside).map_err(Error::io(path, "create"))?;
         let table = open_table(path, Box::new(file), format, columns, added);
         let mut writer = TableWriter::new(path, columns, added);
         writer.aside = Some(aside);
@@ -176,15 +178,6 @@ impl Drop for TableWriter {
             let _ = fs::remove_file(aside);
         }
     }
-}
-
-/// Options that create a file for its owner alone.
-fn private_file() -> fs::OpenOptions {
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 fn check(path: &Path, format: Format, columns: &[String], added: &[NewColumn]) -> Result<()> {

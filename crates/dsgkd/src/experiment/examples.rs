@@ -67,17 +67,16 @@ pub(super) fn make_examples(
     shuffle: Option<u64>,
 ) -> Result<(TrainingSet, Vec<Example>, DataSummary)> {
     let pick = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index]).collect::<Vec<&Note>>();
-    let labelled = pick(&splits.train);
     let mut summary = DataSummary::new(notes, splits, class_counts, aligner.teachers.len());
-    let examples = |notes: Vec<&Note>, with_teachers: bool, summary: &mut DataSummary| -> Result<Vec<Example>> {
-        let aligned = notes.par_iter().enumerate().map(|(number, note)| {
-            if with_teachers {
+    // `drawn_by` says of a note's place in `notes` by which stream its terms are shuffled; `None`: nobody teaches of these notes.
+    type DrawnBy<'a> = Option<&'a (dyn Fn(usize) -> usize + Sync)>;
+    let examples = |notes: Vec<&Note>, drawn_by: DrawnBy, summary: &mut DataSummary| -> Result<Vec<Example>> {
+        let aligned = notes.par_iter().enumerate().map(|(place, note)| {
+            if let Some(drawn_by) = drawn_by {
                 let mut aligned = aligner.align(&note.text)?;
                 if let Some(seed) = shuffle {
-                    aligned
-                        .views
-                        .iter_mut()
-                        .for_each(|view| shuffle_terms(view, &mut SplitMix64::at(seed, number as u64)));
+                    let stream = drawn_by(place) as u64;
+                    aligned.views.iter_mut().for_each(|view| shuffle_terms(view, &mut SplitMix64::at(seed, stream)));
                 }
                 return Ok(aligned);
             }
@@ -101,14 +100,18 @@ pub(super) fn make_examples(
         });
         Ok(examples.collect())
     };
-    let mut training = examples(labelled, true, &mut summary)?;
+    // One order whatever has a label, so that each note's terms are shuffled the same.
+    let mut own = [&splits.train[..], &splits.unlabeled].concat();
+    own.sort_unstable();
+    let rank = |index: &usize| own.partition_point(|other| other < index);
+    let mut training = examples(pick(&splits.train), Some(&|place| rank(&splits.train[place])), &mut summary)?;
     // Without a teacher there is nothing to learn from a note without a label.
     if !aligner.teachers.is_empty() {
-        training.extend(examples(notes.unlabeled.iter().collect(), true, &mut summary)?);
-        let rest = examples(pick(&splits.unlabeled), true, &mut summary)?;
+        training.extend(examples(notes.unlabeled.iter().collect(), Some(&|place| own.len() + place), &mut summary)?);
+        let rest = examples(pick(&splits.unlabeled), Some(&|place| rank(&splits.unlabeled[place])), &mut summary)?;
         training.extend(rest.into_iter().map(|example| Example { label: None, ..example }));
     }
-    let validation = examples(pick(&splits.validation), false, &mut summary)?;
-    let test = examples(pick(&splits.test), false, &mut summary)?;
+    let validation = examples(pick(&splits.validation), None, &mut summary)?;
+    let test = examples(pick(&splits.test), None, &mut summary)?;
     Ok((TrainingSet { training, validation, prevalence }, test, summary))
 }

@@ -3,7 +3,7 @@
 use super::RunObserver;
 use crate::data::text_sha256;
 use crate::error::{Error, Result};
-use crate::run::atomic::create_private_folder;
+use crate::private::create_private_folder;
 use crate::run::folder::{lock_file, read_json, write_json};
 use dsgkd_encoder::{Heads, Model};
 use std::fs::{File, TryLockError};

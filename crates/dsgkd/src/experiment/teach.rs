@@ -3,12 +3,12 @@
 use super::kept::{Student, prepare};
 use super::models::teacher_caches;
 use super::{Begun, DataSummary, RunObserver, step_settings};
-use crate::config::{Config, TeacherConfig, TrainConfig};
+use crate::config::{Config, TeacherCacheDtype, TeacherCacheStore, TeacherConfig, TrainConfig};
 use crate::data::{Splits, hexadecimal};
 use crate::distill::Example;
 use crate::distill::teacher::Teacher;
-use crate::error::{Error, Result};
-use crate::run::atomic::{write_file, write_folder};
+use crate::error::Result;
+use crate::run::atomic::write_folder;
 use crate::run::folder::RunFolder;
 use crate::train::device::learner;
 use crate::train::step::StepSettings;
@@ -46,15 +46,22 @@ pub(super) fn teach(
         early_stopping: vec![],
         early_stopping_patience: 0,
         metric_for_best_model: unlabelled.metric_for_best_model,
-        save_steps: 0,
         ..config.train.clone()
     };
     let settings = StepSettings { class_weights: vec![], ..step_settings(config, &DataSummary::default()) };
     let anonymous = |teacher: &TeacherConfig| TeacherConfig { model: PathBuf::new(), ..teacher.clone() };
+    let rounded = match config.distill.teacher_cache {
+        TeacherCacheStore::None => TeacherCacheDtype::Float32,
+        _ => config.distill.teacher_cache_dtype,
+    };
     let parts = || {
+        // What alters no number is blotted out.
+        let settings = StepSettings { gradient_checkpointing: false, ..settings.clone() };
+        let hearing = TrainConfig { gradient_checkpointing: false, save_steps: 0, ..hearing.clone() };
         serde_json::json!([
             format!("{settings:?}"),
             hearing,
+            rounded,
             config.seed,
             config.distill.attention,
             config.distill.projection,
@@ -76,9 +83,7 @@ pub(super) fn teach(
         write_folder(&place.join("model"), |to| Ok(student.save(to, WeightFormat::F32)?))?;
         own.remove_checkpoints()
     })?;
-    let heard = RunFolder::existing(&place).history();
-    let lines = std::fs::read(&heard).map_err(Error::io(&heard, "read"))?;
-    write_file(&folder.teaching(), |out| out.write_all(&lines))
+    folder.keep_teaching(&RunFolder::existing(&place))
 }
 
 /// Where a note of the training set stands among all notes: first those of the training files, then those that came without labels. The training

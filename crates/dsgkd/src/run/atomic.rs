@@ -1,6 +1,7 @@
 //! Files and folders that are there whole or not at all, whatever kills the process.
 
 use crate::error::{Error, Result};
+use crate::private::{create_private_folder, private_file};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -178,24 +179,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         result => result,
     }
-}
-
-/// Options that make new files readable by their owner alone.
-pub(super) fn private_file() -> fs::OpenOptions {
-    #[allow(unused_mut, reason = "changed on unix only")]
-    let mut options = File::options();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// Creates the folder, and those above it, for their owner alone; one that is there already stays as it is.
-pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
 }
 
 #[cfg(test)]

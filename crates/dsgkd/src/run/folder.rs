@@ -1,9 +1,10 @@
 //! The run folder: what stands where.
 
-use super::atomic::{create_private_folder, private_file, sweep, write_file};
+use super::atomic::{sweep, write_file};
 use super::inputs::Inputs;
 use crate::config::{self, Baseline, Config, DistillConfig, DistillWhen, Monitor, TextConfig};
 use crate::error::{Error, Result};
+use crate::private::{create_private_folder, private_file};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -155,6 +156,26 @@ impl RunFolder {
     /// Folder of TensorBoard's event files.
     pub fn tensorboard(&self) -> PathBuf {
         self.root.join("tensorboard")
+    }
+
+    /// Keeps what was measured in `teaching`, the training in which the student heard its teachers: [`RunFolder::teaching`], and the events as a
+    /// run `teaching` of TensorBoard's.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn keep_teaching(&self, teaching: &RunFolder) -> Result<()> {
+        let take = |from: &Path, to: &Path| match std::fs::read(from) {
+            Ok(bytes) => write_file(to, |out| out.write_all(&bytes)),
+            // Somebody tidied a kept student up; it is whole without.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(from, "read")(error)),
+        };
+        let to = self.tensorboard().join("teaching");
+        create_private_folder(&to).map_err(Error::io(&to, "create"))?;
+        for event in std::fs::read_dir(teaching.tensorboard()).into_iter().flatten().flatten() {
+            take(&event.path(), &to.join(event.file_name()))?;
+        }
+        take(&teaching.history(), &self.teaching())
     }
 
     fn checkpoints(&self) -> PathBuf {
@@ -376,9 +397,11 @@ pub(crate) fn comparable(config: &Config) -> Json {
         config.text = TextConfig { max_length, truncation, ..TextConfig::default() };
         config.distill = DistillConfig::default();
     }
-    if config.distill.when == DistillWhen::WithLabels {
-        // That training has epochs of its own.
-        config.distill.num_train_epochs = 0;
+    match config.distill.when {
+        // The labels' training has epochs of its own,
+        DistillWhen::WithLabels => config.distill.num_train_epochs = 0,
+        // and alone it hears nothing of notes without labels.
+        DistillWhen::BeforeLabels => config.train.unlabeled_batch_size = None,
     }
     without(&config, &FREE_KEYS)
 }

@@ -1,8 +1,8 @@
 //! TensorBoard event files: scalars in TFRecord frames (length, masked CRC-32C, protocol buffer), written by hand, for
 //! the format is small and fixed.
 
-use super::atomic::{create_private_folder, private_file};
 use crate::error::{Error, Result};
+use crate::private::{create_private_folder, private_file};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -92,7 +92,7 @@ fn only_the_same_experiment_on_the_same_data_is_resumed() {
             .ends_with("the model of the student changed since the run was begun")
     );
     assert!(folder.check_same(&sample(), &Inputs::default()).unwrap_err().to_string().contains("other data files"));
-    // How terms are chosen and taught is no matter without a teacher, and is one with.
+    // How terms are chosen and taught, and when, is no matter without a teacher, and is one with.
     let mut other = sample();
     (other.text.max_terms, other.distill.alpha) = (3, 0.1);
     assert_eq!(check(&other, "aa"), Ok(()));
@@ -104,6 +104,18 @@ fn only_the_same_experiment_on_the_same_data_is_resumed() {
     assert_eq!(check(&taught, "aa"), Ok(()));
     (taught.text.max_terms, taught.distill.alpha) = (3, 0.1);
     assert!(check(&taught, "aa").unwrap_err().contains("another `text.max_terms`, `distill.alpha`; "));
+    // Before the labels the hearing has epochs of its own; with them, notes without labels ride along.
+    for (when, binding) in [
+        (DistillWhen::BeforeLabels, "`distill.num_train_epochs`"),
+        (DistillWhen::WithLabels, "`train.unlabeled_batch_size`"),
+    ] {
+        let mut begun = sample();
+        begun.teachers = vec![TeacherConfig { model: "/teacher".into(), ..TeacherConfig::default() }];
+        begun.distill.when = when;
+        fs::write(folder.config(), config::to_toml(&begun).unwrap()).unwrap();
+        (begun.distill.num_train_epochs, begun.train.unlabeled_batch_size) = (3, Some(5));
+        assert!(check(&begun, "aa").unwrap_err().contains(&format!("begun with another {binding}; ")));
+    }
     // A run that learned its classes from the data, held against what was written before any was read.
     let mut learned = sample();
     learned.data.labels = vec!["no".into(), "yes".into()];
