@@ -17,6 +17,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     print(&(dsgkd::eval::table::to_json(value)? + "\n"))
 }
 
+/// Prints the name of a file that was written, as JSON.
+pub(crate) fn print_written(file: &Path) -> Result<()> {
+    print_json(&serde_json::json!({ "written": file.display().to_string() }))
+}
+
 /// Prints a line of talk.
 pub(crate) fn stderr_line(text: &str) {
     // A closed standard error must not end the work.

@@ -5,6 +5,7 @@ use crate::output::stderr_line;
 use dsgkd::experiment::{DataSummary, RunObserver};
 use dsgkd::pretrain::{PretrainLog, PretrainObserver};
 use dsgkd::select::SelectObserver;
+use dsgkd::train::step::StepLosses;
 use dsgkd::train::training::{EpochLog, StepLog, TrainObserver};
 use dsgkd_encoder::LoadReport;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -78,14 +79,16 @@ impl Progress {
     }
 }
 
+/// The losses of what is heard of teachers.
+fn heard(losses: &StepLosses) -> String {
+    format!("hidden {:.4} attention {:.2e}", losses.hidden, losses.attention)
+}
+
 impl TrainObserver for Progress {
     fn step(&mut self, log: &StepLog) {
         let losses = &log.losses;
-        let distilled = if losses.hidden > 0.0 || losses.attention > 0.0 {
-            format!(" hidden {:.4} attention {:.2e}", losses.hidden, losses.attention)
-        } else {
-            String::new()
-        };
+        let distilled =
+            if losses.hidden > 0.0 || losses.attention > 0.0 { format!(" {}", heard(losses)) } else { String::new() };
         let message = format!("loss {:.4} prediction {:.4}{distilled}", losses.total, losses.prediction);
         self.steps(log.step, log.steps, &message);
     }
@@ -146,9 +149,7 @@ impl RunObserver for Progress {
         if self.first_step.is_none() {
             self.say(&format!("{}: hearing its teachers; the labels come after", self.name));
         }
-        let losses = &log.losses;
-        let message = format!("hidden {:.4} attention {:.2e}", losses.hidden, losses.attention);
-        self.steps(log.step, log.steps, &message);
+        self.steps(log.step, log.steps, &heard(&log.losses));
         if log.step == log.steps {
             self.say(&format!("{}: learning the labels", self.name));
             self.first_step = None;

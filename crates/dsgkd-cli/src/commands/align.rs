@@ -43,6 +43,10 @@ fn tokens(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     ids.iter().map(|id| tokenizer.token(*id).unwrap_or_else(|| format!("#{id}"))).collect()
 }
 
+fn terms<'t>(text: &'t str, aligner: &Aligner) -> Vec<&'t str> {
+    aligner.selector.terms(text).into_iter().map(|term| term.of(text)).collect()
+}
+
 /// The note, its tokens in each model, and for each teacher the terms and words that both have, as ranges of these tokens.
 fn as_json(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<serde_json::Value> {
     let aligned = aligner.align(text)?;
@@ -59,7 +63,7 @@ fn as_json(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<se
     });
     Ok(json!({
         "text": text,
-        "terms": aligner.selector.terms(text).into_iter().map(|term| term.of(text)).collect::<Vec<&str>>(),
+        "terms": terms(text, aligner),
         "student": { "tokens": tokens(&tokenizers[0], &aligned.input_ids) },
         "teachers": teachers.collect::<Vec<_>>(),
     }))
@@ -93,8 +97,7 @@ fn show(text: &str, aligner: &Aligner, tokenizers: &[Tokenizer]) -> Result<Strin
         let _ = writeln!(out, "{} terms, {} kept; dropped: {}", aligned.terms, view.terms.len(), dropped);
     }
     if aligned.views.is_empty() {
-        let terms: Vec<&str> = aligner.selector.terms(text).into_iter().map(|term| term.of(text)).collect();
-        let _ = writeln!(out, "terms     {}", terms.join(" | "));
+        let _ = writeln!(out, "terms     {}", terms(text, aligner).join(" | "));
     }
     out.push('\n');
     Ok(out)

@@ -2,7 +2,7 @@
 
 use crate::args::{Global, InitArgs};
 use crate::exit::{CommandResult, Outcome};
-use crate::output::{print_json, stderr_line};
+use crate::output::{print_written, stderr_line};
 use dsgkd::config::{commented_template, load};
 use dsgkd::error::{Error, Result};
 use dsgkd::grid::rivals::rivals;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
     let (text, next) = match &args.rivals_of {
-        None => (commented_template(&runs_of(&args.file)), "edit it, then: dsgkd check"),
+        None => (commented_template(&run_folder_of(&args.file)), "edit it, then: dsgkd check"),
         Some(experiment) => (grid_of(experiment, &args.file)?, "see what it compares, then: dsgkd grid"),
     };
     // `create_new`: nobody's experiment is written over.
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(Error::io(&args.file, "create"))?;
     if global.json {
-        print_json(&serde_json::json!({ "written": args.file.display().to_string() }))?;
+        print_written(&args.file)?;
     }
     if !global.quiet {
         stderr_line(&format!("wrote {0}; {next} {0}", args.file.display()));
@@ -35,10 +35,10 @@ fn grid_of(experiment: &Path, grid: &Path) -> Result<String> {
     // Beside each other they may move together.
     let beside = from.parent() == to.parent();
     let file = from.file_name().filter(|_| beside).map_or(from.clone(), PathBuf::from);
-    rivals(&config, &file, &runs_of(grid))
+    rivals(&config, &file, &run_folder_of(grid))
 }
 
 /// Where the runs of the experiment or grid in `file` go: beside it, under its name.
-fn runs_of(file: &Path) -> String {
+fn run_folder_of(file: &Path) -> String {
     format!("runs/{}", file.file_stem().unwrap_or_default().to_string_lossy())
 }

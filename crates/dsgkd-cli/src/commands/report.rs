@@ -2,7 +2,7 @@
 
 use crate::args::{Global, ReportArgs};
 use crate::exit::{CommandResult, Outcome};
-use crate::output::{print, print_json};
+use crate::output::{print, print_written};
 use crate::progress::Progress;
 use dsgkd::error::{Error, Result};
 use dsgkd::report::{ReportOptions, report};
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ReportArgs, global: &Global) -> CommandResult {
         Some(output) => {
             write_file(output, |out| out.write_all(page.as_bytes()))?;
             if global.json {
-                print_json(&serde_json::json!({ "written": output.display().to_string() }))?;
+                print_written(output)?;
             }
             Progress::new(global.quiet, "report").say(&format!("report: {}", output.display()));
         }

@@ -22,6 +22,23 @@ pub struct Splits {
     pub duplicates: usize,
 }
 
+impl Splits {
+    /// The training files' notes to train on, with their label or beyond the budget, as rising indices: the same whatever the budget.
+    pub fn training_notes(&self) -> Vec<usize> {
+        let mut all = [&self.train[..], &self.unlabeled].concat();
+        all.sort_unstable();
+        all
+    }
+
+    /// Where each note of a training set stands in one order whatever has a label: first [`Splits::training_notes`], then the `given` that came without
+    /// labels. The set has the labelled ones first, then those that came without labels, then those whose labels are beyond the budget.
+    pub fn standings(&self, given: usize) -> Vec<usize> {
+        let all = self.training_notes();
+        let rank = |index: &usize| all.partition_point(|other| other < index);
+        self.train.iter().map(rank).chain(all.len()..all.len() + given).chain(self.unlabeled.iter().map(rank)).collect()
+    }
+}
+
 /// Divides the notes.
 ///
 /// Parts whose files are given are taken as they are. Otherwise the test part is fold `fold` of `folds` of the training files'

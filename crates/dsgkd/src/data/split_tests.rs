@@ -181,3 +181,25 @@ proptest! {
         prop_assert_eq!(seen, (0..count).collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn notes_stand_in_one_order_whatever_has_a_label() {
+    // Seven notes of the files, three of which test, and two that came without labels.
+    let order = |train: &[usize], unlabeled: &[usize]| {
+        let splits = Splits { train: train.to_vec(), unlabeled: unlabeled.to_vec(), ..Splits::default() };
+        let notes: Vec<(bool, usize)> = train
+            .iter()
+            .map(|index| (false, *index))
+            .chain([(true, 0), (true, 1)])
+            .chain(unlabeled.iter().map(|index| (false, *index)))
+            .collect();
+        let standings = splits.standings(2);
+        let mut positions: Vec<usize> = (0..notes.len()).collect();
+        positions.sort_unstable_by_key(|position| standings[*position]);
+        positions.into_iter().map(|position| notes[position]).collect::<Vec<_>>()
+    };
+    let all = [(false, 0), (false, 2), (false, 3), (false, 6), (true, 0), (true, 1)];
+    assert_eq!(order(&[0, 2, 3, 6], &[]), all);
+    assert_eq!(order(&[3], &[0, 2, 6]), all);
+    assert_eq!(order(&[0, 6], &[2, 3]), all);
+}

@@ -18,11 +18,10 @@ pub(super) fn adapt(
     student: &mut Student,
     observer: &mut dyn RunObserver,
 ) -> Result<()> {
-    // Rising, whatever has a label: runs with other label budgets read the same notes.
-    let mut own: Vec<usize> = splits.train.iter().chain(&splits.unlabeled).copied().collect();
-    own.sort_unstable();
-    let own = own.iter().map(|index| &notes.notes[*index]);
-    let texts: Vec<&str> = own.chain(&notes.unlabeled).map(|note| &note.text[..]).collect();
+    // Whatever has a label: runs with other label budgets read the same notes.
+    let own = splits.training_notes();
+    let texts: Vec<&str> =
+        own.iter().map(|index| &notes.notes[*index]).chain(&notes.unlabeled).map(|note| &note.text[..]).collect();
     let pretraining = PretrainConfig {
         seed: config.seed,
         train: PretrainTrainConfig {

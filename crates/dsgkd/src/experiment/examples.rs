@@ -68,15 +68,14 @@ pub(super) fn make_examples(
 ) -> Result<(TrainingSet, Vec<Example>, DataSummary)> {
     let pick = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index]).collect::<Vec<&Note>>();
     let mut summary = DataSummary::new(notes, splits, class_counts, aligner.teachers.len());
-    // `drawn_by` says of a note's place in `notes` by which stream its terms are shuffled; `None`: nobody teaches of these notes.
-    type DrawnBy<'a> = Option<&'a (dyn Fn(usize) -> usize + Sync)>;
-    let examples = |notes: Vec<&Note>, drawn_by: DrawnBy, summary: &mut DataSummary| -> Result<Vec<Example>> {
+    // `streams` are those by which each note's terms are shuffled; `None`: nobody teaches of these notes.
+    let examples = |notes: Vec<&Note>, streams: Option<&[usize]>, summary: &mut DataSummary| -> Result<Vec<Example>> {
         let aligned = notes.par_iter().enumerate().map(|(place, note)| {
-            if let Some(drawn_by) = drawn_by {
+            if let Some(streams) = streams {
                 let mut aligned = aligner.align(&note.text)?;
                 if let Some(seed) = shuffle {
-                    let stream = drawn_by(place) as u64;
-                    aligned.views.iter_mut().for_each(|view| shuffle_terms(view, &mut SplitMix64::at(seed, stream)));
+                    let random = || SplitMix64::at(seed, streams[place] as u64);
+                    aligned.views.iter_mut().for_each(|view| shuffle_terms(view, &mut random()));
                 }
                 return Ok(aligned);
             }
@@ -100,15 +99,15 @@ pub(super) fn make_examples(
         });
         Ok(examples.collect())
     };
-    // One order whatever has a label, so that each note's terms are shuffled the same.
-    let mut own = [&splits.train[..], &splits.unlabeled].concat();
-    own.sort_unstable();
-    let rank = |index: &usize| own.partition_point(|other| other < index);
-    let mut training = examples(pick(&splits.train), Some(&|place| rank(&splits.train[place])), &mut summary)?;
+    // Whatever has a label: a note's terms are shuffled the same.
+    let standings = splits.standings(notes.unlabeled.len());
+    let (labelled, others) = standings.split_at(splits.train.len());
+    let (given, beyond_budget) = others.split_at(notes.unlabeled.len());
+    let mut training = examples(pick(&splits.train), Some(labelled), &mut summary)?;
     // Without a teacher there is nothing to learn from a note without a label.
     if !aligner.teachers.is_empty() {
-        training.extend(examples(notes.unlabeled.iter().collect(), Some(&|place| own.len() + place), &mut summary)?);
-        let rest = examples(pick(&splits.unlabeled), Some(&|place| rank(&splits.unlabeled[place])), &mut summary)?;
+        training.extend(examples(notes.unlabeled.iter().collect(), Some(given), &mut summary)?);
+        let rest = examples(pick(&splits.unlabeled), Some(beyond_budget), &mut summary)?;
         training.extend(rest.into_iter().map(|example| Example { label: None, ..example }));
     }
     let validation = examples(pick(&splits.validation), None, &mut summary)?;

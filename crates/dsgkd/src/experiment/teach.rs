@@ -28,9 +28,10 @@ pub(super) fn teach(
     student: &mut Student,
     observer: &mut dyn RunObserver,
 ) -> Result<()> {
-    let place = |position: &usize| place_of(*position, set.training.len(), splits);
+    // Whatever has a label: runs with other label budgets hear of the same notes.
+    let standings = splits.standings(set.training.len() - splits.train.len() - splits.unlabeled.len());
     let mut order: Vec<usize> = (0..set.training.len()).collect();
-    order.sort_unstable_by_key(place); // whatever has a label: runs with other label budgets hear of the same notes
+    order.sort_unstable_by_key(|position| standings[*position]);
     let without_label = |position: usize| Example { label: None, ..set.training[position].clone() };
     let heard = TrainingSet {
         training: order.into_iter().map(without_label).collect(),
@@ -86,17 +87,6 @@ pub(super) fn teach(
     folder.keep_teaching(&RunFolder::existing(&place))
 }
 
-/// Where a note of the training set stands among all notes: first those of the training files, then those that came without labels. The training
-/// set has the labelled ones first, then those that came without labels, then those whose labels are beyond the budget.
-fn place_of(position: usize, notes: usize, splits: &Splits) -> (bool, usize) {
-    let beyond_budget = notes - splits.unlabeled.len();
-    match position {
-        _ if position < splits.train.len() => (false, splits.train[position]),
-        _ if position >= beyond_budget => (false, splits.unlabeled[position - beyond_budget]),
-        _ => (true, position),
-    }
-}
-
 fn sha256(examples: &[Example]) -> String {
     let mut hash = Sha256::new();
     examples.iter().for_each(|example| hash.update(format!("{example:?}\n")));
@@ -115,31 +105,5 @@ impl TrainObserver for Teaching<'_> {
 
     fn interrupted(&self) -> bool {
         self.0.interrupted()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notes_stand_in_one_order_whatever_has_a_label() {
-        // Seven notes of the files, three of which test, and two that came without labels.
-        let order = |train: &[usize], unlabeled: &[usize]| {
-            let splits = Splits { train: train.to_vec(), unlabeled: unlabeled.to_vec(), ..Splits::default() };
-            let notes: Vec<(bool, usize)> = train
-                .iter()
-                .map(|index| (false, *index))
-                .chain([(true, 0), (true, 1)])
-                .chain(unlabeled.iter().map(|index| (false, *index)))
-                .collect();
-            let mut positions: Vec<usize> = (0..notes.len()).collect();
-            positions.sort_unstable_by_key(|position| place_of(*position, notes.len(), &splits));
-            positions.into_iter().map(|position| notes[position]).collect::<Vec<_>>()
-        };
-        let all = [(false, 0), (false, 2), (false, 3), (false, 6), (true, 0), (true, 1)];
-        assert_eq!(order(&[0, 2, 3, 6], &[]), all);
-        assert_eq!(order(&[3], &[0, 2, 6]), all);
-        assert_eq!(order(&[0, 6], &[2, 3]), all);
     }
 }
