@@ -144,6 +144,42 @@ fn the_reference_preset_trains_its_published_head() {
 }
 
 #[test]
+fn a_head_on_the_mean_of_the_tokens_is_trained_and_found_again() {
+    let world = World::new();
+    let experiment = world.experiment("mean", true, "");
+    let mean = ["--set", "student.head=mean", "--set", "student.linear_probing=true"];
+    dsgkd().arg("train").arg(&experiment).args(mean).assert().success();
+    // The folder says what it is made of, so that it answers as the run did.
+    let folder = world.path("mean/model");
+    let config: Value = serde_json::from_slice(&common::bytes(&folder.join("config.json"))).unwrap();
+    assert_eq!(config["dsgkd_head"], "mean");
+    assert_eq!(config.get("architectures"), None);
+    assert!(
+        std::fs::read_to_string(folder.join("README.md")).unwrap().contains("mean @ head[\"classifier.weight\"].T")
+    );
+    let recorded: Value = serde_json::from_slice(&common::bytes(&world.path("mean/predictions.json"))).unwrap();
+    let mut predict = dsgkd();
+    predict.arg("predict").arg(&folder).arg(world.path("notes.csv")).arg("--json");
+    let predicted: Vec<Value> = stdout(&mut predict).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids = recorded["ids"].as_array().unwrap();
+    for (place, id) in ids.iter().enumerate() {
+        let again = predicted.iter().find(|note| note["id"] == *id).unwrap()["probability_yes"].as_f64().unwrap();
+        let then = recorded["probabilities"][2 * place + 1].as_f64().unwrap();
+        assert!((again - then).abs() < 1e-5, "{id}: {again} {then}");
+    }
+    assert!(!ids.is_empty());
+    // A head of another dsgkd's is not answered for.
+    let text = std::fs::read_to_string(folder.join("config.json")).unwrap().replace("\"mean\"", "\"median\"");
+    std::fs::write(folder.join("config.json"), text).unwrap();
+    let refused = stderr_of(dsgkd().arg("predict").arg(&folder).arg(world.path("notes.csv")), 3);
+    assert!(refused.contains("config.json: `dsgkd_head` names a head that this dsgkd does not know"), "{refused}");
+    // Other heads are more than a regression.
+    let other = ["--set", "output_dir=other", "--set", "student.linear_probing=true"];
+    let refused = stderr_of(dsgkd().arg("train").arg(&experiment).args(other), 2);
+    assert!(refused.contains("`student.linear_probing` needs `student.head = \"mean\"`"), "{refused}");
+}
+
+#[test]
 fn aligned_tokens_are_shown_side_by_side() {
     let world = World::new();
     let experiment = world.experiment("show", true, "");

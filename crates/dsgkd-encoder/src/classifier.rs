@@ -1,4 +1,4 @@
-//! Classification heads: dense layers and a linear layer on each note's first token.
+//! Classification heads: dense layers and a linear layer on what is pooled of each note.
 
 use crate::architecture::Architecture;
 use crate::encoder::{DropoutSeed, FIRST_HEAD_SITE};
@@ -50,11 +50,11 @@ impl ClassifierSlots {
         ClassifierSlots { dense, output, classes }
     }
 
-    /// `logits` from the first tokens' hidden states `first [B, h]`.
+    /// `logits` from the notes' pooled hidden states, `[B, h]`.
     pub(crate) fn forward(
         &self,
         values: &[f32],
-        first: Vec<f32>,
+        pooled: Vec<f32>,
         notes: usize,
         probability: f32,
         seed: Option<DropoutSeed>,
@@ -63,7 +63,7 @@ impl ClassifierSlots {
         let dropout = |layer: usize| site_dropout(probability, seed, FIRST_HEAD_SITE + layer);
         act.inputs.clear();
         act.preactivations.clear();
-        let mut state = first; // [B, h]
+        let mut state = pooled; // [B, h]
         let h = state.len() / notes;
         for (layer, (slots, function, drops)) in self.dense.iter().enumerate() {
             if *drops {
@@ -84,8 +84,8 @@ impl ClassifierSlots {
         act.inputs.push(state);
     }
 
-    /// From `act.logits`, now the gradient of the logits, adds to `gradients` and returns the gradient of the first
-    /// tokens' hidden states, `[B, h]`.
+    /// From `act.logits`, now the gradient of the logits, adds to `gradients` and returns the gradient of the pooled
+    /// hidden states, `[B, h]`.
     pub(crate) fn backward(
         &self,
         values: &[f32],

@@ -22,4 +22,4 @@ pub use architecture::Architecture;
 pub use encoder::{Activations, Batch, DropoutSeed, ForwardOptions, PooledGradients};
 pub use error::{Error, Result};
 pub use layout::{Group, Layout};
-pub use model::{Heads, LoadReport, Model};
+pub use model::{HeadForm, Heads, LoadReport, Model};

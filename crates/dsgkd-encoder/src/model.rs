@@ -6,10 +6,11 @@ use crate::encoder::{
     Activations, Batch, DropoutSeed, Encoder, EncoderSlots, ForwardOptions, PackedLayers, PooledGradients,
 };
 use crate::error::{Error, Result};
-use crate::family::{self, Family};
-use crate::layout::{Group, Initial, Layout, initialise};
+use crate::family::{self, ClassifierDesign, Family};
+use crate::layout::{Group, Initial, Layout, TensorSpec, initialise};
 use crate::mlm::{MlmActivations, MlmSlots};
 use crate::weights::{self, WeightFiles, WeightFormat, Weights};
+use dsgkd_ops::spans::{self, Span};
 use dsgkd_ops::{Precision, WeightPrecision};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -20,14 +21,46 @@ use std::path::Path;
 pub struct Heads {
     /// Class names of a classification head.
     pub classes: Vec<String>,
-    /// The published head instead of the family's own.
-    pub reference: bool,
+    /// The form of that head.
+    pub form: HeadForm,
     /// A masked-language-model head.
     pub mlm: bool,
     /// Extra `[out, in]` maps that are trained but no part of the exported model (projections of the distillation).
     pub projections: Vec<(String, [usize; 2])>,
     /// Hidden, attention and classifier dropout, where they shall differ from the folder's.
     pub dropout: [Option<f32>; 3],
+}
+
+/// What a classification head is made of, and which tokens it reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HeadForm {
+    /// The family's own, on each note's first token, as `AutoModelForSequenceClassification` builds it.
+    #[default]
+    Family,
+    /// The published one, on each note's first token.
+    Reference,
+    /// Dropout and a linear layer on the mean of all of a note's last hidden states, special tokens included: pooled as sentence encoders are
+    /// trained (Reimers and Gurevych, arXiv 1908.10084, section 3).
+    Mean,
+}
+
+impl HeadForm {
+    fn design(self, family: &dyn Family) -> ClassifierDesign {
+        match self {
+            HeadForm::Family => family.classifier(),
+            HeadForm::Reference => family::reference_classifier(family),
+            HeadForm::Mean => ClassifierDesign { dense: vec![], output: family.classifier().output },
+        }
+    }
+
+    /// Its name in `config.json`, under `dsgkd_head`; `None`: it is a class of `transformers`.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            HeadForm::Family => None,
+            HeadForm::Reference => Some("reference"),
+            HeadForm::Mean => Some("mean"),
+        }
+    }
 }
 
 /// What a folder did not hold, or held for nothing.
@@ -55,7 +88,7 @@ pub struct Model {
     classifier: Option<ClassifierSlots>,
     mlm: Option<MlmSlots>,
     projections: Vec<(String, Range<usize>)>,
-    reference: bool,
+    form: HeadForm,
     precision: Precision,
     packed: Option<PackedLayers>,
 }
@@ -80,7 +113,7 @@ impl Model {
         let mut layout = Layout::default();
         let encoder = EncoderSlots::new(&mut layout, family, &architecture);
         let classifier = (!heads.classes.is_empty()).then(|| {
-            let design = if heads.reference { family::reference_classifier(family) } else { family.classifier() };
+            let design = heads.form.design(family);
             ClassifierSlots::new(&mut layout, &design, family.prefix(), &architecture, heads.classes.len())
         });
         let mlm = heads.mlm.then(|| MlmSlots::new(&mut layout, &family.mlm(), &architecture));
@@ -100,7 +133,7 @@ impl Model {
             classifier,
             mlm,
             projections,
-            reference: heads.reference,
+            form: heads.form,
             precision: Precision::Float32,
             packed: None,
         })
@@ -157,8 +190,12 @@ impl Model {
         let mut model = Model::plan(&config_path, config, heads)?;
         let weights = files.tensors()?;
         let prefix = format!("{}.", model.family.prefix());
+        // A classifier of another form read something else, though its last layer has the same name and shape.
+        let same_form = model.config.get("dsgkd_head").and_then(Value::as_str) == heads.form.name();
+        let fits = |spec: &&TensorSpec| same_form || !spec.name.contains("classifier");
+        let tensors = model.layout.tensors().iter();
         let found: Vec<Option<String>> =
-            model.layout.tensors().iter().map(|spec| find(&weights, &spec.name, &prefix)).collect();
+            tensors.map(|spec| Some(spec).filter(fits).and_then(|spec| find(&weights, &spec.name, &prefix))).collect();
         let mut missing = vec![];
         let mut report = LoadReport::default();
         for (spec, found) in model.layout.tensors().iter().zip(&found) {
@@ -207,7 +244,7 @@ impl Model {
         let a = &self.architecture;
         let heads = Heads {
             classes: self.classes.clone(),
-            reference: self.reference,
+            form: self.form,
             mlm: self.mlm.is_some(),
             projections: vec![],
             dropout: [a.hidden_dropout_prob, a.attention_probs_dropout_prob, a.classifier_dropout].map(Some),
@@ -326,6 +363,21 @@ impl Model {
         act.d_hidden_states.resize(batch.tokens() * self.architecture.hidden_size, 0.0);
     }
 
+    /// The tokens that the classification head reads of `notes` (indices): of each the first, or all of them. It sees their mean.
+    pub fn classified_tokens(&self, batch: &Batch, notes: impl IntoIterator<Item = usize>) -> Vec<Span> {
+        let length = |note: usize| match self.form {
+            HeadForm::Family | HeadForm::Reference => 1,
+            HeadForm::Mean => batch.cu_seqlens[note + 1] - batch.cu_seqlens[note],
+        };
+        notes.into_iter().map(|note| Span { note: note as u32, start: 0, end: length(note) }).collect()
+    }
+
+    /// Of the head [`HeadForm::Mean`], which is one linear layer: its weights `[classes, hidden]` and its bias `[classes]`, in the arena.
+    pub fn mean_classifier(&self) -> Option<(Range<usize>, Range<usize>)> {
+        let slots = self.classifier.as_ref().filter(|_| self.form == HeadForm::Mean)?;
+        Some((slots.output.weight.clone(), slots.output.bias.clone()))
+    }
+
     /// Logits `[notes, classes]` of the batch whose hidden states `act` holds, for the notes of `which` (indices).
     pub fn classify(
         &self,
@@ -336,8 +388,10 @@ impl Model {
         head: &mut ClassifierActivations,
     ) {
         let slots = self.classifier.as_ref().expect("the model was opened with classes");
-        let first = self.gather(which.iter().map(|note| batch.cu_seqlens[*note] as usize), act);
-        slots.forward(&self.values, first, which.len(), self.architecture.classifier_dropout, dropout, head);
+        let (h, read) = (self.architecture.hidden_size, self.classified_tokens(batch, which.iter().copied()));
+        let mut pooled = vec![0f32; which.len() * h];
+        spans::mean_forward(&act.hidden_states, &batch.cu_seqlens, &read, &mut pooled, h);
+        slots.forward(&self.values, pooled, which.len(), self.architecture.classifier_dropout, dropout, head);
     }
 
     /// The backward of [`Model::classify`]: `head.logits` holds the gradient of the logits by now.
@@ -353,7 +407,9 @@ impl Model {
         let slots = self.classifier.as_ref().expect("the model was opened with classes");
         let probability = self.architecture.classifier_dropout;
         let gradient = slots.backward(&self.values, which.len(), probability, dropout, head, gradients);
-        self.scatter(which.iter().map(|note| batch.cu_seqlens[*note] as usize), &gradient, act);
+        let read = self.classified_tokens(batch, which.iter().copied());
+        let h = self.architecture.hidden_size;
+        spans::mean_backward(&gradient, &batch.cu_seqlens, &read, &mut act.d_hidden_states, h);
     }
 
     /// Masked-language-model logits `[rows.len(), vocab]` at packed token positions `rows`.
@@ -377,7 +433,7 @@ impl Model {
     }
 
     /// Writes `config.json` and `model.safetensors` into an existing folder, as Hugging Face's `save_pretrained` would. Projections
-    /// stay behind. The published head is no class of `transformers`; its folder says so in `dsgkd_head`.
+    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`.
     pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
         let exported = self.layout.tensors().iter().filter(|spec| self.projection(&spec.name).is_none());
         let tensors = exported.map(|spec| (spec.name.as_str(), &spec.shape[..], &self.values[spec.range.clone()]));
@@ -417,8 +473,12 @@ impl Model {
             if let Some(object) = config.as_object_mut() {
                 object.remove("num_labels");
             }
-            if self.reference {
-                config["dsgkd_head"] = json!("reference");
+            if let Some(name) = self.form.name() {
+                config["dsgkd_head"] = json!(name);
+                // Its class would take what it knows by name and begin the rest at random.
+                if let Some(object) = config.as_object_mut() {
+                    object.remove("architectures");
+                }
             }
         } else if self.mlm.is_some() {
             config["architectures"] = json!([self.family.mlm_class()]);
@@ -437,7 +497,7 @@ impl Model {
     }
 }
 
-/// The heads that a classifier's folder was written with: its class names and whether the published head is on it.
+/// The heads that a classifier's folder was written with: its class names and its form.
 pub fn heads_of(folder: &Path) -> Result<Heads> {
     weights::require_folder(folder)?;
     let path = folder.join("config.json");
@@ -453,8 +513,10 @@ pub fn heads_of(folder: &Path) -> Result<Heads> {
     let classes: Option<Vec<String>> = classes.into_iter().collect();
     let classes = classes.filter(|classes| classes.len() >= 2);
     let classes = classes.ok_or_else(|| Error::folder(&path, "`id2label` must name two or more classes"))?;
-    let reference = config.get("dsgkd_head").and_then(Value::as_str) == Some("reference");
-    Ok(Heads { classes, reference, ..Heads::default() })
+    let named = config.get("dsgkd_head").and_then(Value::as_str);
+    let form = [HeadForm::Family, HeadForm::Reference, HeadForm::Mean].into_iter().find(|form| form.name() == named);
+    let form = form.ok_or_else(|| Error::folder(&path, "`dsgkd_head` names a head that this dsgkd does not know"))?;
+    Ok(Heads { classes, form, ..Heads::default() })
 }
 
 fn read_json(path: &Path) -> Result<Value> {

@@ -5,7 +5,7 @@ mod common;
 use common::model;
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, HeadForm, Model, PooledGradients};
 use dsgkd_ops::loss::cross_entropy;
 use dsgkd_ops::spans::Span;
 
@@ -80,11 +80,17 @@ fn loss(model: &Model, case: &Case, dropout: Option<u64>, gradients: Option<&mut
 
 #[test]
 fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
-    for (model_type, reference) in
-        [("bert", false), ("bert", true), ("roberta", false), ("distilbert", false), ("electra", false)]
-    {
+    for (model_type, form) in [
+        ("bert", HeadForm::Family),
+        ("bert", HeadForm::Reference),
+        ("bert", HeadForm::Mean),
+        ("roberta", HeadForm::Family),
+        ("distilbert", HeadForm::Family),
+        ("electra", HeadForm::Family),
+        ("electra", HeadForm::Mean),
+    ] {
         for dropout in [None, Some(77)] {
-            let mut model = model(model_type, 2, reference);
+            let mut model = model(model_type, 2, form);
             let case = case();
             let mut gradients = vec![0f32; model.values.len()];
             loss(&model, &case, dropout, Some(&mut gradients));
@@ -118,7 +124,7 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
 #[test]
 fn checkpointing_changes_no_bit() {
     for model_type in ["bert", "roberta", "distilbert", "electra"] {
-        let model = model(model_type, 2, false);
+        let model = model(model_type, 2, HeadForm::Family);
         let gradients = |checkpointing| {
             let mut gradients = vec![0f32; model.values.len()];
             let loss = loss(&model, &Case { checkpointing, ..case() }, Some(77), Some(&mut gradients));
@@ -130,12 +136,14 @@ fn checkpointing_changes_no_bit() {
 
 #[test]
 fn tokens_that_nobody_asks_for_change_nothing() {
-    for model_type in ["bert", "roberta", "distilbert", "electra"] {
+    let families = ["bert", "roberta", "distilbert", "electra"].map(|model_type| (model_type, HeadForm::Family));
+    for (model_type, form) in families.into_iter().chain([("bert", HeadForm::Mean)]) {
         for (layers, checkpointing, dropout) in
             [(1, false, Some(77)), (2, false, None), (2, false, Some(77)), (2, true, Some(77))]
         {
-            let model = model(model_type, layers, false);
-            let mut wanted = case().batch.wanted([0, 2], &case().spans);
+            let model = model(model_type, layers, form);
+            let classified = model.classified_tokens(&case().batch, [0, 2]);
+            let mut wanted = case().batch.wanted(classified.iter().chain(&case().spans));
             wanted.extend(case().masked.iter().map(|row| *row as u32));
             wanted.sort_unstable();
             wanted.dedup();
@@ -160,7 +168,7 @@ fn tokens_that_nobody_asks_for_change_nothing() {
 
 #[test]
 fn a_layer_goes_on_with_the_tokens_that_are_wanted() {
-    let (model, case) = (model("bert", 2, false), case());
+    let (model, case) = (model("bert", 2, HeadForm::Family), case());
     let states = |wanted: Option<&[u32]>| {
         let mut act = Activations::default();
         model.forward(&case.batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, &mut act);
@@ -181,7 +189,7 @@ fn a_layer_goes_on_with_the_tokens_that_are_wanted() {
 
 #[test]
 fn a_batch_of_which_nothing_is_read_has_no_gradient() {
-    let (model, case) = (model("bert", 2, false), case());
+    let (model, case) = (model("bert", 2, HeadForm::Family), case());
     for checkpointing in [false, true] {
         let options =
             ForwardOptions { for_backward: true, checkpointing, wanted: Some(&[]), ..ForwardOptions::default() };
@@ -195,8 +203,8 @@ fn a_batch_of_which_nothing_is_read_has_no_gradient() {
 
 #[test]
 fn of_a_teacher_s_layers_the_last_that_runs_finishes_the_tokens_of_terms() {
-    let (model, case) = (model("bert", 3, false), case());
-    let wanted = case.batch.wanted([], &case.spans);
+    let (model, case) = (model("bert", 3, HeadForm::Family), case());
+    let wanted = case.batch.wanted(&case.spans);
     let pooled = |wanted: Option<&[u32]>| {
         let mut act = Activations::default();
         let options = ForwardOptions { spans: &case.spans, layers: Some(2), wanted, ..ForwardOptions::default() };
@@ -212,7 +220,7 @@ fn of_a_teacher_s_layers_the_last_that_runs_finishes_the_tokens_of_terms() {
 
 #[test]
 fn a_packed_batch_gives_what_each_note_gives_alone() {
-    let model = model("bert", 2, false);
+    let model = model("bert", 2, HeadForm::Family);
     let case = case();
     let options = ForwardOptions { spans: &case.spans, ..ForwardOptions::default() };
     let (mut act, mut head) = (Activations::default(), ClassifierActivations::default());
@@ -232,7 +240,7 @@ fn a_packed_batch_gives_what_each_note_gives_alone() {
 
 #[test]
 fn gradients_are_added_so_that_batches_accumulate() {
-    let (model, case) = (model("electra", 2, false), case());
+    let (model, case) = (model("electra", 2, HeadForm::Family), case());
     let (mut once, mut twice) = (vec![0f32; model.values.len()], vec![0f32; model.values.len()]);
     loss(&model, &case, Some(5), Some(&mut once));
     loss(&model, &case, Some(5), Some(&mut twice));

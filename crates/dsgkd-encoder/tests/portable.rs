@@ -9,7 +9,7 @@ use common::model;
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::portable::{Parameters, classify, forward, predict_masked};
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, HeadForm, Model, PooledGradients};
 use dsgkd_ops::portable::attention::ragged_rows;
 use dsgkd_ops::portable::{Device, DeviceName, Tensor, download, upload};
 use dsgkd_ops::spans::Span;
@@ -107,10 +107,16 @@ fn portable_models_give_what_the_cpu_engine_gives() {
     let batch = Batch::pack(notes);
     let spans =
         [Span { note: 0, start: 1, end: 3 }, Span { note: 2, start: 2, end: 3 }, Span { note: 2, start: 3, end: 6 }];
-    for (model_type, reference) in
-        [("bert", false), ("bert", true), ("roberta", false), ("distilbert", false), ("electra", false)]
-    {
-        let model = model(model_type, 3, reference);
+    for (model_type, form) in [
+        ("bert", HeadForm::Family),
+        ("bert", HeadForm::Reference),
+        ("bert", HeadForm::Mean),
+        ("roberta", HeadForm::Family),
+        ("distilbert", HeadForm::Family),
+        ("electra", HeadForm::Family),
+        ("electra", HeadForm::Mean),
+    ] {
+        let model = model(model_type, 3, form);
         for (dropout, rows_after_dropout) in [(None, false), (Some(77), false), (Some(78), true)] {
             let options = ForwardOptions {
                 dropout,

@@ -8,7 +8,7 @@ use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::model::heads_of;
 use dsgkd_encoder::weights::WeightFormat;
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Heads, Model, PooledGradients};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, HeadForm, Heads, Model, PooledGradients};
 use dsgkd_ops::loss::cross_entropy;
 use dsgkd_ops::spans::{Span, row_offsets};
 use safetensors::SafeTensors;
@@ -214,6 +214,20 @@ fn broken_folders_are_named_and_never_a_panic() {
         std::fs::rename(weights(f), f.join("pytorch_model.bin")).unwrap();
     });
     check("config.json", &|f| std::fs::remove_file(f.join("config.json")).unwrap());
+}
+
+#[test]
+fn a_classifier_of_another_form_begins_anew() {
+    let model = open("bert");
+    let folder = tempfile::tempdir().unwrap();
+    model.save(folder.path(), WeightFormat::F32).unwrap();
+    let heads = |form| Heads { classes: model.classes.clone(), form, ..Heads::default() };
+    let (mean, report) = Model::open(folder.path(), &heads(HeadForm::Mean), 1).unwrap();
+    assert_eq!(report.fresh, ["classifier.weight", "classifier.bias"]);
+    mean.save(folder.path(), WeightFormat::F32).unwrap();
+    assert!(Model::open(folder.path(), &heads(HeadForm::Mean), 1).unwrap().1.fresh.is_empty());
+    let (_, report) = Model::open(folder.path(), &heads(HeadForm::Family), 1).unwrap();
+    assert!(report.fresh.iter().any(|name| name == "classifier.weight"), "{report:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod examples;
 mod floor;
 mod kept;
 pub(crate) mod models;
+mod probe;
 mod results;
 mod teach;
 
@@ -33,6 +34,7 @@ use examples::make_examples;
 use floor::run_baseline;
 use kept::Student;
 use models::{longest, open_models, teacher_caches};
+use probe::probe;
 use results::{export, write_test};
 use std::time::Instant;
 use teach::teach;
@@ -98,6 +100,9 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         set.training.truncate(splits.train.len()); // the others have nothing more to say
     }
     let clock = Instant::now();
+    if config.student.linear_probing {
+        probe(&mut student.model, &set.training[..splits.train.len()])?;
+    }
     let caches = teacher_caches(config, &teachers, folder, set.training.len())?;
     let (device, settings) = (config.train.device, step_settings(config, &summary));
     let teacher_count = teachers.len();

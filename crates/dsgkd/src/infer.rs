@@ -12,7 +12,7 @@ const BATCH_TOKENS: usize = 4096;
 /// Buffers that are reused from call to call.
 #[derive(Default)]
 pub struct Scorer {
-    /// Compute the last layer at every token, also where [`Scorer::logits`] reads the first alone: to be measured beside programs that do.
+    /// Compute the last layer at every token, also where [`Scorer::logits`] reads each note's first alone: to be measured beside programs that do.
     pub every_token: bool,
     activations: Activations,
     head: ClassifierActivations,
@@ -55,7 +55,7 @@ impl Scorer {
 }
 
 /// Runs the encoder over all notes, batch by batch; `take` is given which notes a batch holds, the batch and what came out,
-/// of every token or of each note's first alone.
+/// of every token or of those that the classifier reads.
 fn for_each_batch(
     model: &Model,
     notes: &[&[u32]],
@@ -77,8 +77,10 @@ fn for_each_batch(
             let (here, later) = rest.split_at(count);
             rest = later;
             let batch = Batch::pack(here.iter().map(|note| notes[*note]));
-            let wanted = (!every_token).then_some(&batch.cu_seqlens[..batch.notes()]); // each note's first
-            model.forward(&batch, &ForwardOptions { wanted, ..ForwardOptions::default() }, activations);
+            let classified = || batch.wanted(&model.classified_tokens(&batch, 0..batch.notes()));
+            let wanted = (!every_token).then(classified);
+            let options = ForwardOptions { wanted: wanted.as_deref(), ..ForwardOptions::default() };
+            model.forward(&batch, &options, activations);
             take(here, &batch, activations);
         }
     });
@@ -88,19 +90,22 @@ fn for_each_batch(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use dsgkd_encoder::Heads;
+    use dsgkd_encoder::{HeadForm, Heads};
     use serde_json::json;
 
     #[test]
-    fn logits_need_the_last_layer_at_first_tokens_alone() {
+    fn logits_need_the_last_layer_at_the_classifier_s_tokens_alone() {
         let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 32, "num_hidden_layers": 2,
             "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 16, "initializer_range": 0.3});
-        let heads = Heads { classes: vec!["no".into(), "yes".into()], ..Heads::default() };
+        let heads = |form| Heads { classes: vec!["no".into(), "yes".into()], form, ..Heads::default() };
         let notes: Vec<Vec<u32>> =
             (1..12).map(|length| (0..length).map(|at| (at * 7 + length) % 30).collect()).collect();
         let notes: Vec<&[u32]> = notes.iter().map(|note| &note[..]).collect();
-        for precision in [WeightPrecision::Float32, WeightPrecision::Bfloat16, WeightPrecision::Int8] {
-            let mut model = Model::fresh(config.clone(), &heads, 5).unwrap();
+        let precisions = [WeightPrecision::Float32, WeightPrecision::Bfloat16, WeightPrecision::Int8];
+        for (precision, form) in
+            precisions.iter().flat_map(|precision| [HeadForm::Family, HeadForm::Mean].map(|form| (*precision, form)))
+        {
+            let mut model = Model::fresh(config.clone(), &heads(form), 5).unwrap();
             model.pack(precision);
             let mut scorer = Scorer::default();
             let first = scorer.logits(&model, &notes);

@@ -13,7 +13,7 @@ use dsgkd::text::{Aligner, Tokenizer};
 use dsgkd::train::learner::Learner;
 use dsgkd::train::schedule::Schedule;
 use dsgkd::train::step::{Learn, StepLosses, StepSettings};
-use dsgkd_encoder::{Heads, Model};
+use dsgkd_encoder::{HeadForm, Heads, Model};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ fn load() -> Case {
         serde_json::from_str(&std::fs::read_to_string(folder.join("expected.json")).unwrap()).unwrap();
     let notes = std::fs::read_to_string(folder.join("notes.jsonl")).unwrap();
     let examples = notes.lines().map(|line| example(&serde_json::from_str(line).unwrap())).collect::<Vec<_>>();
-    let heads = Heads { classes: vec!["0".into(), "1".into()], reference: true, ..Heads::default() };
+    let heads = Heads { classes: vec!["0".into(), "1".into()], form: HeadForm::Reference, ..Heads::default() };
     let (mut student, _) = Model::open(&folder.join("student"), &heads, 1).unwrap();
     // The head stands in a file of its own.
     let bytes = std::fs::read(folder.join("classifier.safetensors")).unwrap();

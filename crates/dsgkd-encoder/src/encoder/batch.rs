@@ -34,19 +34,13 @@ impl Batch {
         self.cu_seqlens.len() - 1
     }
 
-    /// The packed index of the first token of `notes` (indices) and of every token of `spans`, ascending: what
-    /// [`ForwardOptions::wanted`] takes where classes and spans are all that is asked for.
-    pub fn wanted(&self, notes: impl IntoIterator<Item = usize>, spans: &[Span]) -> Vec<u32> {
-        let mut rows: Vec<u32> = notes.into_iter().map(|note| self.cu_seqlens[note]).collect();
-        rows.extend(spans.iter().flat_map(|span| span.rows(&self.cu_seqlens)).map(|row| row as u32));
+    /// The packed index of every token of `spans`, ascending: what [`ForwardOptions::wanted`] takes where they are all that is read.
+    pub fn wanted<'a>(&self, spans: impl IntoIterator<Item = &'a Span>) -> Vec<u32> {
+        let rows = spans.into_iter().flat_map(|span| span.rows(&self.cu_seqlens));
+        let mut rows: Vec<u32> = rows.map(|row| row as u32).collect();
         rows.sort_unstable();
         rows.dedup();
         rows
-    }
-
-    /// Packed index of each note's first token.
-    pub fn first_tokens(&self) -> impl Iterator<Item = usize> + '_ {
-        self.cu_seqlens[..self.notes()].iter().map(|at| *at as usize)
     }
 }
 
@@ -102,7 +96,10 @@ mod tests {
     fn what_is_wanted_is_ascending_and_each_token_once() {
         let batch = Batch::pack([&[1, 2, 3][..], &[4, 5], &[6, 7, 8, 9]]);
         let span = |note, start, end| Span { note, start, end };
-        assert_eq!(batch.wanted([2, 0], &[span(0, 1, 3), span(0, 1, 2), span(2, 3, 4)]), [0, 1, 2, 5, 8]);
-        assert_eq!(batch.wanted([], &[]), [0u32; 0]);
+        assert_eq!(
+            batch.wanted(&[span(2, 0, 1), span(0, 0, 1), span(0, 1, 3), span(0, 1, 2), span(2, 3, 4)]),
+            [0, 1, 2, 5, 8]
+        );
+        assert_eq!(batch.wanted(&[]), [0u32; 0]);
     }
 }

@@ -4,7 +4,7 @@ use super::{Parameters, States};
 use crate::encoder::{Batch, DropoutSeed, FIRST_HEAD_SITE};
 use crate::layout::site_dropout;
 use crate::model::Model;
-use dsgkd_ops::portable::{Tensor, activation, drop_rows, layer_norm, linear, upload_indices};
+use dsgkd_ops::portable::{Packing, Tensor, activation, drop_rows, layer_norm, linear, spans, upload_indices};
 
 /// Logits `[notes, classes]` for the notes of `which` (indices into the batch).
 pub fn classify(
@@ -18,8 +18,14 @@ pub fn classify(
     let (slots, h) = (model.classifier_slots(), model.architecture.hidden_size);
     let probability = model.architecture.classifier_dropout;
     let dropout = |layer: usize| site_dropout(probability, dropout, FIRST_HEAD_SITE + layer);
-    let first: Vec<u32> = which.iter().map(|note| batch.cu_seqlens[*note]).collect();
-    let mut state = states.hidden_states.clone().select(0, upload_indices(&first, &parameters.device())); // [B, h]
+    let read = model.classified_tokens(batch, which.iter().copied());
+    let (hidden_states, device) = (states.hidden_states.clone(), parameters.device());
+    let mut state = if read.iter().all(|span| span.end - span.start == 1) {
+        hidden_states.select(0, upload_indices(&batch.wanted(&read), &device)) // in the order of `which`, which ascends
+    } else {
+        let packing = Packing::new(&batch.cu_seqlens, &read, &device);
+        spans::mean_forward(hidden_states, &packing).expect("there are notes to classify")
+    }; // [B, h]
     for (layer, (slots, function, drops)) in slots.dense.iter().enumerate() {
         if *drops {
             state = drop_rows(dropout(layer), state);

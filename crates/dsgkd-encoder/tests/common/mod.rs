@@ -1,11 +1,11 @@
 //! Fresh small models of every family.
 #![allow(unreachable_pub)]
 
-use dsgkd_encoder::{Heads, Model};
+use dsgkd_encoder::{HeadForm, Heads, Model};
 use serde_json::json;
 
-/// A model with both heads, none of whose tensors is zero; `reference` gives it the published classifier.
-pub fn model(model_type: &str, layers: usize, reference: bool) -> Model {
+/// A model with both heads, none of whose tensors is zero; `form` is its classifier's.
+pub fn model(model_type: &str, layers: usize, form: HeadForm) -> Model {
     let mut config = json!({
         "model_type": model_type, "vocab_size": 31, "hidden_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2,
         "intermediate_size": 24, "max_position_embeddings": 20, "type_vocab_size": 2, "initializer_range": 0.3,
@@ -21,7 +21,7 @@ pub fn model(model_type: &str, layers: usize, reference: bool) -> Model {
         }
         _ => {}
     }
-    let heads = Heads { classes: ["a", "b", "c"].map(String::from).to_vec(), reference, mlm: true, ..Heads::default() };
+    let heads = Heads { classes: ["a", "b", "c"].map(String::from).to_vec(), form, mlm: true, ..Heads::default() };
     let mut model = Model::fresh(config, &heads, 3).expect("a sound config");
     // Biases that are zero would hide a forgotten one.
     for (index, value) in model.values.iter_mut().enumerate() {

@@ -55,6 +55,20 @@ impl Logistic {
         Ok(Logistic { classes, columns: rows.columns, weights })
     }
 
+    /// The same as scores before a softmax: weights `[classes, columns]` and constants `[classes]`. Of two classes, each has half of what lies between
+    /// them.
+    pub fn linear(&self) -> (Vec<f64>, Vec<f64>) {
+        let halves: Vec<f64> = match self.classes {
+            2 => [-0.5, 0.5].iter().flat_map(|half| self.weights.iter().map(move |weight| half * weight)).collect(),
+            _ => self.weights.clone(),
+        };
+        let sets = halves.chunks_exact(self.columns + 1);
+        (
+            sets.clone().flat_map(|set| &set[..self.columns]).copied().collect(),
+            sets.map(|set| set[self.columns]).collect(),
+        )
+    }
+
     /// `[rows, classes]`
     pub fn probabilities(&self, rows: &SparseRows) -> Vec<f64> {
         rows.rows.iter().flat_map(|row| probabilities(&self.weights, row, self.columns, self.classes)).collect()

@@ -69,7 +69,8 @@ pub(super) fn full() -> Config {
         pattern = "[a-z]+"
         [student]
         model = "s"
-        head = "family"
+        head = "mean"
+        linear_probing = true
         hidden_dropout_prob = 0.2
         attention_probs_dropout_prob = 0.3
         classifier_dropout = 0.4
@@ -90,6 +91,7 @@ pub(super) fn full() -> Config {
         [distill]
         when = "with-labels"
         num_train_epochs = 3
+        learning_rate = 2e-4
         alpha = 1
         beta = 0.5
         attention = "positional"
@@ -207,7 +209,8 @@ fn the_template_shows_every_key_with_its_default() {
     config.teachers.clear();
     config.student = StudentConfig::default();
     (config.train.learning_rate, config.train.warmup_ratio, config.data.split.seed) = (None, None, None);
-    (config.text.min_student_tokens, config.train.unlabeled_batch_size) = (None, None);
+    (config.text.min_student_tokens, config.train.unlabeled_batch_size, config.distill.learning_rate) =
+        (None, None, None);
     assert_eq!(config, Config::default());
 }
 

@@ -1,7 +1,7 @@
 //! Values that are of the right type and still cannot be meant.
 
 use super::check::Problem;
-use super::schema::{Baseline, ClassWeights, Config, HeadMap, LayerMap, TermRule};
+use super::schema::{Baseline, ClassWeights, Config, HeadKind, HeadMap, LayerMap, TermRule};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -151,6 +151,11 @@ impl Config {
             let heads = !matches!(&teacher.head_map, Some(HeadMap::Pairs(pairs)) if pairs.is_empty());
             problems.check(heads, &key("head_map"), "is an empty list; pair at least one head");
         }
+        problems.check(
+            !self.student.linear_probing || self.student.head == Some(HeadKind::Mean),
+            "student.linear_probing",
+            "needs `student.head = \"mean\"`: other heads are more than a regression",
+        );
         let adapt = &self.adapt;
         problems.check(is_positive(adapt.learning_rate), "adapt.learning_rate", "must be a finite number above 0");
         problems.check(adapt.batch_tokens >= 1, "adapt.batch_tokens", "must be 1 or more");
@@ -158,6 +163,11 @@ impl Config {
         problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
         problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");
         problems.check(distill.num_train_epochs >= 1, "distill.num_train_epochs", "must be 1 or more");
+        problems.check(
+            distill.learning_rate.is_none_or(is_positive),
+            "distill.learning_rate",
+            "must be a finite number above 0",
+        );
     }
 
     fn check_train(&self, problems: &mut Problems) {

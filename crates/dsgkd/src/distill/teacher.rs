@@ -77,7 +77,7 @@ impl Teacher {
         let batch = Batch::pack([&view.input_ids[..]]);
         let spans = view.terms.iter().map(|term| Span { note: 0, start: term.teacher.0, end: term.teacher.1 });
         let spans: Vec<Span> = spans.collect();
-        let wanted = batch.wanted([], &spans);
+        let wanted = batch.wanted(&spans);
         let options = ForwardOptions {
             spans: &spans,
             layers: Some(self.levels.teacher_layers()),

@@ -22,8 +22,12 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
         _ => ", after masked-language-model training on the training notes",
     };
     let mut card = format!(
-        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
+        "---\nlibrary_name: transformers\n{}---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
          - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n",
+        match config.student.head {
+            Some(HeadKind::Family) | None => "pipeline_tag: text-classification\n",
+            _ => "", // a pipeline would answer without the head
+        },
         student.classes.join(" / "),
         model_name(&config.student.model),
         env!("CARGO_PKG_VERSION"),
@@ -59,6 +63,20 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
                  pooled = encoder(**inputs).pooler_output\n\
                  hidden = torch.nn.functional.gelu(pooled @ head[\"classifier.dense.weight\"].T + head[\"classifier.dense.bias\"])\n\
                  logits = hidden @ head[\"classifier.out_proj.weight\"].T + head[\"classifier.out_proj.bias\"]\n```\n";
+    }
+    if let Some((weight, _)) = student.mean_classifier() {
+        let layer = student.layout().tensors().iter().find(|spec| spec.range == weight);
+        let layer = layer.map_or("classifier", |spec| spec.name.trim_end_matches(".weight"));
+        card += &format!(
+            "\nIts head is linear, on the mean of a note's last hidden states, which no class of `transformers` has. The encoder opens with `AutoModel`; \
+             the head's tensors are `{layer}`:\n\n\
+             ```python\n\
+             from safetensors.torch import load_file\nfrom transformers import AutoModel\n\
+             encoder, head = AutoModel.from_pretrained(FOLDER), load_file(FOLDER + \"/model.safetensors\")\n\
+             states, mask = encoder(**inputs).last_hidden_state, inputs[\"attention_mask\"].unsqueeze(-1)\n\
+             mean = (states * mask).sum(1) / mask.sum(1)\n\
+             logits = mean @ head[\"{layer}.weight\"].T + head[\"{layer}.bias\"]\n```\n"
+        );
     }
     card
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::run::environment::cpu_features;
 use crate::run::folder::RunFolder;
 use crate::text::Tokenizer;
-use dsgkd_encoder::{Heads, LoadReport, Model};
+use dsgkd_encoder::{HeadForm, Heads, LoadReport, Model};
 
 /// The student, the teachers, and their tokenizers (student first), each fitting the others; `loaded` is told of each what its folder lacked.
 pub(crate) fn open_models(
@@ -25,7 +25,11 @@ pub(crate) fn open_models(
     }
     let mut heads = Heads {
         classes: classes.to_vec(),
-        reference: config.student.head == Some(HeadKind::Reference),
+        form: match config.student.head {
+            Some(HeadKind::Reference) => HeadForm::Reference,
+            Some(HeadKind::Mean) => HeadForm::Mean,
+            Some(HeadKind::Family) | None => HeadForm::Family,
+        },
         dropout: [
             config.student.hidden_dropout_prob,
             config.student.attention_probs_dropout_prob,

@@ -42,6 +42,7 @@ pub(super) fn teach(
     let unlabelled = TrainConfig::default();
     let hearing = TrainConfig {
         num_train_epochs: config.distill.num_train_epochs,
+        learning_rate: config.distill.learning_rate.or(config.train.learning_rate),
         unlabeled_batch_size: None,
         class_weights: unlabelled.class_weights,
         early_stopping: vec![],

@@ -398,10 +398,13 @@ pub(crate) fn comparable(config: &Config) -> Json {
         config.distill = DistillConfig::default();
     }
     match config.distill.when {
-        // The labels' training has epochs of its own,
-        DistillWhen::WithLabels => config.distill.num_train_epochs = 0,
+        // The labels' training has epochs and a learning rate of its own,
+        DistillWhen::WithLabels => (config.distill.num_train_epochs, config.distill.learning_rate) = (0, None),
         // and alone it hears nothing of notes without labels.
-        DistillWhen::BeforeLabels => config.train.unlabeled_batch_size = None,
+        DistillWhen::BeforeLabels => {
+            config.train.unlabeled_batch_size = None;
+            config.distill.learning_rate = config.distill.learning_rate.or(config.train.learning_rate);
+        }
     }
     without(&config, &FREE_KEYS)
 }

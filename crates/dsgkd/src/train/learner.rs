@@ -64,7 +64,8 @@ impl Learner {
         let batch = Batch::pack(examples.iter().map(|example| &example.input_ids[..]));
         let spans = BatchSpans::new(examples, self.teachers.len());
         let labelled: Vec<usize> = (0..examples.len()).filter(|note| examples[*note].label.is_some()).collect();
-        let wanted = batch.wanted(labelled.iter().copied(), &spans.spans);
+        let classified = self.student.classified_tokens(&batch, labelled.iter().copied());
+        let wanted = batch.wanted(classified.iter().chain(&spans.spans));
         let options = ForwardOptions {
             dropout: dropout_seed,
             for_backward: true,

@@ -161,7 +161,7 @@ pub fn train(
         }
         if !losses.total.is_finite() {
             return Err(Error::Model(format!(
-                "the loss is no longer a number at step {}; lower train.learning_rate (the last checkpoint is sound)",
+                "the loss is no longer a number at step {}; lower the learning rate (the last checkpoint is sound)",
                 progress.step + 1
             )));
         }

@@ -9,9 +9,12 @@ use std::path::PathBuf;
 pub struct StudentConfig {
     /// A Hugging Face model folder (a hub id with the `hub` feature).
     pub model: PathBuf,
-    /// Classification head: `family` (what `AutoModelForSequenceClassification` has) or `reference` (the published one).
-    /// Absent: by preset.
+    /// Classification head: `family` (what `AutoModelForSequenceClassification` has), `reference` (the published one), or `mean`
+    /// (linear, on the mean of a note's hidden states). Absent: by preset.
     pub head: Option<HeadKind>,
+    /// Begin the head `mean` as the logistic regression of the labels on the encoder's states (linear probing, then fine-tuning: arXiv
+    /// 2202.10054) instead of at random.
+    pub linear_probing: bool,
     /// Dropout of hidden states; absent: the model's own.
     pub hidden_dropout_prob: Option<f64>,
     /// Dropout of attention probabilities; absent: the model's own.
@@ -49,6 +52,8 @@ pub enum HeadKind {
     Family,
     /// Pooled output, dropout, dense, GELU, dropout, linear.
     Reference,
+    /// Dropout and a linear layer on the mean of all of a note's hidden states.
+    Mean,
 }
 
 /// `[[teachers]]`
@@ -128,6 +133,8 @@ pub struct DistillConfig {
     pub when: DistillWhen,
     /// Of `before-labels`: passes over all notes, labelled or not, in which the teachers are heard.
     pub num_train_epochs: usize,
+    /// Of `before-labels`: peak learning rate while the teachers are heard; absent: `train.learning_rate`.
+    pub learning_rate: Option<f64>,
     /// Weight of the hidden-state loss.
     pub alpha: f64,
     /// Weight of the attention loss.
@@ -154,6 +161,7 @@ impl Default for DistillConfig {
         DistillConfig {
             when: DistillWhen::BeforeLabels,
             num_train_epochs: 20,
+            learning_rate: None,
             alpha: 0.6,
             beta: 0.2,
             attention: AttentionRows::Aligned,
