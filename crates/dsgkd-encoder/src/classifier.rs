@@ -2,11 +2,43 @@
 
 use crate::architecture::Architecture;
 use crate::encoder::{DropoutSeed, FIRST_HEAD_SITE};
-use crate::family::ClassifierDesign;
+use crate::family::{self, ClassifierDesign, Family};
 use crate::layout::{DenseSlots, Group, Layout, site_dropout};
 use dsgkd_ops::activation::{self, Activation};
 use dsgkd_ops::linear::{self, Weight};
 use dsgkd_ops::{Dropout, Precision};
+
+/// What a classification head is made of, and which tokens it reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HeadForm {
+    /// The family's own, on each note's first token, as `AutoModelForSequenceClassification` builds it.
+    #[default]
+    Family,
+    /// The published one, on each note's first token.
+    Reference,
+    /// Dropout and a linear layer on the mean of all of a note's last hidden states, special tokens included: pooled as sentence encoders are
+    /// trained (Reimers and Gurevych, arXiv 1908.10084, section 3).
+    Mean,
+}
+
+impl HeadForm {
+    pub(crate) fn design(self, family: &dyn Family) -> ClassifierDesign {
+        match self {
+            HeadForm::Family => family.classifier(),
+            HeadForm::Reference => family::reference_classifier(family),
+            HeadForm::Mean => ClassifierDesign { dense: vec![], output: family.classifier().output },
+        }
+    }
+
+    /// Its name in `config.json`, under `dsgkd_head`; `None`: it is a class of `transformers`.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            HeadForm::Family => None,
+            HeadForm::Reference => Some("reference"),
+            HeadForm::Mean => Some("mean"),
+        }
+    }
+}
 
 /// A head's places in the arena.
 #[derive(Debug, Clone, PartialEq)]

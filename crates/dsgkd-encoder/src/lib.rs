@@ -19,7 +19,8 @@ pub mod portable;
 pub mod weights;
 
 pub use architecture::Architecture;
+pub use classifier::HeadForm;
 pub use encoder::{Activations, Batch, DropoutSeed, ForwardOptions, PooledGradients};
 pub use error::{Error, Result};
 pub use layout::{Group, Layout};
-pub use model::{HeadForm, Heads, LoadReport, Model};
+pub use model::{Heads, LoadReport, Model};

@@ -1,12 +1,12 @@
 //! A model: an encoder of a known family, its heads, and their parameters in one arena.
 
 use crate::architecture::{Architecture, ConfigReader};
-use crate::classifier::{ClassifierActivations, ClassifierSlots};
+use crate::classifier::{ClassifierActivations, ClassifierSlots, HeadForm};
 use crate::encoder::{
     Activations, Batch, DropoutSeed, Encoder, EncoderSlots, ForwardOptions, PackedLayers, PooledGradients,
 };
 use crate::error::{Error, Result};
-use crate::family::{self, ClassifierDesign, Family};
+use crate::family::{self, Family};
 use crate::layout::{Group, Initial, Layout, TensorSpec, initialise};
 use crate::mlm::{MlmActivations, MlmSlots};
 use crate::weights::{self, WeightFiles, WeightFormat, Weights};
@@ -29,38 +29,6 @@ pub struct Heads {
     pub projections: Vec<(String, [usize; 2])>,
     /// Hidden, attention and classifier dropout, where they shall differ from the folder's.
     pub dropout: [Option<f32>; 3],
-}
-
-/// What a classification head is made of, and which tokens it reads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum HeadForm {
-    /// The family's own, on each note's first token, as `AutoModelForSequenceClassification` builds it.
-    #[default]
-    Family,
-    /// The published one, on each note's first token.
-    Reference,
-    /// Dropout and a linear layer on the mean of all of a note's last hidden states, special tokens included: pooled as sentence encoders are
-    /// trained (Reimers and Gurevych, arXiv 1908.10084, section 3).
-    Mean,
-}
-
-impl HeadForm {
-    fn design(self, family: &dyn Family) -> ClassifierDesign {
-        match self {
-            HeadForm::Family => family.classifier(),
-            HeadForm::Reference => family::reference_classifier(family),
-            HeadForm::Mean => ClassifierDesign { dense: vec![], output: family.classifier().output },
-        }
-    }
-
-    /// Its name in `config.json`, under `dsgkd_head`; `None`: it is a class of `transformers`.
-    fn name(self) -> Option<&'static str> {
-        match self {
-            HeadForm::Family => None,
-            HeadForm::Reference => Some("reference"),
-            HeadForm::Mean => Some("mean"),
-        }
-    }
 }
 
 /// What a folder did not hold, or held for nothing.

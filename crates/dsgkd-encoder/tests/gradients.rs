@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::model;
+use common::{MODELS, model};
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, HeadForm, Model, PooledGradients};
@@ -80,15 +80,7 @@ fn loss(model: &Model, case: &Case, dropout: Option<u64>, gradients: Option<&mut
 
 #[test]
 fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
-    for (model_type, form) in [
-        ("bert", HeadForm::Family),
-        ("bert", HeadForm::Reference),
-        ("bert", HeadForm::Mean),
-        ("roberta", HeadForm::Family),
-        ("distilbert", HeadForm::Family),
-        ("electra", HeadForm::Family),
-        ("electra", HeadForm::Mean),
-    ] {
+    for (model_type, form) in MODELS {
         for dropout in [None, Some(77)] {
             let mut model = model(model_type, 2, form);
             let case = case();

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::model;
+use common::{MODELS, model};
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::portable::{Parameters, classify, forward, predict_masked};
@@ -107,15 +107,7 @@ fn portable_models_give_what_the_cpu_engine_gives() {
     let batch = Batch::pack(notes);
     let spans =
         [Span { note: 0, start: 1, end: 3 }, Span { note: 2, start: 2, end: 3 }, Span { note: 2, start: 3, end: 6 }];
-    for (model_type, form) in [
-        ("bert", HeadForm::Family),
-        ("bert", HeadForm::Reference),
-        ("bert", HeadForm::Mean),
-        ("roberta", HeadForm::Family),
-        ("distilbert", HeadForm::Family),
-        ("electra", HeadForm::Family),
-        ("electra", HeadForm::Mean),
-    ] {
+    for (model_type, form) in MODELS {
         let model = model(model_type, 3, form);
         for (dropout, rows_after_dropout) in [(None, false), (Some(77), false), (Some(78), true)] {
             let options = ForwardOptions {

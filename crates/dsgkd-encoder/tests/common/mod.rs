@@ -4,6 +4,17 @@
 use dsgkd_encoder::{HeadForm, Heads, Model};
 use serde_json::json;
 
+/// Every family, and every form of head.
+pub const MODELS: [(&str, HeadForm); 7] = [
+    ("bert", HeadForm::Family),
+    ("bert", HeadForm::Reference),
+    ("bert", HeadForm::Mean),
+    ("roberta", HeadForm::Family),
+    ("distilbert", HeadForm::Family),
+    ("electra", HeadForm::Family),
+    ("electra", HeadForm::Mean),
+];
+
 /// A model with both heads, none of whose tensors is zero; `form` is its classifier's.
 pub fn model(model_type: &str, layers: usize, form: HeadForm) -> Model {
     let mut config = json!({

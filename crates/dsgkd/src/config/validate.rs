@@ -131,6 +131,11 @@ impl Config {
 
     fn check_models(&self, problems: &mut Problems) {
         let student = &self.student;
+        problems.check(
+            !student.linear_probing || student.head == Some(HeadKind::Mean),
+            "student.linear_probing",
+            "needs `student.head = \"mean\"`: other heads are more than a regression",
+        );
         for (key, dropout) in [
             ("student.hidden_dropout_prob", student.hidden_dropout_prob),
             ("student.attention_probs_dropout_prob", student.attention_probs_dropout_prob),
@@ -151,11 +156,6 @@ impl Config {
             let heads = !matches!(&teacher.head_map, Some(HeadMap::Pairs(pairs)) if pairs.is_empty());
             problems.check(heads, &key("head_map"), "is an empty list; pair at least one head");
         }
-        problems.check(
-            !self.student.linear_probing || self.student.head == Some(HeadKind::Mean),
-            "student.linear_probing",
-            "needs `student.head = \"mean\"`: other heads are more than a regression",
-        );
         let adapt = &self.adapt;
         problems.check(is_positive(adapt.learning_rate), "adapt.learning_rate", "must be a finite number above 0");
         problems.check(adapt.batch_tokens >= 1, "adapt.batch_tokens", "must be 1 or more");
