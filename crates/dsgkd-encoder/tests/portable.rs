@@ -9,7 +9,7 @@ use common::{MODELS, model};
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::portable::{Parameters, classify, forward, predict_masked};
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, HeadForm, Model, PooledGradients};
+use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
 use dsgkd_ops::portable::attention::ragged_rows;
 use dsgkd_ops::portable::{Device, DeviceName, Tensor, download, upload};
 use dsgkd_ops::spans::Span;
