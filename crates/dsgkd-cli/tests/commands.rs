@@ -180,6 +180,36 @@ fn a_head_on_the_mean_of_the_tokens_is_trained_and_found_again() {
 }
 
 #[test]
+fn few_labels_are_answered_with_a_preset_that_trains() {
+    let world = World::new();
+    let (taught, alone) = (world.experiment("taught", true, ""), world.experiment("alone", false, ""));
+    let advised = |file: &std::path::Path, set: &[&str]| {
+        let mut check = dsgkd();
+        check.arg("check").arg(file).args(set.iter().flat_map(|set| ["--set", set]));
+        stdout(&mut check).contains("labels to train on: try preset = \"few-labels\"")
+    };
+    assert!(advised(&taught, &[]));
+    let (preset, with_labels) = ("preset=few-labels", "distill.when=with-labels");
+    assert!(!advised(&taught, &[preset]) && !advised(&taught, &[with_labels]) && !advised(&alone, &[]));
+    dsgkd().arg("train").arg(&taught).args(["--quiet", "--set", preset]).assert().success();
+    let card = std::fs::read_to_string(world.path("taught/model/README.md")).unwrap();
+    assert!(card.contains("its classifier began as a logistic regression"), "{card}");
+}
+
+#[test]
+fn labels_of_one_class_are_refused_before_the_student_is_prepared() {
+    let world = World::new();
+    let file = world.experiment("single", true, "[adapt]\nnum_train_epochs = 1\n");
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    std::fs::write(world.path("notes.csv"), notes.replace(",no\n", ",yes\n")).unwrap();
+    for set in ["student.head=family", "preset=few-labels"] {
+        assert!(!world.path("single").exists(), "before {set}");
+        let said = stderr_of(dsgkd().arg("train").arg(&file).args(["--quiet", "--set", set]), 3);
+        assert!(said.contains("the labelled training notes are of one class"), "{said}");
+    }
+}
+
+#[test]
 fn aligned_tokens_are_shown_side_by_side() {
     let world = World::new();
     let experiment = world.experiment("show", true, "");

@@ -13,6 +13,7 @@ mod teach;
 pub use examples::DataSummary;
 pub use results::{PredictionSettings, RunMetrics, RunSummary, SETTINGS_FILE, TrainingRecord, evaluate_predictions};
 
+use crate::baseline::ONE_CLASS;
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, to_toml};
 use crate::data::{Notes, make_splits, read_notes};
 use crate::error::{Error, Result};
@@ -83,6 +84,9 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     observer.prepared(&summary);
     if set.training.is_empty() {
         return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
+    }
+    if summary.class_counts.iter().filter(|count| **count > 0).count() < 2 {
+        return Err(Error::Data(ONE_CLASS.to_string())); // before the student is prepared for hours
     }
     let begun = begin(config, resume, &notes, &summary)?;
     let folder = &begun.folder;

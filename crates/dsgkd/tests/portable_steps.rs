@@ -74,7 +74,7 @@ impl Draw {
 
 fn teacher(model: &Model, number: usize, rows: AttentionRows, heads: Option<HeadMap>, student: &Model) -> Teacher {
     let config = TeacherConfig { head_map: heads, weight: 1.0 + number as f64, ..TeacherConfig::default() };
-    Teacher::new(model.clone(), number, &config, rows, student).unwrap()
+    Teacher::new(model.clone(), &config, rows, &student.architecture).unwrap()
 }
 
 #[track_caller]

@@ -65,7 +65,7 @@ fn load() -> Case {
     }
     let (teacher, _) = Model::open(&folder.join("teacher"), &Heads::default(), 1).unwrap();
     let config = TeacherConfig { head_map: Some(HeadMap::Named(HeadMapName::Same)), ..TeacherConfig::default() };
-    let teacher = Teacher::new(teacher, 0, &config, AttentionRows::Positional, &student).unwrap();
+    let teacher = Teacher::new(teacher, &config, AttentionRows::Positional, &student.architecture).unwrap();
     let training = &expected["training"];
     let settings = StepSettings {
         alpha: training["alpha"].as_f64().unwrap(),

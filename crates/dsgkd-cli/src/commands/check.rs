@@ -64,6 +64,7 @@ fn table(report: &CheckReport) -> String {
             line("", format!("{nothing}{} terms kept; dropped: {dropped}", model.aligned_terms));
         }
     }
+    report.advice.iter().for_each(|advice| line("advice", advice.clone()));
     out
 }
 

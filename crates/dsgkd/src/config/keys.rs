@@ -138,7 +138,7 @@ const fn absent(path: &'static str, kind: Kind, example: &'static str, meaning: 
 /// Every key, in the order of the schema; one a line, as a table is read.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    key("preset", Kind::Choice(&["default", "reference"]), "\"reference\" computes what the published code does; any key written here wins over it."),
+    key("preset", Kind::Choice(&["default", "few-labels", "reference"]), "Other defaults: \"few-labels\" for a few hundred labels, \"reference\" for what the published code computes."),
     key("output_dir", Kind::Path, "The run folder."),
     key("threads", Kind::Whole, "Threads to compute with; 0: all cores."),
     key("seed", Kind::Whole, "Seed of splits, initial heads, order of notes and dropout."),

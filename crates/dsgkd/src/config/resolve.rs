@@ -10,6 +10,14 @@ impl Config {
     /// depth, which the reference demands.
     pub fn of_preset(preset: Preset) -> Config {
         let mut config = Config { preset, ..Config::default() };
+        if preset == Preset::FewLabels {
+            // docs/results.md, "Where labels are few".
+            config.student.head = Some(HeadKind::Mean);
+            config.student.linear_probing = true;
+            config.data.split.validation_fraction = 0.0; // their labels are worth more in the training
+            config.train.early_stopping = vec![];
+            config.train.num_train_epochs = 10;
+        }
         if preset == Preset::Reference {
             config.text.terms = TermRule::Reference;
             config.text.max_length = 384;

@@ -135,6 +135,7 @@ pub(super) fn full() -> Config {
 fn toml_of_a_configuration_reads_back_equal() {
     for config in [
         Config::default(),
+        Config::of_preset(Preset::FewLabels),
         Config::of_preset(Preset::Reference),
         full(),
         full().resolved(),
@@ -330,6 +331,11 @@ fn presets_fill_only_what_was_not_written() {
     assert_eq!((plain.train.learning_rate, plain.train.warmup_ratio), (Some(1e-5), Some(0.15)));
     assert_eq!(plain.data.split.seed, Some(5));
     assert_eq!(plain.text.min_student_tokens, Some(1));
+    let few =
+        read("preset='few-labels'\n[train]\nnum_train_epochs=6\n[[teachers]]\nmodel='t'", &[]).unwrap().resolved();
+    assert_eq!((few.student.head, few.student.linear_probing), (Some(HeadKind::Mean), true));
+    assert_eq!((few.data.split.validation_fraction, few.train.num_train_epochs), (0.0, 6));
+    assert!(few.train.early_stopping.is_empty());
     let default = read("[[teachers]]\nmodel='t'\n[train]\nlearning_rate=3e-5", &[]).unwrap().resolved();
     assert_eq!((default.student.head, default.train.learning_rate), (Some(HeadKind::Family), Some(3e-5)));
     assert_eq!(default.text.min_student_tokens, Some(2));

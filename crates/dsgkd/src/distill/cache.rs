@@ -202,8 +202,9 @@ mod tests {
     fn teacher(seed: u64) -> Teacher {
         let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 2,
             "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16});
-        let model = || Model::fresh(config.clone(), &Heads::default(), seed).unwrap();
-        Teacher::new(model(), 0, &TeacherConfig::default(), AttentionRows::Aligned, &model()).unwrap()
+        let model = Model::fresh(config, &Heads::default(), seed).unwrap();
+        let student = model.architecture.clone();
+        Teacher::new(model, &TeacherConfig::default(), AttentionRows::Aligned, &student).unwrap()
     }
 
     fn examples() -> Vec<Example> {

@@ -6,7 +6,7 @@
 
 use super::maps::HeadPairs;
 use super::rows::{Columns, Side, into_space, out_of_space};
-use super::teacher::{Teacher, TeacherFeatures};
+use super::teacher::{Teacher, TeacherFeatures, projection_name};
 use super::{BatchSpans, Example};
 use crate::config::AttentionRows;
 use dsgkd_encoder::{Activations, Batch, Model, PooledGradients};
@@ -93,6 +93,8 @@ fn hidden_loss(
     }
     let count = (terms * teacher.levels.pairs.len() * ht) as f64;
     let scale = (2.0 * weight / count) as f32;
+    let place = student.model.projection(&projection_name(number));
+    let projection = place.clone().map(|range| &student.model.values[range]);
     let mut loss = 0f64;
     for (pair, (_, level)) in teacher.levels.pairs.iter().enumerate() {
         let values = &student.activations.pooled_hidden[*level];
@@ -104,7 +106,6 @@ fn hidden_loss(
             .flat_map(|(of_note, note)| &of_note.hidden[pair * note.len() * ht..(pair + 1) * note.len() * ht])
             .copied()
             .collect();
-        let projection = teacher.projection.as_ref().map(|range| &student.model.values[range.clone()]);
         let mut difference = match projection {
             Some(projection) => {
                 let mut projected = vec![0f32; terms * ht];
@@ -118,7 +119,7 @@ fn hidden_loss(
             loss += f64::from(*difference * *difference);
             *difference *= scale; // now the gradient
         }
-        let d_said = match (projection, &teacher.projection) {
+        let d_said = match (projection, &place) {
             (Some(projection), Some(range)) => {
                 linear::backward_weight(&difference, &said, Precision::Float32, &mut gradients[range.clone()], terms);
                 let mut d_said = vec![0f32; terms * hs];

@@ -4,7 +4,7 @@
 
 use super::maps::HeadPairs;
 use super::rows::SMALLEST_MASS;
-use super::teacher::{Teacher, TeacherFeatures};
+use super::teacher::{Teacher, TeacherFeatures, projection_name};
 use super::{BatchSpans, Example};
 use crate::config::AttentionRows;
 use dsgkd_encoder::Model;
@@ -66,13 +66,14 @@ fn hidden_loss(
         return None;
     }
     let places = (terms.len() < student.spans.spans.len()).then(|| upload_indices(&terms, &device));
+    let projection = student.model.projection(&projection_name(number));
     let mut loss: Option<Tensor<1>> = None;
     for (pair, (_, level)) in teacher.levels.pairs.iter().enumerate() {
         let mut said = student.states.pooled_hidden[*level].clone();
         if let Some(places) = &places {
             said = said.select(0, places.clone()); // [N, hs]
         }
-        if let Some(range) = &teacher.projection {
+        if let Some(range) = &projection {
             said = linear::forward(said, student.parameters.matrix(range, hs), None); // [N, ht]
         }
         let wanted: Vec<f32> = features

@@ -5,7 +5,7 @@ use super::maps::{HeadPairs, LevelPairs};
 use super::rows::{Columns, Side, into_space};
 use crate::config::{AttentionRows, TeacherConfig};
 use crate::error::Result;
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
+use dsgkd_encoder::{Activations, Architecture, Batch, ForwardOptions, Model};
 use dsgkd_ops::spans::{Span, row_offsets};
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
@@ -20,9 +20,6 @@ pub struct Teacher {
     pub levels: LevelPairs,
     /// Paired heads.
     pub heads: HeadPairs,
-    /// The student's hidden states are mapped to the teacher's by this tensor of the student's arena,
-    /// `[teacher hidden, student hidden]`; `None` where they are compared number by number.
-    pub projection: Option<std::ops::Range<usize>>,
     /// What the columns of attention rows are.
     pub attention: AttentionRows,
     /// Buffers of the passes that run side by side.
@@ -40,33 +37,22 @@ pub struct TeacherFeatures {
     pub columns: usize,
 }
 
-/// Name of a teacher's projection in the student's arena.
+/// Name of the tensor in the student's arena, `[teacher hidden, student hidden]`, that maps the student's hidden states to a teacher's. Where the
+/// student has none, they are compared number by number.
 pub fn projection_name(teacher: usize) -> String {
     format!("distill.teachers.{teacher}.projection.weight")
 }
 
 impl Teacher {
-    /// Pairs a teacher with a student, whose arena holds the projection where one is needed.
-    pub fn new(
-        model: Model,
-        index: usize,
-        config: &TeacherConfig,
-        attention: AttentionRows,
-        student: &Model,
-    ) -> Result<Teacher> {
-        let (t, s) = (&model.architecture, &student.architecture);
+    /// Pairs a teacher with a student of the architecture `s`.
+    ///
+    /// # Errors
+    /// A map names a layer or a head that one of them lacks.
+    pub fn new(model: Model, config: &TeacherConfig, attention: AttentionRows, s: &Architecture) -> Result<Teacher> {
+        let t = &model.architecture;
         let levels = LevelPairs::new(&config.layer_map, t.num_hidden_layers, s.num_hidden_layers)?;
         let heads = HeadPairs::new(&config.head_map, t.num_attention_heads, s.num_attention_heads)?;
-        let projection = student.projection(&projection_name(index));
-        Ok(Teacher {
-            model,
-            weight: config.weight,
-            levels,
-            heads,
-            projection,
-            attention,
-            activations: Mutex::default(),
-        })
+        Ok(Teacher { model, weight: config.weight, levels, heads, attention, activations: Mutex::default() })
     }
 
     /// Features of one note. Notes run one by one, side by side on the cores: packed with others, a note's last bits would

@@ -23,7 +23,7 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
     };
     let mut card = format!(
         "---\nlibrary_name: transformers\n{}---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
-         - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n",
+         - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n{}",
         match config.student.head {
             Some(HeadKind::Family) | None => "pipeline_tag: text-classification\n",
             _ => "", // a pipeline would answer without the head
@@ -47,6 +47,7 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
             TermRule::Regex => "regex",
         },
         config.text.max_length,
+        if config.student.linear_probing { "- its classifier began as a logistic regression\n" } else { "" },
     );
     if let Some(test) = test {
         card += &format!("\nOn {} test notes:\n\n| measure | value |\n|---|---|\n", test.notes);

@@ -49,12 +49,7 @@ pub(super) fn prepare(
             write_json(&took, &clock.elapsed().as_secs_f64())?;
         }
     }
-    let (prepared, _) = Model::open(&model, &Heads::default(), 0)?;
-    for spec in student.model.layout().tensors().to_vec() {
-        if let Some(found) = prepared.layout().find(&spec.name) {
-            student.model.values[spec.range].copy_from_slice(&prepared.values[found.range.clone()]);
-        }
-    }
+    student.model.take_over(&Model::open(&model, &Heads::default(), 0)?.0);
     let took: Option<f64> = read_json(&took).ok();
     student.seconds = student.seconds.zip(took).map(|(before, took)| before + took);
     Ok(place)

@@ -57,9 +57,9 @@ pub(crate) fn open_models(
     for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
         tokenizer.check_fits(model.architecture.vocab_size)?;
     }
-    let teachers = teachers.into_iter().zip(&config.teachers).enumerate();
+    let teachers = teachers.into_iter().zip(&config.teachers);
     let teachers = teachers
-        .map(|(number, (model, teacher))| Teacher::new(model, number, teacher, config.distill.attention, &student))
+        .map(|(model, teacher)| Teacher::new(model, teacher, config.distill.attention, &student.architecture))
         .collect::<Result<_>>()?;
     Ok((student, teachers, tokenizers))
 }

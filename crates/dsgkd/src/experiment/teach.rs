@@ -14,6 +14,7 @@ use crate::train::device::learner;
 use crate::train::step::StepSettings;
 use crate::train::training::{EpochLog, StepLog, TrainObserver, TrainingSet, train};
 use dsgkd_encoder::weights::WeightFormat;
+use dsgkd_encoder::{HeadForm, Heads};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
@@ -78,7 +79,10 @@ pub(super) fn teach(
         let caches = teacher_caches(config, &teachers, folder, heard.training.len())?;
         let own = RunFolder::part(place)?;
         let teacher_count = teachers.len();
-        let mut learner = learner(hearing.device, student.clone(), teachers, caches, settings.clone())?;
+        // The classifier takes no part, but the sum of the gradient's squares rounds by where the tensors lie: runs with any head hear the same.
+        let heads = Heads { form: HeadForm::Family, ..student.heads() };
+        let hearer = student.with_heads(&heads, config.seed)?;
+        let mut learner = learner(hearing.device, hearer, teachers, caches, settings.clone())?;
         train(&mut *learner, &heard, &hearing, config.seed, &own, true, &mut Teaching(observer))?;
         let student = learner.into_student(); // closes the caches' files
         (0..teacher_count).try_for_each(|number| folder.remove_teacher_features(number))?;

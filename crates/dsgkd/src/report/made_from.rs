@@ -2,7 +2,7 @@
 
 use super::gather::{Arm, Gathered};
 use super::page::{heads, table};
-use crate::config::{Baseline, Config, DistillWhen};
+use crate::config::{Baseline, Config, DistillWhen, HeadKind};
 use crate::hub::model_name;
 use crate::runs::file_name;
 use maud::{Markup, html};
@@ -26,6 +26,7 @@ pub(super) fn what_was_run(gathered: &Gathered) -> Markup {
     let text = |run: &Json, key: &str| run[key].as_str().unwrap_or("unknown").to_string();
     let rows = vec![
         row("student", &|arm| config(arm, &student)),
+        row("classifier", &|arm| config(arm, &classifier)),
         row("teachers", &|arm| config(arm, &teachers)),
         row("classes", &|arm| arm.pooled.classes.join(", ")),
         row("runs (folds, seeds)", &|arm| arm.environments.len().to_string()),
@@ -50,6 +51,20 @@ fn student(config: &Config) -> String {
             format!("{name}, first a masked language model of the training notes for {epochs} epochs")
         }
     }
+}
+
+/// What it reads, and where that is told, how it began.
+fn classifier(config: &Config) -> String {
+    if config.baseline == Baseline::TfIdf {
+        return "of the whole note".to_string();
+    }
+    let reads = match config.student.head {
+        Some(HeadKind::Family) | None => "the model family's, on the first token",
+        Some(HeadKind::Reference) => "the published one, on the first token",
+        Some(HeadKind::Mean) => "linear, on the mean of the tokens",
+    };
+    let began = if config.student.linear_probing { ", begun as a logistic regression" } else { "" };
+    format!("{reads}{began}")
 }
 
 fn teachers(config: &Config) -> String {
@@ -102,6 +117,9 @@ mod tests {
         let run = |device: &str| serde_json::json!({"dtype": "float32", "device": device, "threads": 2});
         assert_eq!(computed_in(&run("cpu")), "float32, 2 threads");
         assert_eq!(computed_in(&run("cuda")), "float32 on cuda, 2 threads");
+        assert_eq!(classifier(&config), "the model family's, on the first token");
+        (config.student.head, config.student.linear_probing) = (Some(HeadKind::Mean), true);
+        assert_eq!(classifier(&config), "linear, on the mean of the tokens, begun as a logistic regression");
         config.baseline = Baseline::TfIdf;
         assert_eq!(student(&config), "none: TF-IDF and logistic regression");
     }

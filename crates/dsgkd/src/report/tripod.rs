@@ -1,7 +1,7 @@
 //! The items of TRIPOD+AI (Collins et al., BMJ 385, 2024, e078378) that a tool can fill; the others are its reader's.
 
 use super::gather::{Arm, Gathered};
-use crate::config::{ClassWeights, ClassWeightsName, Config};
+use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen};
 
 /// `(item, what it asks for, what this report can say)`.
 pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, String)> {
@@ -9,7 +9,7 @@ pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, Str
     let mut items = vec![];
     if let Some(config) = &arm.config {
         items.push(("12a", "How the data were used", split(config, arm)));
-        items.push(("12c", "Model, its building and internal validation", building(config)));
+        items.push(("12c", "Model, its building and internal validation", building(config, validated(arm))));
         items.push(("13", "Class imbalance", imbalance(config, arm)));
         items.push(("11", "Missing data", missing(config, arm)));
     }
@@ -52,22 +52,51 @@ fn split(config: &Config, arm: &Arm) -> String {
         group => format!("all notes of one {group} on one side"),
     };
     let stratified = if split.stratified { ", classes in equal shares" } else { "" };
-    format!(
-        "{test}; {group}{stratified}; a share of {} of the rest held out as validation notes",
-        split.validation_fraction
-    )
+    let validation = match (config.data.validation.is_empty(), validated(arm)) {
+        (false, _) => "validation notes from files of their own".to_string(),
+        (true, true) => format!("a share of {} of the rest held out as validation notes", split.validation_fraction),
+        (true, false) => "no validation notes".to_string(),
+    };
+    format!("{test}; {group}{stratified}; {validation}")
 }
 
-fn building(config: &Config) -> String {
-    let method = match config.teachers.len() {
+/// Whether there were validation notes.
+fn validated(arm: &Arm) -> bool {
+    arm.environments.iter().any(|run| run["notes"]["validation"].as_u64() > Some(0))
+}
+
+fn building(config: &Config, validated: bool) -> String {
+    if config.baseline == Baseline::TfIdf {
+        return "TF-IDF of character sequences and logistic regression, without an encoder".to_string();
+    }
+    let config = config.resolved();
+    let (train, distill) = (&config.train, &config.distill);
+    let rate = |rate: Option<f64>| rate.map_or("unknown".to_string(), |rate| format!("{rate:e}"));
+    let mut method = match config.teachers.len() {
         0 => "an encoder fine-tuned without a teacher".to_string(),
         teachers => {
             format!("an encoder fine-tuned and distilled (DSG-KD, arXiv 2409.14904) from {teachers} frozen teacher(s)")
         }
     };
+    if !config.teachers.is_empty() && distill.when == DistillWhen::BeforeLabels {
+        let at = rate(distill.learning_rate.or(train.learning_rate));
+        method += &format!(", heard for {} epochs before the labels, learning rate {at}", distill.num_train_epochs);
+    }
+    if config.adapt.num_train_epochs > 0 {
+        let (epochs, at) = (config.adapt.num_train_epochs, rate(Some(config.adapt.learning_rate)));
+        method +=
+            &format!(", after {epochs} epochs of masked-language-model training on the notes, learning rate {at}");
+    }
+    let kept = match validated {
+        true => format!("the weights of the best validation {:?} kept", train.metric_for_best_model),
+        false => "the last weights kept".to_string(),
+    };
     format!(
-        "{method}; {} epochs, batches of {}, the weights of the best validation {:?} kept",
-        config.train.num_train_epochs, config.train.batch_size, config.train.metric_for_best_model
+        "{method}; {} epochs of labels, batches of {}, learning rates {} (encoder) and {} (classifier), {kept}",
+        train.num_train_epochs,
+        train.batch_size,
+        rate(train.learning_rate),
+        rate(Some(train.classifier_learning_rate)),
     )
 }
 
@@ -128,5 +157,36 @@ fn recalibration(arm: &Arm) -> String {
             format!("Temperature scaling fitted on validation notes: {}", numbers.join(", "))
         }
         None => "None".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TeacherConfig;
+
+    #[test]
+    fn the_building_names_what_was_done_and_at_which_rates() {
+        let mut config = Config::default();
+        assert_eq!(
+            building(&config, true),
+            "an encoder fine-tuned without a teacher; 10 epochs of labels, batches of 16, learning rates 1e-5 (encoder) and 1e-3 (classifier), \
+             the weights of the best validation Loss kept"
+        );
+        config.teachers = vec![TeacherConfig::default()];
+        config.adapt.num_train_epochs = 5;
+        config.distill.learning_rate = Some(3e-4);
+        let said = building(&config, false);
+        assert!(
+            said.contains(
+                "1 frozen teacher(s), heard for 20 epochs before the labels, learning rate 3e-4, after 5 epochs"
+            ),
+            "{said}"
+        );
+        assert!(said.contains("learning rates 1e-4 (encoder)") && said.ends_with("the last weights kept"), "{said}");
+        config.distill.when = DistillWhen::WithLabels;
+        assert!(!building(&config, false).contains("before the labels"));
+        config.baseline = Baseline::TfIdf;
+        assert!(building(&config, false).starts_with("TF-IDF"));
     }
 }

@@ -222,7 +222,8 @@ mod tests {
         let classes = vec!["no".to_string(), "yes".to_string()];
         let student = model(8, 2, &Heads { classes, projections, ..Heads::default() });
         let teacher = model(12, 3, &Heads::default());
-        let teacher = Teacher::new(teacher, 0, &TeacherConfig::default(), AttentionRows::Aligned, &student).unwrap();
+        let (config, rows) = (TeacherConfig::default(), AttentionRows::Aligned);
+        let teacher = Teacher::new(teacher, &config, rows, &student.architecture).unwrap();
         let settings = StepSettings {
             alpha: 0.6,
             beta: 20.0, // so that its gradient counts
