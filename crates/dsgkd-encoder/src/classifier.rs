@@ -26,7 +26,7 @@ impl HeadForm {
         match self {
             HeadForm::Family => family.classifier(),
             HeadForm::Reference => family::reference_classifier(family),
-            HeadForm::Mean => ClassifierDesign { dense: vec![], output: family.classifier().output },
+            HeadForm::Mean => ClassifierDesign { dense: vec![], output: "classifier".into() },
         }
     }
 

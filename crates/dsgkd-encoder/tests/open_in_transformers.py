@@ -16,7 +16,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("folder", type=pathlib.Path)
 parser.add_argument("--logits", type=pathlib.Path)
 arguments = parser.parse_args()
-model, info = AutoModelForSequenceClassification.from_pretrained(arguments.folder, output_loading_info=True)
+model, info = AutoModelForSequenceClassification.from_pretrained(
+    arguments.folder, output_loading_info=True, trust_remote_code=True
+)
 wrong = {key: list(info[key]) for key in ["missing_keys", "unexpected_keys", "mismatched_keys"] if info[key]}
 if wrong:
     sys.exit(f"{arguments.folder.name}: {wrong}")

@@ -230,27 +230,35 @@ fn a_classifier_of_another_form_begins_anew() {
     assert!(report.fresh.iter().any(|name| name == "classifier.weight"), "{report:?}");
 }
 
+/// A model's logits of a fixture's notes, `[NOTES, classes]`.
+fn logits_of(model: &Model, expected: &Expected) -> Vec<f32> {
+    let (batch, _) = packed(expected);
+    let (mut act, mut head) = (Activations::default(), ClassifierActivations::default());
+    model.forward(&batch, &ForwardOptions::default(), &mut act);
+    model.classify(&batch, &[0, 1, 2], None, &act, &mut head);
+    head.logits
+}
+
 #[test]
 fn what_is_written_opens_again_here_and_in_transformers() {
-    for name in FAMILIES {
-        let model = open(name);
+    for (name, form) in FAMILIES.iter().flat_map(|name| [(name, HeadForm::Family), (name, HeadForm::Mean)]) {
+        let (classes, path) = (heads_of(&fixture(name)).unwrap().classes, fixture(name));
+        let (model, _) = Model::open(&path, &Heads { classes, form, ..Heads::default() }, 1).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), WeightFormat::F32).unwrap();
         let (again, report) = Model::open(folder.path(), &heads_of(folder.path()).unwrap(), 1).unwrap();
         assert!(again.values == model.values && report == Default::default(), "{name}: {report:?}");
         assert_eq!(again.classes, model.classes);
+        assert_eq!(folder.path().join("modeling_dsgkd.py").exists(), form == HeadForm::Mean);
 
         let Some(python) = std::env::var_os("DSGKD_PYTHON") else {
             println!("skipped: set DSGKD_PYTHON to a Python with transformers to open {name} there");
             continue;
         };
         let expected = Expected::read(&fixture(name).join("expected.safetensors"));
-        let (batch, _) = packed(&expected);
-        let (mut act, mut head) = (Activations::default(), ClassifierActivations::default());
-        model.forward(&batch, &ForwardOptions::default(), &mut act);
-        model.classify(&batch, &[0, 1, 2], None, &act, &mut head);
+        let logits = logits_of(&model, &expected);
         let notes: Vec<serde_json::Value> = (0..NOTES)
-            .map(|note| serde_json::json!({"input_ids": expected.ids(note), "logits": head.logits[note * 3..note * 3 + 3]}))
+            .map(|note| serde_json::json!({"input_ids": expected.ids(note), "logits": logits[note * 3..note * 3 + 3]}))
             .collect();
         let logits = folder.path().join("logits.json");
         std::fs::write(&logits, serde_json::to_string(&notes).unwrap()).unwrap();

@@ -79,11 +79,11 @@ impl Family for Bert {
         }
     }
 
-    fn classification_class(&self) -> &'static str {
-        "BertForSequenceClassification"
+    fn python_name(&self) -> &'static str {
+        "Bert"
     }
 
-    fn mlm_class(&self) -> &'static str {
-        "BertForMaskedLM"
+    fn takes_add_pooling_layer(&self) -> bool {
+        true
     }
 }

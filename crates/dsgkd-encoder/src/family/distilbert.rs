@@ -67,12 +67,8 @@ impl Family for DistilBert {
         }
     }
 
-    fn classification_class(&self) -> &'static str {
-        "DistilBertForSequenceClassification"
-    }
-
-    fn mlm_class(&self) -> &'static str {
-        "DistilBertForMaskedLM"
+    fn python_name(&self) -> &'static str {
+        "DistilBert"
     }
 
     fn dropout_keys(&self) -> [&'static str; 3] {

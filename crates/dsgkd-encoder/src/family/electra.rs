@@ -46,11 +46,7 @@ impl Family for Electra {
         }
     }
 
-    fn classification_class(&self) -> &'static str {
-        "ElectraForSequenceClassification"
-    }
-
-    fn mlm_class(&self) -> &'static str {
-        "ElectraForMaskedLM"
+    fn python_name(&self) -> &'static str {
+        "Electra"
     }
 }

@@ -29,10 +29,12 @@ pub trait Family: Send + Sync {
     fn classifier(&self) -> ClassifierDesign;
     /// The head that `AutoModelForMaskedLM` builds.
     fn mlm(&self) -> MlmDesign;
-    /// Python's class for sequence classification.
-    fn classification_class(&self) -> &'static str;
-    /// Python's class for masked language modelling.
-    fn mlm_class(&self) -> &'static str;
+    /// What the names of its classes in `transformers` begin with.
+    fn python_name(&self) -> &'static str;
+    /// Whether Python's encoder can be built without its pooler.
+    fn takes_add_pooling_layer(&self) -> bool {
+        false
+    }
     /// The config keys of hidden, attention and classifier dropout.
     fn dropout_keys(&self) -> [&'static str; 3] {
         ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"]

@@ -42,11 +42,11 @@ impl Family for Roberta {
         }
     }
 
-    fn classification_class(&self) -> &'static str {
-        "RobertaForSequenceClassification"
+    fn python_name(&self) -> &'static str {
+        "Roberta"
     }
 
-    fn mlm_class(&self) -> &'static str {
-        "RobertaForMaskedLM"
+    fn takes_add_pooling_layer(&self) -> bool {
+        true
     }
 }

@@ -93,7 +93,8 @@ impl Model {
     }
 
     /// Writes `config.json` and `model.safetensors` into an existing folder, as Hugging Face's `save_pretrained` would. Projections
-    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`.
+    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`; to the one on the mean belongs the Python code
+    /// by which `AutoModelForSequenceClassification` opens it where it is trusted.
     pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
         let exported = self.layout.tensors().iter().filter(|spec| self.projection(&spec.name).is_none());
         let tensors = exported.map(|spec| (spec.name.as_str(), &spec.shape[..], &self.values[spec.range.clone()]));
@@ -101,7 +102,23 @@ impl Model {
         let path = folder.join("config.json");
         let text = serde_json::to_string_pretty(&self.exported_config(format))
             .map_err(|error| Error::folder(&path, error.to_string()))?;
-        std::fs::write(&path, text + "\n").map_err(Error::io(&path, "write"))
+        std::fs::write(&path, text + "\n").map_err(Error::io(&path, "write"))?;
+        let Some(code) = self.mean_classifier().map(|_| self.modeling_code()) else { return Ok(()) };
+        let path = folder.join(format!("{MODELING_MODULE}.py"));
+        std::fs::write(&path, code).map_err(Error::io(&path, "write"))
+    }
+
+    /// How `transformers` computes a head on the mean of the tokens.
+    fn modeling_code(&self) -> String {
+        let pooler = if self.family.takes_add_pooling_layer() { ", add_pooling_layer=False" } else { "" };
+        let values = [
+            ("{Name}", self.python_name()),
+            ("{prefix}", self.family.prefix().to_string()),
+            ("{pooler}", pooler.to_string()),
+            ("{dropout}", self.family.dropout_keys()[2].to_string()),
+        ];
+        let template = include_str!("modeling_dsgkd.py.in").to_string();
+        values.into_iter().fold(template, |code, (place, value)| code.replace(place, &value))
     }
 
     fn exported_config(&self, format: WeightFormat) -> Value {
@@ -114,6 +131,7 @@ impl Model {
         if let Some(object) = config.as_object_mut() {
             object.remove("dtype");
             object.remove("dsgkd_head");
+            object.remove("auto_map"); // names code that is not in this folder
         }
         let shares = [
             self.architecture.hidden_dropout_prob,
@@ -125,7 +143,7 @@ impl Model {
             config[key] = share.to_string().parse::<f64>().map_or(Value::Null, |share| json!(share));
         }
         if self.classifier.is_some() {
-            config["architectures"] = json!([self.classification_class()]);
+            config["architectures"] = json!([format!("{}ForSequenceClassification", self.python_name())]);
             config["problem_type"] = json!("single_label_classification");
             let numbered = self.classes.iter().enumerate();
             config["id2label"] = numbered.clone().map(|(id, name)| (id.to_string(), json!(name))).collect();
@@ -135,27 +153,36 @@ impl Model {
             }
             if let Some(name) = self.form.name() {
                 config["dsgkd_head"] = json!(name);
-                // Its class would take what it knows by name and begin the rest at random.
+                // That class would take what it knows by name and begin the rest at random.
                 if let Some(object) = config.as_object_mut() {
                     object.remove("architectures");
                 }
             }
+            if self.mean_classifier().is_some() {
+                let class = format!("{}ForMeanClassification", self.python_name());
+                config["auto_map"] =
+                    json!({"AutoModelForSequenceClassification": format!("{MODELING_MODULE}.{class}")});
+                config["architectures"] = json!([class]);
+            }
         } else if self.mlm.is_some() {
-            config["architectures"] = json!([self.family.mlm_class()]);
+            config["architectures"] = json!([format!("{}ForMaskedLM", self.python_name())]);
         }
         config
     }
 
-    fn classification_class(&self) -> String {
-        // One family serves several model types; XLM-RoBERTa's and CamemBERT's classes have their own names.
-        let class = self.family.classification_class();
+    /// What the names of Python's classes begin with. One family serves several model types; XLM-RoBERTa's and CamemBERT's classes have names of their
+    /// own.
+    fn python_name(&self) -> String {
         match self.config.get("model_type").and_then(Value::as_str) {
-            Some("xlm-roberta") => class.replace("Roberta", "XLMRoberta"),
-            Some("camembert") => class.replace("Roberta", "Camembert"),
-            _ => class.to_string(),
+            Some("xlm-roberta") => "XLMRoberta".to_string(),
+            Some("camembert") => "Camembert".to_string(),
+            _ => self.family.python_name().to_string(),
         }
     }
 }
+
+/// The Python module in a folder whose head `transformers` does not know.
+const MODELING_MODULE: &str = "modeling_dsgkd";
 
 /// The heads that a classifier's folder was written with: its class names and its form.
 pub fn heads_of(folder: &Path) -> Result<Heads> {

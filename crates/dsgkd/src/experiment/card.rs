@@ -25,8 +25,8 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
         "---\nlibrary_name: transformers\n{}---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
          - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n{}",
         match config.student.head {
-            Some(HeadKind::Family) | None => "pipeline_tag: text-classification\n",
-            _ => "", // a pipeline would answer without the head
+            Some(HeadKind::Family | HeadKind::Mean) | None => "pipeline_tag: text-classification\n",
+            Some(HeadKind::Reference) => "", // a pipeline would answer without the head
         },
         student.classes.join(" / "),
         model_name(&config.student.model),
@@ -65,19 +65,13 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
                  hidden = torch.nn.functional.gelu(pooled @ head[\"classifier.dense.weight\"].T + head[\"classifier.dense.bias\"])\n\
                  logits = hidden @ head[\"classifier.out_proj.weight\"].T + head[\"classifier.out_proj.bias\"]\n```\n";
     }
-    if let Some((weight, _)) = student.mean_classifier() {
-        let layer = student.layout().tensors().iter().find(|spec| spec.range == weight);
-        let layer = layer.map_or("classifier", |spec| spec.name.trim_end_matches(".weight"));
-        card += &format!(
-            "\nIts head is linear, on the mean of a note's last hidden states, which no class of `transformers` has. The encoder opens with `AutoModel`; \
-             the head's tensors are `{layer}`:\n\n\
-             ```python\n\
-             from safetensors.torch import load_file\nfrom transformers import AutoModel\n\
-             encoder, head = AutoModel.from_pretrained(FOLDER), load_file(FOLDER + \"/model.safetensors\")\n\
-             states, mask = encoder(**inputs).last_hidden_state, inputs[\"attention_mask\"].unsqueeze(-1)\n\
-             mean = (states * mask).sum(1) / mask.sum(1)\n\
-             logits = mean @ head[\"{layer}.weight\"].T + head[\"{layer}.bias\"]\n```\n"
-        );
+    if student.mean_classifier().is_some() {
+        card += "\nIts head is linear, on the mean of a note's last hidden states, which no class of `transformers` has; `modeling_dsgkd.py` beside this file is one:\n\n\
+                 ```python\n\
+                 from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\
+                 model = AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)\n\
+                 tokenizer = AutoTokenizer.from_pretrained(FOLDER)\n\
+                 logits = model.eval()(**tokenizer([NOTE], return_tensors=\"pt\")).logits\n```\n";
     }
     card
 }
