@@ -146,15 +146,15 @@ fn the_reference_preset_trains_its_published_head() {
 #[test]
 fn a_head_on_the_mean_of_the_tokens_is_trained_and_found_again() {
     let world = World::new();
-    let experiment = world.experiment("mean", true, "");
-    let mean = ["--set", "student.head=mean", "--set", "student.linear_probing=true"];
-    dsgkd().arg("train").arg(&experiment).args(mean).assert().success();
+    let experiment = world.experiment("mean", true, ""); // what a teacher brings by default
+    dsgkd().arg("train").arg(&experiment).assert().success();
     // The folder says what it is made of, so that it answers as the run did.
     let folder = world.path("mean/model");
     let config: Value = serde_json::from_slice(&common::bytes(&folder.join("config.json"))).unwrap();
     assert_eq!(config["dsgkd_head"], "mean");
     assert_eq!(config["auto_map"]["AutoModelForSequenceClassification"], "modeling_dsgkd.BertForMeanClassification");
-    assert!(std::fs::read_to_string(folder.join("README.md")).unwrap().contains("trust_remote_code=True"));
+    let card = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(card.contains("trust_remote_code=True") && card.contains("began as a logistic regression"), "{card}");
     let recorded: Value = serde_json::from_slice(&common::bytes(&world.path("mean/predictions.json"))).unwrap();
     let mut predict = dsgkd();
     predict.arg("predict").arg(&folder).arg(world.path("notes.csv")).arg("--json");
@@ -172,26 +172,9 @@ fn a_head_on_the_mean_of_the_tokens_is_trained_and_found_again() {
     let refused = stderr_of(dsgkd().arg("predict").arg(&folder).arg(world.path("notes.csv")), 3);
     assert!(refused.contains("config.json: `dsgkd_head` names a head that this dsgkd does not know"), "{refused}");
     // Other heads are more than a regression.
-    let other = ["--set", "output_dir=other", "--set", "student.linear_probing=true"];
+    let other = ["--set", "output_dir=other", "--set", "student.head=family", "--set", "student.linear_probing=true"];
     let refused = stderr_of(dsgkd().arg("train").arg(&experiment).args(other), 2);
     assert!(refused.contains("`student.linear_probing` needs `student.head = \"mean\"`"), "{refused}");
-}
-
-#[test]
-fn few_labels_are_answered_with_a_preset_that_trains() {
-    let world = World::new();
-    let (taught, alone) = (world.experiment("taught", true, ""), world.experiment("alone", false, ""));
-    let advised = |file: &std::path::Path, set: &[&str]| {
-        let mut check = dsgkd();
-        check.arg("check").arg(file).args(set.iter().flat_map(|set| ["--set", set]));
-        stdout(&mut check).contains("labels to train on: try preset = \"few-labels\"")
-    };
-    assert!(advised(&taught, &[]));
-    let (preset, with_labels) = ("preset=few-labels", "distill.when=with-labels");
-    assert!(!advised(&taught, &[preset]) && !advised(&taught, &[with_labels]) && !advised(&alone, &[]));
-    dsgkd().arg("train").arg(&taught).args(["--quiet", "--set", preset]).assert().success();
-    let card = std::fs::read_to_string(world.path("taught/model/README.md")).unwrap();
-    assert!(card.contains("its classifier began as a logistic regression"), "{card}");
 }
 
 #[test]
@@ -200,11 +183,11 @@ fn labels_of_one_class_are_refused_before_the_student_is_prepared() {
     let file = world.experiment("single", true, "[adapt]\nnum_train_epochs = 1\n");
     let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
     std::fs::write(world.path("notes.csv"), notes.replace(",no\n", ",yes\n")).unwrap();
-    for set in ["student.head=family", "preset=few-labels"] {
-        assert!(!world.path("single").exists(), "before {set}");
-        let said = stderr_of(dsgkd().arg("train").arg(&file).args(["--quiet", "--set", set]), 3);
-        assert!(said.contains("the labelled training notes are of one class"), "{said}");
-    }
+    let message = "the notes to train on are all of one class";
+    let said = stderr_of(dsgkd().arg("train").arg(&file).arg("--quiet"), 3);
+    assert!(said.contains(message) && !world.path("single").exists(), "{said}");
+    let checked = dsgkd().arg("check").arg(&file).assert().code(1).get_output().stdout.clone();
+    assert!(String::from_utf8(checked).unwrap().contains(message));
 }
 
 #[test]

@@ -267,13 +267,16 @@ fn a_grid_of_rivals_is_written_and_runs() {
         "DSG-KD terms shuffled",
     ];
     assert_eq!(arms, expected);
-    // The same warm-up with a teacher and without, where the file itself names none.
+    // The same warm-up and head with a teacher and without, where the file itself names none.
     let lines = |arm: &str, key: &str| {
         let config = bytes(&world.path("runs/rivals/all").join(arm).join("seed-1/config.toml"));
         let lines = String::from_utf8(config).unwrap();
         lines.lines().filter(|line| line.starts_with(key)).map(String::from).collect::<Vec<_>>()
     };
     assert_eq!(lines("student alone", "warmup_ratio"), lines("DSG-KD", "warmup_ratio"));
+    assert!(arms.iter().all(|arm| lines(arm, "head = ") == ["head = \"mean\""]));
+    assert_eq!(lines("student alone", "linear_probing"), ["linear_probing = false"]);
+    assert_eq!(lines("DSG-KD", "linear_probing"), ["linear_probing = true"]);
     assert!(lines("teacher alone", "model")[0].contains("teacher-run"));
     assert!(lines("student alone", "[[teachers]]").is_empty() && !lines("DSG-KD", "[[teachers]]").is_empty());
     let alone = world.experiment("alone", false, "");

@@ -148,7 +148,7 @@ impl Model {
     /// This model with other heads; what they have in common keeps its values, the rest is fresh, from `seed`.
     ///
     /// # Errors
-    /// A share of dropout that is none.
+    /// A share of dropout that is not below 1.
     pub fn with_heads(&self, heads: &Heads, seed: u64) -> Result<Model> {
         let mut model = Model::plan(Path::new("config.json"), self.config.clone(), heads)?;
         model.allocate(seed);

@@ -1,6 +1,6 @@
 //! What is in the notes, before an hour is spent on them (`dsgkd check`).
 
-use crate::config::{Baseline, Config, DistillWhen, Preset};
+use crate::config::{Baseline, Config};
 use crate::data::{BadRows, Note, Notes, make_splits, read_notes};
 use crate::error::Result;
 use crate::experiment::models::{longest, open_models};
@@ -38,8 +38,6 @@ pub struct CheckReport {
     pub notes_without_terms: usize,
     /// Student first, then the teachers; empty when no model is configured.
     pub models: Vec<ModelReport>,
-    /// What is worth trying with notes like these.
-    pub advice: Vec<String>,
 }
 
 /// How one model reads the notes.
@@ -84,9 +82,6 @@ impl Quartiles {
     }
 }
 
-/// Up to so many labels to train on, the classifier of `preset = "few-labels"` was the better one (docs/results.md, "Where labels are few").
-const FEW_LABELS: usize = 400;
-
 /// Reads the notes of an experiment, which is resolved, and its models where they are named. Bad rows are counted, and a split
 /// that is refused is reported with the rest.
 pub fn check(config: &Config) -> Result<CheckReport> {
@@ -102,7 +97,6 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     let seed = config.data.split.seed.unwrap_or(config.seed);
     let split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
     let (scripts, mixed_notes) = scripts(&all);
-    let advice = split.as_ref().map_or(vec![], |split| advice(config, split.train.len()));
     Ok(CheckReport {
         notes: notes.notes.len(),
         unlabeled: notes.unlabeled.len(),
@@ -116,17 +110,7 @@ pub fn check(config: &Config) -> Result<CheckReport> {
         notes_without_terms: terms.iter().filter(|count| **count == 0).count(),
         terms: Quartiles::of(terms),
         models: models(config, &all, &notes.labels)?,
-        advice,
     })
-}
-
-fn advice(config: &Config, labels: usize) -> Vec<String> {
-    let is_heard_first = !config.teachers.is_empty() && config.distill.when == DistillWhen::BeforeLabels;
-    if labels > FEW_LABELS || !is_heard_first || config.preset != Preset::Default || config.student.linear_probing {
-        return vec![];
-    }
-    let rivals = "and beside it baseline = \"tf-idf\", the floor";
-    vec![format!("{labels} labels to train on: try preset = \"few-labels\", {rivals}")]
 }
 
 fn first_bad_row(rows: &BadRows) -> Option<String> {

@@ -13,10 +13,9 @@ mod teach;
 pub use examples::DataSummary;
 pub use results::{PredictionSettings, RunMetrics, RunSummary, SETTINGS_FILE, TrainingRecord, evaluate_predictions};
 
-use crate::baseline::ONE_CLASS;
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, to_toml};
 use crate::data::{Notes, make_splits, read_notes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::infer::Scorer;
 use crate::pretrain::PretrainLog;
 use crate::run::atomic::write_file;
@@ -82,12 +81,6 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (mut set, test, summary) = make_examples(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
     observer.prepared(&summary);
-    if set.training.is_empty() {
-        return Err(Error::Data("no note is left to train on; give more notes or a smaller test_fraction".to_string()));
-    }
-    if summary.class_counts.iter().filter(|count| **count > 0).count() < 2 {
-        return Err(Error::Data(ONE_CLASS.to_string())); // before the student is prepared for hours
-    }
     let begun = begin(config, resume, &notes, &summary)?;
     let folder = &begun.folder;
     student.set_precision(config.train.dtype.precision());
@@ -104,7 +97,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         set.training.truncate(splits.train.len()); // the others have nothing more to say
     }
     let clock = Instant::now();
-    if config.student.linear_probing {
+    if config.student.linear_probing == Some(true) {
         probe(&mut student.model, &set.training[..splits.train.len()])?;
     }
     let caches = teacher_caches(config, &teachers, folder, set.training.len())?;

@@ -64,7 +64,6 @@ fn table(report: &CheckReport) -> String {
             line("", format!("{nothing}{} terms kept; dropped: {dropped}", model.aligned_terms));
         }
     }
-    report.advice.iter().for_each(|advice| line("advice", advice.clone()));
     out
 }
 

@@ -1,6 +1,6 @@
 //! Logistic regression with an L2 penalty on sparse rows.
 
-use super::{ONE_CLASS, SparseRows};
+use super::SparseRows;
 use crate::error::{Error, Result};
 use argmin::core::{CostFunction, Executor, Gradient, State};
 use argmin::solver::linesearch::MoreThuenteLineSearch;
@@ -37,7 +37,7 @@ impl Logistic {
     /// The rows are of one class.
     pub fn fit(rows: &SparseRows, labels: &[usize], classes: usize) -> Result<Logistic> {
         if labels.iter().all(|label| Some(label) == labels.first()) {
-            return Err(Error::Data(ONE_CLASS.to_string()));
+            return Err(Error::Data("the labelled training notes are of one class, or there are none".to_string()));
         }
         let failed =
             |error: argmin::core::Error| Error::Data(format!("the logistic regression did not converge: {error}"));

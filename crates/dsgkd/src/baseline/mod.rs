@@ -11,10 +11,6 @@ use crate::error::Result;
 pub use logistic::Logistic;
 pub use tf_idf::{SparseRows, TfIdf};
 
-/// What is said where labels tell nothing apart.
-pub(crate) const ONE_CLASS: &str =
-    "the labelled training notes are of one class, or there are none; there is nothing to learn";
-
 /// Fits on the training notes (`labels` counts from 0, below `classes`) and gives the test notes' probabilities,
 /// `[test notes, classes]`.
 ///

@@ -138,7 +138,7 @@ const fn absent(path: &'static str, kind: Kind, example: &'static str, meaning: 
 /// Every key, in the order of the schema; one a line, as a table is read.
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
-    key("preset", Kind::Choice(&["default", "few-labels", "reference"]), "Other defaults: \"few-labels\" for a few hundred labels, \"reference\" for what the published code computes."),
+    key("preset", Kind::Choice(&["default", "reference"]), "\"reference\" computes what the published code does; any key written here wins over it."),
     key("output_dir", Kind::Path, "The run folder."),
     key("threads", Kind::Whole, "Threads to compute with; 0: all cores."),
     key("seed", Kind::Whole, "Seed of splits, initial heads, order of notes and dropout."),
@@ -182,8 +182,8 @@ pub(super) const KEYS: &[Key] = &[
     key("text.dictionary", Kind::Path, "`dictionary`: a file with one term a line, matched without case and in the form of `data.normalization`."),
     key("text.pattern", Kind::Text, "`regex`: every match (or its first group) is a term."),
     key("student.model", Kind::Model, "A Hugging Face model folder; with a build of `--features hub` also a model's id, like \"klue/bert-base\"."),
-    absent("student.head", Kind::Choice(&["family", "reference", "mean"]), "\"family\"", "Classification head: \"family\", \"reference\" (the published one) or \"mean\" (linear, on the mean of a note's hidden states). Absent: by preset."),
-    key("student.linear_probing", Kind::Flag, "Begin the head \"mean\" as the logistic regression of the labels on the encoder's states (all notes weigh alike), instead of at random."),
+    absent("student.head", Kind::Choice(&["family", "reference", "mean"]), "\"family\"", "Classification head: \"family\", \"reference\" (the published one) or \"mean\" (linear, on the mean of a note's hidden states). Absent: \"mean\" after teachers that are heard before the labels, else \"family\", or by preset."),
+    absent("student.linear_probing", Kind::Flag, "true", "Begin the head \"mean\" as the logistic regression of the labels on the encoder's states (all notes weigh alike), instead of at random. Absent: after teachers that are heard before the labels."),
     absent("student.hidden_dropout_prob", Kind::Number, "0.1", "Dropout of hidden states. Absent: the model's own."),
     absent("student.attention_probs_dropout_prob", Kind::Number, "0.1", "Dropout of attention probabilities. Absent: the model's own."),
     absent("student.classifier_dropout", Kind::Number, "0.1", "Dropout before the classifier. Absent: the model's own."),

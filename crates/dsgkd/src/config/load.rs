@@ -43,9 +43,9 @@ pub(crate) fn load_from(path: Option<&Path>, overrides: &[String], folder: &Path
 
 /// Everything after reading and checking: defaults, and values that cannot be meant.
 pub(super) fn finish(mut document: Document, known: &KnownKeys) -> Result<Config> {
-    let preset = match document.table.get("preset") {
-        Some(preset) => preset.clone().try_into().unwrap_or_default(), // a wrong one is refused below
-        None => Preset::Default,
+    let preset = match document.table.get("preset").and_then(Value::as_str) {
+        Some("reference") => Preset::Reference,
+        _ => Preset::Default,
     };
     let mut table = to_table(&Config::of_preset(preset))?;
     merge(&mut table, std::mem::take(&mut document.table));

@@ -10,14 +10,6 @@ impl Config {
     /// depth, which the reference demands.
     pub fn of_preset(preset: Preset) -> Config {
         let mut config = Config { preset, ..Config::default() };
-        if preset == Preset::FewLabels {
-            // docs/results.md, "Where labels are few".
-            config.student.head = Some(HeadKind::Mean);
-            config.student.linear_probing = true;
-            config.data.split.validation_fraction = 0.0; // their labels are worth more in the training
-            config.train.early_stopping = vec![];
-            config.train.num_train_epochs = 10;
-        }
         if preset == Preset::Reference {
             config.text.terms = TermRule::Reference;
             config.text.max_length = 384;
@@ -36,18 +28,22 @@ impl Config {
         config
     }
 
-    /// The configuration with every `None` filled that hangs on the preset, the term rule, the seed or whether there are teachers:
-    /// `student.head`, `text.min_student_tokens`, `train.learning_rate`, `train.warmup_ratio`, `data.split.seed`. What only a model folder can
+    /// The configuration with every `None` filled that hangs on the preset, the term rule, the seed or whether and when there are teachers:
+    /// `student.head`, `student.linear_probing`, `text.min_student_tokens`, `train.learning_rate`, `train.warmup_ratio`, `data.split.seed`. What only a model folder can
     /// answer (dropout probabilities, `head_map`) stays `None`.
     pub fn resolved(&self) -> Config {
         let mut config = self.clone();
         let has_teacher = !config.teachers.is_empty();
+        let hears_first = has_teacher && config.distill.when == DistillWhen::BeforeLabels;
         let head = match config.preset {
             // The published head belongs to the distilled student; plain fine-tuning there used the family's.
             Preset::Reference if has_teacher => HeadKind::Reference,
+            // What was heard stands in the terms' tokens, not in the first one.
+            Preset::Default if hears_first => HeadKind::Mean,
             _ => HeadKind::Family,
         };
-        config.student.head.get_or_insert(head);
+        let head = *config.student.head.get_or_insert(head);
+        config.student.linear_probing.get_or_insert(hears_first && head == HeadKind::Mean);
         config.text.min_student_tokens.get_or_insert(config.text.terms.min_student_tokens());
         config.train.learning_rate.get_or_insert(if has_teacher { 1e-4 } else { 1e-5 });
         config.train.warmup_ratio.get_or_insert(if has_teacher { 0.25 } else { 0.15 });

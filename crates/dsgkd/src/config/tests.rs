@@ -135,7 +135,6 @@ pub(super) fn full() -> Config {
 fn toml_of_a_configuration_reads_back_equal() {
     for config in [
         Config::default(),
-        Config::of_preset(Preset::FewLabels),
         Config::of_preset(Preset::Reference),
         full(),
         full().resolved(),
@@ -331,17 +330,32 @@ fn presets_fill_only_what_was_not_written() {
     assert_eq!((plain.train.learning_rate, plain.train.warmup_ratio), (Some(1e-5), Some(0.15)));
     assert_eq!(plain.data.split.seed, Some(5));
     assert_eq!(plain.text.min_student_tokens, Some(1));
-    let few =
-        read("preset='few-labels'\n[train]\nnum_train_epochs=6\n[[teachers]]\nmodel='t'", &[]).unwrap().resolved();
-    assert_eq!((few.student.head, few.student.linear_probing), (Some(HeadKind::Mean), true));
-    assert_eq!((few.data.split.validation_fraction, few.train.num_train_epochs), (0.0, 6));
-    assert!(few.train.early_stopping.is_empty());
     let default = read("[[teachers]]\nmodel='t'\n[train]\nlearning_rate=3e-5", &[]).unwrap().resolved();
-    assert_eq!((default.student.head, default.train.learning_rate), (Some(HeadKind::Family), Some(3e-5)));
+    assert_eq!((default.student.head, default.train.learning_rate), (Some(HeadKind::Mean), Some(3e-5)));
     assert_eq!(default.text.min_student_tokens, Some(2));
     for (rule, least) in [("reference", 1), ("dictionary", 2)] {
         let text = read("[text]\ndictionary = 'd.txt'", &[&format!("text.terms={rule}")]).unwrap().resolved().text;
         assert_eq!(text.min_student_tokens, Some(least), "{rule}");
+    }
+}
+
+#[test]
+fn the_head_hangs_on_when_a_teacher_is_heard() {
+    use HeadKind::{Family, Mean, Reference};
+    let teacher = "[[teachers]]\nmodel='t'";
+    for (text, set, head, probing) in [
+        (teacher, &[][..], Mean, true),
+        (teacher, &["student.linear_probing=false"], Mean, false),
+        (teacher, &["student.head=family"], Family, false),
+        (teacher, &["distill.when=with-labels"], Family, false),
+        (teacher, &["preset=reference"], Reference, false),
+        (teacher, &["preset=reference", "student.head=mean", "distill.when=before-labels"], Mean, true),
+        ("", &[], Family, false),
+        ("", &["student.head=mean"], Mean, false),
+        ("", &["student.head=mean", "student.linear_probing=true"], Mean, true),
+    ] {
+        let student = read(text, set).unwrap().resolved().student;
+        assert_eq!((student.head, student.linear_probing), (Some(head), Some(probing)), "{text} {set:?}");
     }
 }
 

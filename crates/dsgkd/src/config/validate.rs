@@ -132,7 +132,7 @@ impl Config {
     fn check_models(&self, problems: &mut Problems) {
         let student = &self.student;
         problems.check(
-            !student.linear_probing || student.head == Some(HeadKind::Mean),
+            student.linear_probing != Some(true) || self.resolved().student.head == Some(HeadKind::Mean),
             "student.linear_probing",
             "needs `student.head = \"mean\"`: other heads are more than a regression",
         );

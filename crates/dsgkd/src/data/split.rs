@@ -46,8 +46,8 @@ impl Splits {
 /// stay together; with `stratified` each class keeps its share. The same notes, options and seed (`split.seed`, else `seed`)
 /// give the same parts on every machine, and the folds of one seed are disjoint and cover all notes.
 ///
-/// Errors when the options contradict each other, when a part would be empty, when a group stands in two parts, or when equal
-/// notes do and `duplicates` does not allow it.
+/// Errors when the options contradict each other, when a part would be empty, when the notes to train on are of one class, when a group stands in
+/// two parts, or when equal notes do and `duplicates` does not allow it.
 pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: DuplicatePolicy) -> Result<Splits> {
     check(notes, split)?;
     let seed = split.seed.unwrap_or(seed);
@@ -102,6 +102,10 @@ pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: Du
         let rest = without(&splits.train, &kept);
         splits.train = kept;
         splits.unlabeled = if split.rest_unlabeled { rest } else { vec![] };
+    }
+    if notes.class_counts(&splits.train).iter().filter(|count| **count > 0).count() < 2 {
+        let message = "data.split: the notes to train on are all of one class, from which nothing can be learned";
+        return Err(Error::Data(message.to_string()));
     }
     Ok(splits)
 }

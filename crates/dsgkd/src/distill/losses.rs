@@ -93,8 +93,8 @@ fn hidden_loss(
     }
     let count = (terms * teacher.levels.pairs.len() * ht) as f64;
     let scale = (2.0 * weight / count) as f32;
-    let place = student.model.projection(&projection_name(number));
-    let projection = place.clone().map(|range| &student.model.values[range]);
+    let projection = student.model.projection(&projection_name(number));
+    let projection = projection.map(|place| (place.clone(), &student.model.values[place]));
     let mut loss = 0f64;
     for (pair, (_, level)) in teacher.levels.pairs.iter().enumerate() {
         let values = &student.activations.pooled_hidden[*level];
@@ -106,8 +106,8 @@ fn hidden_loss(
             .flat_map(|(of_note, note)| &of_note.hidden[pair * note.len() * ht..(pair + 1) * note.len() * ht])
             .copied()
             .collect();
-        let mut difference = match projection {
-            Some(projection) => {
+        let mut difference = match &projection {
+            Some((_, projection)) => {
                 let mut projected = vec![0f32; terms * ht];
                 linear::forward(&said, Weight::Plain(projection, Precision::Float32), &mut projected, terms);
                 projected
@@ -119,14 +119,14 @@ fn hidden_loss(
             loss += f64::from(*difference * *difference);
             *difference *= scale; // now the gradient
         }
-        let d_said = match (projection, &place) {
-            (Some(projection), Some(range)) => {
-                linear::backward_weight(&difference, &said, Precision::Float32, &mut gradients[range.clone()], terms);
+        let d_said = match &projection {
+            Some((place, projection)) => {
+                linear::backward_weight(&difference, &said, Precision::Float32, &mut gradients[place.clone()], terms);
                 let mut d_said = vec![0f32; terms * hs];
                 linear::backward_input(&difference, projection, Precision::Float32, &mut d_said, terms, false);
                 d_said
             }
-            _ => difference,
+            None => difference,
         };
         let target = grown(&mut pooled.hidden, *level, values.len());
         let places = notes.iter().flat_map(|note| note.start * hs..note.end * hs);

@@ -44,12 +44,17 @@ pub fn projection_name(teacher: usize) -> String {
 }
 
 impl Teacher {
-    /// Pairs a teacher with a student of the architecture `s`.
+    /// Pairs a teacher with a student of the architecture `student`.
     ///
     /// # Errors
     /// A map names a layer or a head that one of them lacks.
-    pub fn new(model: Model, config: &TeacherConfig, attention: AttentionRows, s: &Architecture) -> Result<Teacher> {
-        let t = &model.architecture;
+    pub fn new(
+        model: Model,
+        config: &TeacherConfig,
+        attention: AttentionRows,
+        student: &Architecture,
+    ) -> Result<Teacher> {
+        let (t, s) = (&model.architecture, student);
         let levels = LevelPairs::new(&config.layer_map, t.num_hidden_layers, s.num_hidden_layers)?;
         let heads = HeadPairs::new(&config.head_map, t.num_attention_heads, s.num_attention_heads)?;
         Ok(Teacher { model, weight: config.weight, levels, heads, attention, activations: Mutex::default() })

@@ -47,7 +47,11 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
             TermRule::Regex => "regex",
         },
         config.text.max_length,
-        if config.student.linear_probing { "- its classifier began as a logistic regression\n" } else { "" },
+        if config.student.linear_probing == Some(true) {
+            "- its classifier began as a logistic regression\n"
+        } else {
+            ""
+        },
     );
     if let Some(test) = test {
         card += &format!("\nOn {} test notes:\n\n| measure | value |\n|---|---|\n", test.notes);

@@ -5,6 +5,7 @@ use crate::data::text_sha256;
 use crate::error::{Error, Result};
 use crate::private::create_private_folder;
 use crate::run::folder::{lock_file, read_json, write_json};
+use dsgkd_encoder::layout::TensorSpec;
 use dsgkd_encoder::{Heads, Model};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -49,7 +50,14 @@ pub(super) fn prepare(
             write_json(&took, &clock.elapsed().as_secs_f64())?;
         }
     }
-    student.model.take_over(&Model::open(&model, &Heads::default(), 0)?.0);
+    let (prepared, _) = Model::open(&model, &Heads::default(), 0)?;
+    let fits =
+        |theirs: &TensorSpec| student.model.layout().find(&theirs.name).is_some_and(|own| own.shape == theirs.shape);
+    if !prepared.layout().tensors().iter().all(fits) {
+        let message = "is no student of this kind; remove it, so that it is prepared again";
+        return Err(Error::Data(format!("{}: {message}", model.display())));
+    }
+    student.model.take_over(&prepared);
     let took: Option<f64> = read_json(&took).ok();
     student.seconds = student.seconds.zip(took).map(|(before, took)| before + took);
     Ok(place)

@@ -79,8 +79,9 @@ pub(super) fn teach(
         let caches = teacher_caches(config, &teachers, folder, heard.training.len())?;
         let own = RunFolder::part(place)?;
         let teacher_count = teachers.len();
-        // The classifier takes no part, but the sum of the gradient's squares rounds by where the tensors lie: runs with any head hear the same.
-        let heads = Heads { form: HeadForm::Family, ..student.heads() };
+        // The classifier takes no part, but the sum of the gradient's squares rounds by where the tensors lie: with one and the same in the arena, runs
+        // with any head and any classes hear the same.
+        let heads = Heads { form: HeadForm::Family, classes: vec![String::new(); 2], ..student.heads() };
         let hearer = student.with_heads(&heads, config.seed)?;
         let mut learner = learner(hearing.device, hearer, teachers, caches, settings.clone())?;
         train(&mut *learner, &heard, &hearing, config.seed, &own, true, &mut Teaching(observer))?;

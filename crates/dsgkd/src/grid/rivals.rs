@@ -1,6 +1,6 @@
 //! The grid file that holds an experiment against all that its taught student must beat (`dsgkd init --rivals-of`).
 
-use crate::config::{Baseline, Config, DistillWhen};
+use crate::config::{Baseline, Config, DistillWhen, HeadKind};
 use crate::error::{Error, Result};
 use std::path::Path;
 
@@ -19,7 +19,13 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
     }
     let resolved = config.resolved();
     // Absent, these hang on whether there is a teacher; a comparison must not.
+    let head = match resolved.student.head {
+        Some(HeadKind::Mean) => "mean",
+        Some(HeadKind::Reference) => "reference",
+        Some(HeadKind::Family) | None => "family",
+    };
     let same = [
+        format!("student.head={head}"),
         format!("train.learning_rate={:e}", resolved.train.learning_rate.unwrap_or_default()),
         format!("train.warmup_ratio={}", resolved.train.warmup_ratio.unwrap_or_default()),
     ];
@@ -31,7 +37,7 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
     let (before, with) = ("distill.when=before-labels", "distill.when=with-labels");
     let (own, other) = match config.distill.when {
         DistillWhen::BeforeLabels => {
-            (before, ("DSG-KD with the labels", "the teacher with the labels, as published", with))
+            (before, ("DSG-KD with the labels", "the teacher while the labels are learned", with))
         }
         DistillWhen::WithLabels => (with, ("DSG-KD before the labels", "the teacher first, on all notes", before)),
     };
@@ -65,8 +71,8 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
 
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let mut text = format!(
-        "# An experiment against what its taught student must beat. Every arm trains with the same learning rate; which one, choose with\n\
-         # on = \"validation\". Train all of it and see the table: dsgkd grid THIS-FILE\n\n\
+        "# An experiment against what its taught student must beat. Every arm trains with the same learning rate and the same form of classifier;\n\
+         # which ones, choose with on = \"validation\". Train all of it and see the table: dsgkd grid THIS-FILE\n\n\
          output_dir = {}\nseeds = [1, 2, 3]\nresplit = true # each seed draws its own split\n",
         quoted(output_dir)
     );

@@ -54,16 +54,16 @@ fn student(config: &Config) -> String {
 }
 
 /// What it reads, and where that is told, how it began.
-fn classifier(config: &Config) -> String {
+pub(super) fn classifier(config: &Config) -> String {
     if config.baseline == Baseline::TfIdf {
-        return "of the whole note".to_string();
+        return "logistic regression".to_string();
     }
     let reads = match config.student.head {
         Some(HeadKind::Family) | None => "the model family's, on the first token",
         Some(HeadKind::Reference) => "the published one, on the first token",
         Some(HeadKind::Mean) => "linear, on the mean of the tokens",
     };
-    let began = if config.student.linear_probing { ", begun as a logistic regression" } else { "" };
+    let began = if config.student.linear_probing == Some(true) { ", begun as a logistic regression" } else { "" };
     format!("{reads}{began}")
 }
 
@@ -118,9 +118,10 @@ mod tests {
         assert_eq!(computed_in(&run("cpu")), "float32, 2 threads");
         assert_eq!(computed_in(&run("cuda")), "float32 on cuda, 2 threads");
         assert_eq!(classifier(&config), "the model family's, on the first token");
-        (config.student.head, config.student.linear_probing) = (Some(HeadKind::Mean), true);
+        (config.student.head, config.student.linear_probing) = (Some(HeadKind::Mean), Some(true));
         assert_eq!(classifier(&config), "linear, on the mean of the tokens, begun as a logistic regression");
         config.baseline = Baseline::TfIdf;
+        assert_eq!(classifier(&config), "logistic regression");
         assert_eq!(student(&config), "none: TF-IDF and logistic regression");
     }
 }

@@ -1,6 +1,7 @@
 //! The items of TRIPOD+AI (Collins et al., BMJ 385, 2024, e078378) that a tool can fill; the others are its reader's.
 
 use super::gather::{Arm, Gathered};
+use super::made_from::classifier;
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen};
 
 /// `(item, what it asks for, what this report can say)`.
@@ -69,7 +70,6 @@ fn building(config: &Config, validated: bool) -> String {
     if config.baseline == Baseline::TfIdf {
         return "TF-IDF of character sequences and logistic regression, without an encoder".to_string();
     }
-    let config = config.resolved();
     let (train, distill) = (&config.train, &config.distill);
     let rate = |rate: Option<f64>| rate.map_or("unknown".to_string(), |rate| format!("{rate:e}"));
     let mut method = match config.teachers.len() {
@@ -78,9 +78,14 @@ fn building(config: &Config, validated: bool) -> String {
             format!("an encoder fine-tuned and distilled (DSG-KD, arXiv 2409.14904) from {teachers} frozen teacher(s)")
         }
     };
-    if !config.teachers.is_empty() && distill.when == DistillWhen::BeforeLabels {
-        let at = rate(distill.learning_rate.or(train.learning_rate));
-        method += &format!(", heard for {} epochs before the labels, learning rate {at}", distill.num_train_epochs);
+    if !config.teachers.is_empty() {
+        method += &match distill.when {
+            DistillWhen::WithLabels => ", heard with the labels".to_string(),
+            DistillWhen::BeforeLabels => {
+                let at = rate(distill.learning_rate.or(train.learning_rate));
+                format!(", heard for {} epochs before the labels, learning rate {at}", distill.num_train_epochs)
+            }
+        };
     }
     if config.adapt.num_train_epochs > 0 {
         let (epochs, at) = (config.adapt.num_train_epochs, rate(Some(config.adapt.learning_rate)));
@@ -92,7 +97,8 @@ fn building(config: &Config, validated: bool) -> String {
         false => "the last weights kept".to_string(),
     };
     format!(
-        "{method}; {} epochs of labels, batches of {}, learning rates {} (encoder) and {} (classifier), {kept}",
+        "{method}; classifier: {}; {} epochs of labels, batches of {}, learning rates {} (encoder) and {} (classifier), {kept}",
+        classifier(config),
         train.num_train_epochs,
         train.batch_size,
         rate(train.learning_rate),
@@ -167,13 +173,13 @@ mod tests {
 
     #[test]
     fn the_building_names_what_was_done_and_at_which_rates() {
-        let mut config = Config::default();
+        let mut config = Config::default().resolved();
         assert_eq!(
             building(&config, true),
-            "an encoder fine-tuned without a teacher; 10 epochs of labels, batches of 16, learning rates 1e-5 (encoder) and 1e-3 (classifier), \
+            "an encoder fine-tuned without a teacher; classifier: the model family's, on the first token; 10 epochs of labels, batches of 16, learning rates 1e-5 (encoder) and 1e-3 (classifier), \
              the weights of the best validation Loss kept"
         );
-        config.teachers = vec![TeacherConfig::default()];
+        config = Config { teachers: vec![TeacherConfig::default()], ..Config::default() }.resolved();
         config.adapt.num_train_epochs = 5;
         config.distill.learning_rate = Some(3e-4);
         let said = building(&config, false);
@@ -185,7 +191,7 @@ mod tests {
         );
         assert!(said.contains("learning rates 1e-4 (encoder)") && said.ends_with("the last weights kept"), "{said}");
         config.distill.when = DistillWhen::WithLabels;
-        assert!(!building(&config, false).contains("before the labels"));
+        assert!(building(&config, false).contains("heard with the labels"));
         config.baseline = Baseline::TfIdf;
         assert!(building(&config, false).starts_with("TF-IDF"));
     }

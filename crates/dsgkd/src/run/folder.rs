@@ -86,7 +86,8 @@ impl RunFolder {
     /// [`Error::Config`] naming the keys or the model that differ, [`Error::Data`] naming a file that does.
     pub fn check_same(&self, config: &Config, inputs: &Inputs) -> Result<()> {
         let root = self.root.display();
-        let begun = config::load(Some(&self.config()), &[])?;
+        // Resolved again: a run of an older dsgkd lacks the keys that are new since.
+        let begun = config::load(Some(&self.config()), &[])?.resolved();
         let mut config = config.clone();
         if config.data.labels.is_empty() {
             // Found in the data, whose bytes are compared below.

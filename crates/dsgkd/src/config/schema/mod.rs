@@ -15,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// `default`, `few-labels`, or `reference`: exactly what the original implementation of DSG-KD computes. A preset
+    /// `default`, or `reference`: exactly what the original implementation of DSG-KD computes. A preset
     /// sets defaults; any key written in the file wins over it.
     pub preset: Preset,
     /// The run folder.
@@ -60,14 +60,11 @@ pub enum Baseline {
 
 /// Named sets of defaults.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// The repaired method.
     #[default]
     Default,
-    /// Where labels are few: all of them are trained on, ten times, and the classifier reads the mean of the tokens and begins as a regression on
-    /// what the student knows.
-    FewLabels,
     /// The published computation.
     Reference,
 }

@@ -10,11 +10,13 @@ pub struct StudentConfig {
     /// A Hugging Face model folder (a hub id with the `hub` feature).
     pub model: PathBuf,
     /// Classification head: `family` (what `AutoModelForSequenceClassification` has), `reference` (the published one), or `mean`
-    /// (linear, on the mean of a note's hidden states). Absent: by preset.
+    /// (linear, on the mean of a note's hidden states). Absent: `mean` after teachers that are heard before the labels, else `family`, or by preset.
+    ///
+    /// Differs from the paper: its head reads the first token, of which hearing asks nothing.
     pub head: Option<HeadKind>,
     /// Begin the head `mean` as the logistic regression of the labels on the encoder's states (linear probing, then fine-tuning: arXiv
-    /// 2202.10054) instead of at random.
-    pub linear_probing: bool,
+    /// 2202.10054) instead of at random. Absent: after teachers that are heard before the labels.
+    pub linear_probing: Option<bool>,
     /// Dropout of hidden states; absent: the model's own.
     pub hidden_dropout_prob: Option<f64>,
     /// Dropout of attention probabilities; absent: the model's own.
