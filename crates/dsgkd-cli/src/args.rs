@@ -111,7 +111,8 @@ pub(crate) struct PretrainArgs {
     /// Go on from the checkpoint in the output folder
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Print the words that selective masking prefers, and train nothing (prints words of the corpus)
+    /// Print the words that selective masking prefers, and train nothing (prints words of the corpus); needs a `model` to continue from, or a training that
+    /// has begun, for its tokenizer splits the words
     #[arg(long, conflicts_with = "resume")]
     pub(crate) preview: bool,
     /// Words to print
@@ -154,7 +155,7 @@ pub(crate) struct EvaluateArgs {
     /// Class names in order; default: the sorted labels
     #[arg(long, value_delimiter = ',', requires = "predictions")]
     pub(crate) classes: Vec<String>,
-    /// Share of positives among the training notes, the second threshold
+    /// Share of positives among the training notes, the second threshold; without it the measures at_prevalence are undefined
     #[arg(long, requires = "predictions")]
     pub(crate) prevalence: Option<f64>,
     /// The table's encoding, like `euc-kr`; default: UTF-8

@@ -91,7 +91,8 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     dsgkd().arg("report").arg(world.path("alone")).assert().code(3);
 }
 
-fn probabilities(world: &World, run: &str) -> Vec<f64> {
+/// Of each note, and the class that was decided.
+fn predictions(world: &World, run: &str) -> (Vec<f64>, Vec<String>) {
     let out = world.path("out.jsonl");
     dsgkd()
         .arg("predict")
@@ -103,16 +104,18 @@ fn probabilities(world: &World, run: &str) -> Vec<f64> {
         .assert()
         .success();
     let text = std::fs::read_to_string(&out).unwrap();
-    let probability =
-        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["probability_yes"].as_f64().unwrap();
-    text.lines().map(probability).collect()
+    let notes = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let read = |note: serde_json::Value| {
+        (note["probability_yes"].as_f64().unwrap(), note["predicted_label"].as_str().unwrap().to_string())
+    };
+    notes.map(read).unzip()
 }
 
 #[test]
 fn a_calibrated_model_predicts_scaled_probabilities_in_the_same_order() {
     let world = World::new();
     train(&world, "run", false);
-    let before = probabilities(&world, "run");
+    let (before, decided) = predictions(&world, "run");
     let calibrate = || {
         let output = dsgkd().arg("calibrate").arg(world.path("run")).arg("--json").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -122,12 +125,19 @@ fn a_calibrated_model_predicts_scaled_probabilities_in_the_same_order() {
     let temperature = calibration["temperature"].as_f64().unwrap();
     let loss = |when: &str| calibration["validation"][when]["log_loss"].as_f64().unwrap();
     assert!(loss("after") <= loss("before") && temperature != 1.0);
-    for (before, after) in before.iter().zip(probabilities(&world, "run")) {
+    for (before, after) in before.iter().zip(predictions(&world, "run").0) {
         let logit = (before / (1.0 - before)).ln() / temperature;
         assert!((after - 1.0 / (1.0 + (-logit).exp())).abs() < 1e-9);
     }
     assert_eq!(calibrate(), calibration, "it is fitted on what was trained, not on what was scaled");
     assert!(report(&world, &["run"], &[]).contains("After temperature scaling"));
+    // Even one that makes all alike changes no decision: these are what was tested.
+    let path = world.path("run/model/dsgkd.json");
+    let mut settings: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    settings["temperature"] = 1000.0.into();
+    std::fs::write(&path, settings.to_string()).unwrap();
+    let (alike, still) = predictions(&world, "run");
+    assert!(alike.iter().all(|probability| (probability - 0.5).abs() < 0.01) && still == decided);
 
     // Other data, or none to fit on.
     let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();

@@ -99,8 +99,18 @@ pub fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
 /// A model is a local folder; whoever takes hub ids has fetched them by now.
 ///
 /// # Errors
-/// There is no such folder; says how to get one.
+/// There is no such folder (says how to get one), it may not be entered, or it is that of a run, whose model lies in it.
 pub fn require_folder(folder: &Path) -> Result<()> {
+    let config = std::fs::metadata(folder.join("config.json"));
+    if let Err(error) = &config
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return Err(Error::io(folder, "read")(error.kind().into()));
+    }
+    let model = folder.join("model");
+    if config.is_err() && model.join("config.json").is_file() {
+        return Err(Error::folder(folder, format!("this is a run folder; its model is {}", model.display())));
+    }
     if folder.is_dir() {
         return Ok(());
     }
@@ -208,4 +218,30 @@ pub fn write<'a>(
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| Error::folder(path, format!("cannot be encoded: {error}")))?;
     std::fs::write(path, bytes).map_err(Error::io(path, "write"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_run_folder_is_told_from_a_model_and_from_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let model = run.join("model");
+        let said = |path: &Path| require_folder(path).map_err(|error| error.to_string());
+        assert!(said(&run).unwrap_err().contains("is not a folder"));
+        std::fs::create_dir_all(&model).unwrap();
+        assert_eq!(said(&run), Ok(()));
+        std::fs::write(model.join("config.json"), "{}").unwrap();
+        assert_eq!(said(&model), Ok(()));
+        assert!(said(&model.join("config.json")).unwrap_err().contains("is not a folder"));
+        let expected = format!("{}: this is a run folder; its model is {}", run.display(), model.display());
+        assert_eq!(said(&run), Err(expected.clone()));
+        assert_eq!(weight_files(&run).unwrap_err().to_string(), expected);
+        // What is a model itself may hold others.
+        std::fs::write(run.join("config.json"), "{}").unwrap();
+        assert_eq!(said(&run), Ok(()));
+    }
 }

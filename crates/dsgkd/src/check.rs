@@ -24,6 +24,8 @@ pub struct CheckReport {
     pub first_bad_row: Option<String>,
     /// Notes of each class.
     pub labels: Vec<(String, usize)>,
+    /// Of classes with hardly a note, a line each.
+    pub advice: Vec<String>,
     /// Notes of the training, validation and test part; or why the notes cannot be split.
     pub split: Result<[usize; 3], String>,
     /// Notes whose text another note has too.
@@ -82,6 +84,9 @@ impl Quartiles {
     }
 }
 
+/// A class with fewer notes is taken for a typo where the classes are found in the files, and for one that cannot be measured where they are named.
+const LEAST_NOTES: usize = 5;
+
 /// Reads the notes of an experiment, which is resolved, and its models where they are named. Bad rows are counted, and a split
 /// that is refused is reported with the rest.
 pub fn check(config: &Config) -> Result<CheckReport> {
@@ -97,12 +102,14 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     let seed = config.data.split.seed.unwrap_or(config.seed);
     let split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
     let (scripts, mixed_notes) = scripts(&all);
+    let labels: Vec<(String, usize)> = notes.labels.iter().cloned().zip(notes.class_counts(&indices)).collect();
     Ok(CheckReport {
         notes: notes.notes.len(),
         unlabeled: notes.unlabeled.len(),
         bad_rows: notes.bad_rows.total(),
         first_bad_row: first_bad_row(&notes.bad_rows),
-        labels: notes.labels.iter().cloned().zip(notes.class_counts(&indices)).collect(),
+        advice: advice(&labels, !config.data.labels.is_empty()),
+        labels,
         split: split.map(|s| [s.train.len(), s.validation.len(), s.test.len()]).map_err(|error| error.to_string()),
         duplicates: duplicates(&notes),
         scripts,
@@ -111,6 +118,19 @@ pub fn check(config: &Config) -> Result<CheckReport> {
         terms: Quartiles::of(terms),
         models: models(config, &all, &notes.labels)?,
     })
+}
+
+/// What to do about each class that hardly has a note; `are_named`: the experiment lists its classes.
+fn advice(labels: &[(String, usize)], are_named: bool) -> Vec<String> {
+    let rare = labels.iter().filter(|(_, count)| *count < LEAST_NOTES).map(|(class, count)| {
+        let notes = if *count == 1 { "note" } else { "notes" };
+        let what = match are_named {
+            false => "a typo? name the classes in data.labels, or map them in data.label_map",
+            true => "too few to learn it, or to measure; merge it with another in data.label_map, or add notes",
+        };
+        format!("class `{class}` has {count} {notes}: {what}")
+    });
+    rare.collect()
 }
 
 fn first_bad_row(rows: &BadRows) -> Option<String> {
@@ -182,5 +202,17 @@ mod tests {
         assert_eq!(Quartiles::of(vec![]), Quartiles::default());
         let expected = Quartiles { min: 1, lower: 2, median: 3, upper: 4, p95: 4, max: 5 };
         assert_eq!(Quartiles::of(vec![5, 1, 4, 2, 3]), expected);
+    }
+
+    #[test]
+    fn only_classes_of_hardly_a_note_are_advised_about() {
+        let labels = [("no", 90), ("si", 5), ("sii", 1), ("none", 0)].map(|(class, count)| (class.to_string(), count));
+        let typo = "a typo? name the classes in data.labels, or map them in data.label_map";
+        assert_eq!(
+            advice(&labels, false),
+            [format!("class `sii` has 1 note: {typo}"), format!("class `none` has 0 notes: {typo}")]
+        );
+        let named = advice(&labels, true);
+        assert!(named.len() == 2 && named.iter().all(|line| line.contains("too few") && !line.contains("typo")));
     }
 }

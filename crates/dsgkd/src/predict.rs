@@ -31,7 +31,8 @@ pub struct Predictor {
 /// What one note was given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// The class, as an index: of two, the positive one at or above the training prevalence; of more, the most probable.
+    /// The class, as an index: of two, the positive one at or above the training prevalence; of more, the most probable. A temperature does not
+    /// change it.
     pub class: usize,
     /// Of each class.
     pub probabilities: Vec<f64>,
@@ -126,13 +127,16 @@ impl Predictor {
         let logits = self.scorer.logits(&self.model, &ids);
         let classes = self.model.classes.len();
         let mut probabilities = softmax(&logits, classes);
+        // A temperature says how sure an answer is, never which: decisions stay those that the run was tested with.
+        let decided: Vec<usize> =
+            probabilities.chunks_exact(classes).map(|row| decide(row, self.settings.prevalence)).collect();
         if let Some(temperature) = self.settings.temperature {
             apply_temperature(&mut probabilities, classes, temperature);
         }
-        let rows = probabilities.chunks_exact(classes).zip(&encoded);
+        let rows = probabilities.chunks_exact(classes).zip(decided).zip(&encoded);
         Ok(rows
-            .map(|(row, (_, truncated))| Prediction {
-                class: decide(row, self.settings.prevalence),
+            .map(|((row, class), (_, truncated))| Prediction {
+                class,
                 probabilities: row.to_vec(),
                 truncated: *truncated,
             })
@@ -202,7 +206,7 @@ impl Predictor {
         for ((record, _), prediction) in window.iter().zip(&predictions) {
             let mut values = vec![Value::Text(self.model.classes[prediction.class].clone())];
             values.extend(prediction.probabilities.iter().map(|probability| Value::Number(*probability)));
-            writer.write_row(&record.fields, &values)?;
+            writer.write_record(record, &values)?;
             summary.notes += 1;
             summary.truncated += u64::from(prediction.truncated);
         }

@@ -37,6 +37,7 @@ fn table(report: &CheckReport) -> String {
         let share = 100.0 * *count as f64 / report.notes.max(1) as f64;
         line("", format!("{label}: {count} ({share:.1} %)"));
     }
+    report.advice.iter().for_each(|advice| line("advice", advice.clone()));
     line("bad rows", report.bad_rows.to_string());
     if let Some(first) = &report.first_bad_row {
         line("", format!("first: {first}"));

@@ -2,7 +2,7 @@
 
 use crate::args::{EvaluateArgs, Global};
 use crate::exit::{CommandResult, Outcome};
-use crate::output::{print, print_json};
+use crate::output::{print, print_json, stderr_line};
 use dsgkd::config::Config;
 use dsgkd::data::{ReadOptions, Records, find_column};
 use dsgkd::error::{Error, Result};
@@ -26,6 +26,11 @@ pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
     config.evaluation.bootstrap_samples = args.bootstrap_samples;
     config.evaluation.reference_subsamples = args.subsamples;
     let metrics = evaluate_predictions(&predictions, &config)?;
+    if args.predictions.is_some() && args.prevalence.is_none() && metrics.classes.len() == 2 && !global.quiet {
+        stderr_line(
+            "evaluate: the measures at_prevalence are undefined, for --prevalence (the share of positives among the training notes) was not given",
+        );
+    }
     if let Some(output) = &args.output {
         write_json(output, &metrics)?;
     }

@@ -7,8 +7,9 @@ use crate::output::{print, print_json};
 use crate::progress::Progress;
 use dsgkd::error::Error;
 use dsgkd::eval::BootstrapOptions;
+use dsgkd::experiment::unfinished_runs;
 use dsgkd::grid::chart::chart;
-use dsgkd::grid::file::load_grid;
+use dsgkd::grid::file::{Part, load_grid};
 use dsgkd::grid::{results, table};
 use dsgkd::run::atomic::write_file;
 
@@ -25,6 +26,12 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     }
     experiments.iter_mut().try_for_each(|config| super::fetch_models_of(config, global))?;
     let talk = Progress::new(global.quiet, "grid");
+    if grid.on == Part::Validation && !experiments.iter().any(|config| config.data.has_validation_notes()) {
+        talk.say(
+            "grid: on = \"validation\", and no arm has validation notes, so that the table reads \"undefined\": give data.validation or a \
+             data.split.validation_fraction, or take `on` out",
+        );
+    }
     for (number, config) in experiments.iter().enumerate().filter(|_| !args.finished) {
         let cell = config.output_dir.strip_prefix(&grid.output_dir).unwrap_or(&config.output_dir);
         talk.say(&format!("grid: {} of {}: {}", number + 1, experiments.len(), cell.display()));
@@ -35,6 +42,18 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     }
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
     let cells = results(&grid, options, args.finished)?;
+    if cells.is_empty() {
+        // One cell after the other, each with its seeds.
+        let is_done = |config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty());
+        let (file, first) = (args.grid.display(), &grid.arms[0].name);
+        let what = match experiments.chunks(grid.seeds.len()).any(|cell| cell.iter().all(is_done)) {
+            true => format!(
+                "arm \"{first}\" of {file}, which the others are held against, is not done yet under any condition"
+            ),
+            false => format!("no cell of {file} is done yet"),
+        };
+        talk.say(&format!("grid: {what}; dsgkd grid {file} trains what is not"));
+    }
     if let Some(path) = &args.chart {
         let svg = chart(&grid, &cells)?;
         write_file(path, |out| out.write_all(svg.as_bytes()))?;

@@ -1,7 +1,7 @@
 //! Values that are of the right type and still cannot be meant.
 
 use super::check::Problem;
-use super::schema::{Baseline, ClassWeights, Config, HeadKind, HeadMap, LayerMap, TermRule};
+use super::schema::{Baseline, ClassWeights, Config, DataConfig, HeadKind, HeadMap, LayerMap, TermRule};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -27,17 +27,21 @@ impl Config {
                 "is empty; name the folder of the model to train",
             );
         } else {
-            let has_test = !data.test.is_empty() || data.split.folds > 0 || data.split.test_fraction > 0.0;
             problems.check(
-                has_test,
+                !data.test.is_empty() || data.deals_test_notes(),
                 "baseline",
                 "leaves no model, only figures: give `data.test`, folds or a test_fraction",
             );
-            problems.check(
-                self.teachers.is_empty() && self.adapt.num_train_epochs == 0,
-                "baseline",
-                "trains no encoder: take out `teachers` and `adapt`, or set it to \"none\"",
+            let settings = [
+                (!self.teachers.is_empty(), "--set teachers=[]"),
+                (self.adapt.num_train_epochs > 0, "--set adapt.num_train_epochs=0"),
+            ];
+            let settings: Vec<&str> = settings.iter().filter(|(is_there, _)| *is_there).map(|found| found.1).collect();
+            let message = format!(
+                "trains no encoder: take out `teachers` and `adapt` (on the command line: {}), or set it to \"none\"",
+                settings.join(" ")
             );
+            problems.check(settings.is_empty(), "baseline", &message);
         }
         let mut all = self.impossible_values();
         all.append(&mut problems.0);
@@ -217,6 +221,23 @@ impl Config {
     }
 }
 
+impl DataConfig {
+    /// Whether there will be validation notes: from files of their own, or dealt.
+    pub fn has_validation_notes(&self) -> bool {
+        !self.validation.is_empty() || self.split.validation_fraction > 0.0
+    }
+
+    /// Whether another seed of the split makes other parts.
+    pub fn is_dealt_by_seed(&self) -> bool {
+        let deals_validation_notes = self.validation.is_empty() && self.split.validation_fraction > 0.0;
+        self.deals_test_notes() || deals_validation_notes || self.split.label_budget > 0
+    }
+
+    fn deals_test_notes(&self) -> bool {
+        self.test.is_empty() && (self.split.folds > 0 || self.split.test_fraction > 0.0)
+    }
+}
+
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
@@ -242,4 +263,40 @@ fn is_not_negative(number: f64) -> bool {
 
 fn all_differ<T: Ord>(items: &[T]) -> bool {
     items.iter().collect::<BTreeSet<_>>().len() == items.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{SplitConfig, TeacherConfig};
+
+    #[test]
+    fn a_baseline_s_teachers_and_adapting_are_taken_out_by_what_is_typed() {
+        let refused = |teachers: usize, epochs: usize| {
+            let mut config = Config { baseline: Baseline::TfIdf, ..Config::default() };
+            (config.data.train, config.data.text, config.data.label) = (vec!["a".into()], "t".into(), "l".into());
+            config.teachers = vec![TeacherConfig { model: "m".into(), ..TeacherConfig::default() }; teachers];
+            config.adapt.num_train_epochs = epochs;
+            config.validate().err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let (teachers, adapt) = ("--set teachers=[]", "--set adapt.num_train_epochs=0");
+        assert!(refused(1, 0).contains(&format!("(on the command line: {teachers})")), "{}", refused(1, 0));
+        assert!(refused(0, 3).contains(&format!("(on the command line: {adapt})")), "{}", refused(0, 3));
+        assert!(refused(2, 3).contains(&format!("(on the command line: {teachers} {adapt})")), "{}", refused(2, 3));
+        assert_eq!(refused(0, 0), "");
+    }
+
+    #[test]
+    fn parts_of_files_of_their_own_do_not_hang_on_a_seed() {
+        let given = DataConfig { test: vec!["t".into()], validation: vec!["v".into()], ..DataConfig::default() };
+        assert!(given.has_validation_notes() && !given.is_dealt_by_seed());
+        let none = SplitConfig { validation_fraction: 0.0, ..SplitConfig::default() };
+        let tested = DataConfig { test: vec!["t".into()], split: none.clone(), ..DataConfig::default() };
+        assert!(!tested.has_validation_notes() && !tested.is_dealt_by_seed());
+        let few = SplitConfig { label_budget: 50, ..none.clone() };
+        assert!(DataConfig { split: few, ..tested.clone() }.is_dealt_by_seed());
+        let watched = DataConfig { split: SplitConfig::default(), ..tested };
+        assert!(watched.has_validation_notes() && watched.is_dealt_by_seed());
+        assert!(DataConfig { split: none, ..DataConfig::default() }.is_dealt_by_seed());
+    }
 }

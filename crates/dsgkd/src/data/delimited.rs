@@ -155,7 +155,7 @@ impl DelimitedRows {
             fields.push(if cell.is_empty() { None } else { Some(cell.into_owned()) });
             start = end;
         }
-        Ok(Some(Record { line: row.line, fields }))
+        Ok(Some(Record::of_text(row.line, fields)))
     }
 
     /// Reads one row into `text` and `ends`, at most `keep` cells of it; blank lines are no rows.

@@ -62,7 +62,7 @@ impl Format {
 pub struct ReadOptions {
     /// `csv`, `tsv`, `jsonl`, `parquet` or `xlsx`; empty: by the file's extension.
     pub format: String,
-    /// A WHATWG name; empty: UTF-8 or what the byte-order mark says.
+    /// A WHATWG name; empty: UTF-8 or what the byte-order mark says. JSONL is UTF-8 whatever stands here.
     pub encoding: String,
     /// One ASCII character (or `\t`); empty: comma for CSV, tab for TSV.
     pub separator: String,

@@ -2,7 +2,7 @@
 
 use super::bad_row::{BadRow, Reason, RowError};
 use super::columns::{clean_header, short};
-use super::encoding::{Utf8Source, encoding_advice, read_error};
+use super::encoding::{Utf8Source, read_error};
 use super::reader::Record;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
@@ -18,7 +18,6 @@ const MAX_LINE_BYTES: usize = 64 << 20;
 pub(super) struct JsonlRows {
     file: Arc<Path>,
     source: Utf8Source,
-    encoding: String,
     line: u64,
     text: Vec<u8>,
     positions: HashMap<String, usize>,
@@ -27,11 +26,10 @@ pub(super) struct JsonlRows {
 }
 
 impl JsonlRows {
-    pub(super) fn open(file: Arc<Path>, source: Utf8Source, encoding: &str) -> Result<(Vec<String>, JsonlRows)> {
+    pub(super) fn open(file: Arc<Path>, source: Utf8Source) -> Result<(Vec<String>, JsonlRows)> {
         let mut rows = JsonlRows {
             file,
             source,
-            encoding: encoding.to_string(),
             line: 0,
             text: vec![],
             positions: HashMap::new(),
@@ -46,8 +44,8 @@ impl JsonlRows {
             return Err(Error::Data(format!("{}: the first JSON object has no keys", rows.file.display())));
         }
         rows.positions = columns.iter().enumerate().map(|(position, name)| (name.clone(), position)).collect();
-        let fields = object.into_iter().map(|(_, value)| text_of(value)).collect();
-        rows.first = Some(Record { line: rows.line, fields });
+        let (fields, json) = object.into_iter().map(|(_, value)| cell_of(value)).unzip();
+        rows.first = Some(Record { line: rows.line, fields, json });
         Ok((columns, rows))
     }
 
@@ -59,10 +57,10 @@ impl JsonlRows {
         let Some(object) = self.read_object()? else {
             return Ok(None);
         };
-        let mut fields = vec![None; self.positions.len()];
+        let (mut fields, mut json) = (vec![None; self.positions.len()], vec![false; self.positions.len()]);
         for (key, value) in object {
             match self.positions.get(key.trim()) {
-                Some(&position) => fields[position] = text_of(value),
+                Some(&position) => (fields[position], json[position]) = cell_of(value),
                 None => {
                     let message = format!(
                         "has the key \"{}\", which the first record does not have; give the first record every key \
@@ -73,7 +71,7 @@ impl JsonlRows {
                 }
             }
         }
-        Ok(Some(Record { line: self.line, fields }))
+        Ok(Some(Record { line: self.line, fields, json }))
     }
 
     fn read_object(&mut self) -> Result<Option<Map<String, Value>>, RowError> {
@@ -90,7 +88,9 @@ impl JsonlRows {
             return Err(self.bad(Reason::TooLong, "the line is longer than 64 MiB".to_string()).into());
         }
         let Ok(text) = std::str::from_utf8(&self.text) else {
-            return Err(self.bad(Reason::Encoding, encoding_advice(&self.encoding)).into());
+            let message =
+                "has bytes that are not UTF-8, which JSONL is written in; write the file anew, or repair the row";
+            return Err(self.bad(Reason::Encoding, message.to_string()).into());
         };
         match serde_json::from_str(text) {
             Ok(Value::Object(object)) => Ok(Some(object)),
@@ -139,12 +139,12 @@ impl JsonlRows {
     }
 }
 
-/// A value as a cell: null is missing, a list or object is its JSON text.
-fn text_of(value: Value) -> Option<String> {
+/// A value as a cell, and whether that is JSON: null is missing, what is no text is its JSON.
+fn cell_of(value: Value) -> (Option<String>, bool) {
     match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
+        Value::Null => (None, false),
+        Value::String(text) => (Some(text), false),
+        other => (Some(other.to_string()), true),
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     fn open(text: &[u8]) -> Result<(Vec<String>, JsonlRows)> {
         let source = Box::new(BufReader::with_capacity(5, Cursor::new(text.to_vec())));
-        JsonlRows::open(Path::new("a.jsonl").into(), source, "")
+        JsonlRows::open(Path::new("a.jsonl").into(), source)
     }
 
     fn reason(result: Result<Option<Record>, RowError>) -> (u64, Reason) {
@@ -176,8 +176,10 @@ mod tests {
         let first = rows.next_record().unwrap().unwrap();
         assert_eq!(first.line, 1);
         assert_eq!(first.fields, [text("fe\nver"), text("71"), text("36.6"), None, text("[true]")]);
+        assert_eq!(first.json, [false, true, true, false, true]);
         let second = rows.next_record().unwrap().unwrap();
         assert_eq!((second.line, second.fields[1].clone(), second.fields[0].clone()), (3, text("false"), None));
+        assert_eq!(second.json, [false, true, false, false, false]);
         assert!(rows.next_record().unwrap().is_none());
     }
 

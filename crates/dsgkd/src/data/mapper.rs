@@ -39,8 +39,8 @@ enum TextRule {
 impl NoteMapper {
     /// A mapper for the records of `file`, whose columns are `columns`.
     ///
-    /// With `need_label` the label and group columns must be there and `data.labels` must hold the class names; without it the
-    /// label is not looked at and the group only where its column is there.
+    /// With `need_label` the label, group and id columns must be there and `data.labels` must hold the class names; without it (new
+    /// notes, which need not have the training's columns) the label is not looked at, and group and id only where their columns are there.
     ///
     /// Errors when a column is not there (naming the nearest), when not exactly one of `text` and `template` is given, when the
     /// template does not parse, or when the label names contradict each other.
@@ -48,10 +48,14 @@ impl NoteMapper {
         if need_label && config.labels.is_empty() {
             return Err(Error::Config("data.labels: give the class names, in order".to_string()));
         }
+        if !need_label && !columns.iter().any(|column| column == config.id.trim()) {
+            let without_ids = DataConfig { id: String::new(), ..config.clone() };
+            return NoteMapper::build(&without_ids, file, columns, need_label);
+        }
         NoteMapper::build(config, file, columns, need_label)
     }
 
-    /// As [`NoteMapper::new`], but the class names may still be unknown.
+    /// As [`NoteMapper::new`], but the class names may still be unknown, and a column of ids that is named must be there.
     pub(super) fn build(config: &DataConfig, file: &Path, columns: &[String], need_label: bool) -> Result<NoteMapper> {
         let text = match (config.text.trim(), config.template.as_str()) {
             ("", "") => {
@@ -148,6 +152,8 @@ impl NoteMapper {
         }
         let id = match self.id.and_then(cell).map(str::trim).filter(|id| !self.is_missing(Some(id))) {
             Some(id) => id.to_string(),
+            // Among ids, which may be numbers too, a bare one could be another note's.
+            None if self.id.is_some() => format!("{}row {}", self.id_prefix, record.line),
             None => format!("{}{}", self.id_prefix, record.line),
         };
         Ok(Note {
@@ -255,7 +261,7 @@ mod tests {
     fn map(config: &DataConfig, need_label: bool, cells: [&str; 3]) -> Result<Note, BadRow> {
         let columns = ["Note", "Level", "Patient"].map(str::to_string);
         let mapper = NoteMapper::new(config, Path::new("a.csv"), &columns, need_label).unwrap();
-        mapper.map(&Record { line: 7, fields: cells.iter().map(|cell| Some(cell.to_string())).collect() })
+        mapper.map(&Record::of_text(7, cells.iter().map(|cell| Some(cell.to_string())).collect()))
     }
 
     #[test]
@@ -272,6 +278,22 @@ mod tests {
         assert_eq!(note, expected);
         assert_eq!(map(&config(), true, ["fever", "other", "p1"]).unwrap().label, Some(0), "a name stands for itself");
         assert_eq!(map(&config(), false, ["fever", "secret", ""]).unwrap().label, None);
+    }
+
+    #[test]
+    fn new_notes_without_the_ids_of_the_training_go_by_their_rows() {
+        let config = |id: &str| DataConfig { id: id.into(), ..config() };
+        assert_eq!(map(&config("Patient"), false, ["fever", "", " p1 "]).unwrap().id, "p1");
+        assert_eq!(map(&config("Patient"), false, ["fever", "", ""]).unwrap().id, "row 7", "7 may be another's id");
+        assert_eq!(map(&config("Visit"), false, ["fever", "", ""]).unwrap().id, "7");
+        let columns = ["Note", "Level", "Patient"].map(str::to_string);
+        let (visit, file) = (config("Visit"), Path::new("a.csv"));
+        // Those of an experiment, labelled or not.
+        for mapper in [NoteMapper::new(&visit, file, &columns, true), NoteMapper::build(&visit, file, &columns, false)]
+        {
+            let error = mapper.unwrap_err().to_string();
+            assert!(error.contains("data.id names column \"Visit\", which is not there"), "{error}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! All notes of an experiment: every file read, every record mapped, class names found.
 
 use super::bad_row::{BadRows, RowError};
+use super::columns::short;
 use super::format::ReadOptions;
 use super::mapper::NoteMapper;
 use super::reader::Records;
 use crate::config::DataConfig;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ pub struct Note {
     pub row: u64,
     /// Its file, as an index into [`Notes::files`]; 0 from a lone [`NoteMapper`].
     pub file: usize,
-    /// Its name in outputs: the id column's cell, or the row number (`file name:row` with several files).
+    /// Its name in outputs: the id column's cell, or the row number (`file name:row` with several files; `row 7` where other rows have ids).
     pub id: String,
     /// Its text: Unicode normal form C, lines ended by line feeds.
     pub text: String,
@@ -77,7 +79,7 @@ impl Notes {
 /// Reads all files of `[data]`.
 ///
 /// Errors at the first bad row (unless `data.skip_bad_rows` is set: then they are counted), when a file cannot be read or lacks
-/// a column, when a list of files holds no note, or when there are fewer than two classes.
+/// a column, when a list of files holds no note, when there are fewer than two classes, or when notes that are tested share an id.
 pub fn read_notes(config: &DataConfig) -> Result<Notes> {
     if config.train.is_empty() {
         return Err(Error::Config("data.train: name at least one file".to_string()));
@@ -93,6 +95,8 @@ pub fn read_notes(config: &DataConfig) -> Result<Notes> {
         notes.extend(reading.read(files, true)?);
         *(if test { &mut reading.notes.test } else { &mut reading.notes.validation }) = start..notes.len();
     }
+    let tested = if config.test.is_empty() { &reading.notes.train } else { &reading.notes.test };
+    check_ids(config, &notes[tested.clone()], &reading.notes.files)?;
     let unlabeled = reading.read(&config.unlabeled, false)?;
     Ok(Notes { notes, unlabeled, labels: reading.config.labels, ..reading.notes })
 }
@@ -126,12 +130,56 @@ pub fn visit_tested_files(
     Ok(())
 }
 
-/// What stands before a note's id where several files are read.
-fn id_prefix(files: &[PathBuf], path: &Path) -> String {
-    match path.file_name() {
-        Some(name) if files.len() > 1 => format!("{}:", name.to_string_lossy()),
-        _ => String::new(),
+/// The evaluation counts, draws and pairs tested notes by their ids: what shares one is taken for one note there. Nowhere else are notes put
+/// together by ids, so that a note that is only trained on may have another's.
+///
+/// # Errors
+/// Values of `data.id` that repeat among `notes`; names the place of the first.
+fn check_ids(config: &DataConfig, notes: &[Note], files: &[PathBuf]) -> Result<()> {
+    let column = config.id.trim();
+    if column.is_empty() {
+        return Ok(());
     }
+    let mut seen: HashMap<&str, (&Note, bool)> = HashMap::new();
+    let (mut repeated, mut example) = (0, None);
+    for note in notes {
+        match seen.entry(&note.id) {
+            Entry::Vacant(entry) => {
+                entry.insert((note, false));
+            }
+            Entry::Occupied(mut entry) => {
+                let (first, is_counted) = entry.get_mut();
+                repeated += usize::from(!*is_counted);
+                *is_counted = true;
+                example.get_or_insert((*first, note));
+            }
+        }
+    }
+    let Some((first, second)) = example else { return Ok(()) };
+    let file = |note: &Note| files[note.file].display();
+    let between = if first.file == second.file { String::new() } else { format!("{}, ", file(second)) };
+    Err(Error::Data(format!(
+        "data.id: column \"{}\" repeats {repeated} of its values (first: {}, line {} and {between}line {}); an id names one note. \
+         If it names a patient, set data.group; without data.id, notes go by their row numbers",
+        short(column),
+        file(first),
+        first.row,
+        second.row
+    )))
+}
+
+/// What stands before a note's row number where several files are read: the file's name, with as many of its folders as tell it from the others.
+fn id_prefix(files: &[PathBuf], path: &Path) -> String {
+    if files.len() < 2 {
+        return String::new();
+    }
+    let end = |file: &Path, parts: usize| -> PathBuf {
+        let all: Vec<_> = file.components().collect();
+        all[all.len().saturating_sub(parts)..].iter().collect()
+    };
+    let parts = path.components().count();
+    let is_told_apart = |parts: &usize| files.iter().filter(|file| end(file, *parts) == end(path, *parts)).count() == 1;
+    format!("{}:", end(path, (1..parts).find(is_told_apart).unwrap_or(parts)).display())
 }
 
 struct Reading {

@@ -81,6 +81,50 @@ fn several_files_share_classes_and_name_their_rows() {
 }
 
 #[test]
+fn ids_that_repeat_among_tested_notes_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let visits = b"Note;Level;Patient\nfever;1;secret\ncough;2;b\npain;1;secret\nrash;2;secret\nchill;1;b\nache;2;\n\
+        itch;2;\nburn;1;7\n";
+    let others = b"Note;Level;Patient\ntired;1;c\ndizzy;2;secret\n";
+    let mut config = config(write(folder.path(), "a.csv", visits));
+    config.id = "Patient".into();
+    let error = |config: &DataConfig| {
+        let error = read_notes(config).unwrap_err();
+        assert!(matches!(error, Error::Data(_)));
+        error.to_string().replace(&*folder.path().to_string_lossy(), "")
+    };
+    assert_eq!(
+        error(&config),
+        "data.id: column \"Patient\" repeats 2 of its values (first: /a.csv, line 2 and line 4); an id names one note. \
+         If it names a patient, set data.group; without data.id, notes go by their row numbers"
+    );
+    // Notes that are only trained on are put together by nothing.
+    config.test = vec![write(folder.path(), "t.csv", others)];
+    config.validation = vec![write(folder.path(), "v.csv", others)];
+    let notes = read_notes(&config).unwrap();
+    assert_eq!(notes.notes[5..8].iter().map(|note| &note.id[..]).collect::<Vec<_>>(), ["row 7", "row 8", "7"]);
+    // Across files of one part they are.
+    config.test.push(write(folder.path(), "u.csv", others));
+    let said = error(&config);
+    assert!(said.contains("repeats 2 of its values (first: /t.csv, line 2 and /u.csv, line 2)"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn files_of_one_name_have_ids_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |ward: &str| {
+        std::fs::create_dir_all(folder.path().join(ward)).unwrap();
+        write(folder.path(), &format!("{ward}/a.csv"), b"Note;Level\nfever;1\ncough;2\n")
+    };
+    let mut config = config(file("north"));
+    config.train.extend([file("south"), write(folder.path(), "b.csv", b"Note;Level\npain;1\n")]);
+    let notes = read_notes(&config).unwrap();
+    let ids: Vec<&str> = notes.notes.iter().map(|note| note.id.as_str()).collect();
+    assert_eq!(ids, ["north/a.csv:2", "north/a.csv:3", "south/a.csv:2", "south/a.csv:3", "b.csv:2"]);
+}
+
+#[test]
 fn what_cannot_be_learnt_from_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for (text, word) in [

@@ -46,7 +46,7 @@ impl ParquetRows {
 
 fn record(line: u64, row: Row) -> ::parquet::errors::Result<Record> {
     let fields = row.into_columns().into_iter().map(|(_, field)| text_of(field)).collect::<Result<_, _>>()?;
-    Ok(Record { line, fields })
+    Ok(Record::of_text(line, fields))
 }
 
 /// A value as a cell. Whole numbers lose their `.0`: a column of labels with gaps is one of floats in most tools.

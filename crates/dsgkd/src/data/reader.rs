@@ -23,6 +23,15 @@ pub struct Record {
     pub line: u64,
     /// One cell a column, in the order of the columns; `None` where the cell is empty or null.
     pub fields: Vec<Option<String>>,
+    /// Of JSONL, which cells are the JSON of what is no text (a number, a list), one a column; empty: none.
+    pub json: Vec<bool>,
+}
+
+impl Record {
+    /// A record of a format whose cells are text.
+    pub(super) fn of_text(line: u64, fields: Vec<Option<String>>) -> Record {
+        Record { line, fields, json: vec![] }
+    }
 }
 
 /// The records of one file, read as they are asked for.
@@ -98,11 +107,12 @@ impl Records {
     }
 
     fn open_text(source: Source, path: &Path, format: Format, options: &ReadOptions) -> Result<Records> {
-        let text = open_text(source, path, &options.encoding)?;
         if format == Format::Jsonl {
-            let (columns, rows) = JsonlRows::open(path.into(), text, &options.encoding)?;
+            // JSON is UTF-8 (RFC 8259), whatever the tables beside it are encoded in.
+            let (columns, rows) = JsonlRows::open(path.into(), open_text(source, path, "")?)?;
             return Ok(Records::new(path, columns, Rows::Jsonl(rows)));
         }
+        let text = open_text(source, path, &options.encoding)?;
         let separator = separator_byte(format, &options.separator)?;
         let (columns, rows) =
             DelimitedRows::open(path.into(), text, separator, format == Format::Csv, &options.encoding)?;
@@ -158,11 +168,29 @@ mod tests {
         let mut records = open("csv").unwrap();
         assert_eq!(records.columns(), ["Age", "Note"]);
         let record = records.next().unwrap().unwrap();
-        assert_eq!(record, Record { line: 2, fields: vec![Some("5".into()), Some("fever".into())] });
+        assert_eq!(record, Record::of_text(2, vec![Some("5".into()), Some("fever".into())]));
         assert!(records.next().is_none());
         assert!(matches!(open(""), Err(Error::Config(_))));
         assert!(matches!(open("parquet"), Err(Error::Config(_))));
         assert!(matches!(open("xlsx"), Err(Error::Data(_))), "not a workbook");
+    }
+
+    #[test]
+    fn jsonl_is_utf_8_whatever_the_encoding_of_tables() {
+        let open = |bytes: &[u8], format: &str| {
+            let source: Box<dyn Read + Send> = Box::new(Cursor::new(bytes.to_vec()));
+            let options = ReadOptions { format: format.into(), encoding: "latin1".into(), ..ReadOptions::default() };
+            Records::from_reader(source, Path::new("-"), &options).unwrap()
+        };
+        let text = |mut records: Records| records.next().unwrap().unwrap().fields[0].clone().unwrap();
+        let line = "{\"note\":\"años\"}\n";
+        assert_eq!(text(open(line.as_bytes(), "jsonl")), "años");
+        assert_eq!(text(open(format!("\u{feff}{line}").as_bytes(), "jsonl")), "años");
+        assert_eq!(text(open(b"note\na\xF1os\n", "csv")), "años");
+        let mut records = open(b"{\"note\":\"a\"}\n{\"note\":\"a\xF1os\"}\n", "jsonl");
+        records.next().unwrap().unwrap();
+        let Some(Err(RowError::Bad(row))) = records.next() else { panic!("line 2 is bad") };
+        assert!(row.to_string().starts_with("-, line 2: has bytes that are not UTF-8"), "{row}");
     }
 
     #[test]

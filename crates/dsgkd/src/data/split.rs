@@ -46,8 +46,8 @@ impl Splits {
 /// stay together; with `stratified` each class keeps its share. The same notes, options and seed (`split.seed`, else `seed`)
 /// give the same parts on every machine, and the folds of one seed are disjoint and cover all notes.
 ///
-/// Errors when the options contradict each other, when a part would be empty, when the notes to train on are of one class, when a group stands in
-/// two parts, or when equal notes do and `duplicates` does not allow it.
+/// Errors when the options contradict each other, when a part would be empty, when the notes to train on are of one class or fewer than the label budget,
+/// when a group stands in two parts, or when equal notes do and `duplicates` does not allow it.
 pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: DuplicatePolicy) -> Result<Splits> {
     check(notes, split)?;
     let seed = split.seed.unwrap_or(seed);
@@ -97,6 +97,13 @@ pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: Du
             splits.duplicates
         )));
     }
+    if split.label_budget > splits.train.len() {
+        return Err(Error::Data(format!(
+            "data.split.label_budget: {} labels are asked for, and there are {} notes to train on; lower it, or set 0 for the labels of all",
+            split.label_budget,
+            splits.train.len()
+        )));
+    }
     if split.label_budget > 0 {
         let kept = labelled_within(notes, &splits.train, split.label_budget, seed);
         let rest = without(&splits.train, &kept);
@@ -113,7 +120,7 @@ pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: Du
 /// Keeps the numbers drawn for the budget apart from those of the parts.
 const BUDGET_STREAM: u64 = 1 << 40;
 
-/// `budget` of the notes `indices`, as rising indices: each class has its share, and every class a note while the budget lasts. Notes
+/// `budget` of the notes `indices`, which are at least as many, as rising indices: each class has its share, and every class a note while the budget lasts. Notes
 /// come in one order whatever the budget, so a larger one holds a smaller one's but for rounding.
 fn labelled_within(notes: &Notes, indices: &[usize], budget: usize, seed: u64) -> Vec<usize> {
     let mut order = indices.to_vec();
@@ -126,7 +133,7 @@ fn labelled_within(notes: &Notes, indices: &[usize], budget: usize, seed: u64) -
     }
     let all: usize = of_class.iter().map(Vec::len).sum();
     let mut taken = vec![0; of_class.len()];
-    for _ in 0..budget.min(all) {
+    for _ in 0..budget {
         // The class that is furthest behind its share; one without a note yet comes first.
         let behind = |class: &usize| match taken[*class] {
             0 => f64::INFINITY,

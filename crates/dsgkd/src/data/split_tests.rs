@@ -49,7 +49,20 @@ fn a_label_budget_keeps_each_class_s_share_and_grows_by_adding() {
     assert!((small.test.clone(), small.validation.clone()) == (whole.test.clone(), whole.validation.clone()));
     let counts = notes.class_counts(&large.train);
     assert!((44..=46).contains(&counts[0]) && (14..=15).contains(&counts[1]), "{counts:?}");
-    assert_eq!(with(10_000, true).train, whole.train);
+    assert_eq!(with(whole.train.len(), true).train, whole.train);
+}
+
+#[test]
+fn a_label_budget_beyond_the_notes_to_train_on_is_refused_with_their_number() {
+    let notes = plain(60, 40);
+    let whole = split(&notes, SplitConfig::default()).train.len();
+    let with = |label_budget| {
+        make_splits(&notes, &SplitConfig { label_budget, ..SplitConfig::default() }, 42, DuplicatePolicy::Error)
+    };
+    assert_eq!(with(whole).unwrap().train.len(), whole);
+    let error = with(whole + 1).unwrap_err();
+    let expected = format!("data.split.label_budget: {} labels are asked for, and there are {whole} notes", whole + 1);
+    assert!(matches!(&error, Error::Data(text) if text.starts_with(&expected)), "{error}");
 }
 
 fn split(notes: &Notes, split: SplitConfig) -> Splits {

@@ -2,6 +2,7 @@
 
 use super::columns::short;
 use super::format::{Format, separator_byte};
+use super::reader::Record;
 use super::write_parquet::ParquetTable;
 use crate::error::{Error, Result};
 use crate::private::private_file;
@@ -117,6 +118,15 @@ impl TableWriter {
     ///
     /// Errors when the disk does, or when there are not as many cells as columns.
     pub fn write_row(&mut self, fields: &[Option<String>], added: &[Value]) -> Result<()> {
+        self.write(fields, &[], added)
+    }
+
+    /// As [`TableWriter::write_row`]; into JSONL, what was JSON in the record comes out as it was.
+    pub fn write_record(&mut self, record: &Record, added: &[Value]) -> Result<()> {
+        self.write(&record.fields, &record.json, added)
+    }
+
+    fn write(&mut self, fields: &[Option<String>], json: &[bool], added: &[Value]) -> Result<()> {
         if fields.len() != self.input_columns || added.len() != self.added.len() {
             return Err(Error::Data(format!(
                 "{}: a row has {} + {} cells for {} + {} columns",
@@ -132,7 +142,7 @@ impl TableWriter {
                 write_delimited(writer, fields, added).map_err(Error::io(&self.name, "write"))
             }
             Some(Table::Jsonl(sink)) => {
-                write_json(sink, &self.names, fields, added).map_err(Error::io(&self.name, "write"))
+                write_json(sink, &self.names, fields, json, added).map_err(Error::io(&self.name, "write"))
             }
             Some(Table::Parquet(table)) => table.write_row(&self.name, fields, added),
             None => Ok(()),
@@ -228,8 +238,20 @@ fn write_delimited(writer: &mut csv::Writer<Sink>, fields: &[Option<String>], ad
     Ok(())
 }
 
-fn write_json(sink: &mut impl Write, names: &[String], fields: &[Option<String>], added: &[Value]) -> io::Result<()> {
-    let fields = fields.iter().map(|field| field.clone().map_or(serde_json::Value::Null, serde_json::Value::String));
+/// `json`: which of `fields` are JSON; none of those beyond its end.
+fn write_json(
+    sink: &mut impl Write,
+    names: &[String],
+    fields: &[Option<String>],
+    json: &[bool],
+    added: &[Value],
+) -> io::Result<()> {
+    let fields = fields.iter().zip(json.iter().copied().chain(std::iter::repeat(false)));
+    let fields = fields.map(|(field, is_json)| match field {
+        None => serde_json::Value::Null,
+        Some(text) if is_json => serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::String(text.clone())),
+        Some(text) => serde_json::Value::String(text.clone()),
+    });
     let added = added.iter().map(|value| match value {
         Value::Text(text) => serde_json::Value::String(text.clone()),
         Value::Number(number) => Number::from_f64(*number).map_or(serde_json::Value::Null, serde_json::Value::Number),

@@ -35,6 +35,23 @@ fn every_format_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn json_values_come_out_of_jsonl_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to, table] = ["a.jsonl", "b.jsonl", "b.csv"].map(|name| folder.path().join(name));
+    let lines = "{\"note\":\"7\",\"age\":23,\"weight\":70.5,\"vip\":true,\"x\":null,\"y\":{\"b\":[1,\"z\"],\"a\":-0.0}}\n\
+                 {\"note\":\"true\",\"age\":18446744073709551615,\"weight\":1e-7,\"vip\":\"no\",\"x\":[],\"y\":null}\n";
+    fs::write(&from, lines).unwrap();
+    for path in [&to, &table] {
+        let records = Records::open(&from, &ReadOptions::default()).unwrap();
+        let mut writer = TableWriter::create(path, records.columns(), &[]).unwrap();
+        records.for_each(|record| writer.write_record(&record.unwrap(), &[]).unwrap());
+        writer.finish().unwrap();
+    }
+    assert_eq!(fs::read_to_string(&to).unwrap(), lines);
+    assert!(fs::read_to_string(&table).unwrap().starts_with("note,age,weight,vip,x,y\n7,23,70.5,true,,"));
+}
+
+#[test]
 fn parquet_row_groups_and_empty_tables() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");

@@ -70,7 +70,7 @@ impl XlsxRows {
                 *field = Some(text);
             }
         }
-        Some(Record { line: u64::from(row) + 1, fields })
+        Some(Record::of_text(u64::from(row) + 1, fields))
     }
 }
 

@@ -97,10 +97,10 @@ fn cells_of_every_kind_become_text() {
     let (columns, mut rows) = open(visits(), "").unwrap();
     assert_eq!(columns, ["Note", "Age", "Seen", "Well"]);
     let cells = |cells: [&str; 4]| cells.map(|cell| (!cell.is_empty()).then(|| cell.to_string())).to_vec();
-    let expected = Record { line: 3, fields: cells(["발열 fever", "71", "2024-05-31 12:00:00", "true"]) };
+    let expected = Record::of_text(3, cells(["발열 fever", "71", "2024-05-31 12:00:00", "true"]));
     assert_eq!(rows.next_record(), Some(expected));
-    assert_eq!(rows.next_record(), Some(Record { line: 5, fields: cells(["", "36.6", "", "#N/A"]) }));
-    assert_eq!(rows.next_record(), Some(Record { line: 1_048_576, fields: cells(["", "", "", ""]) }));
+    assert_eq!(rows.next_record(), Some(Record::of_text(5, cells(["", "36.6", "", "#N/A"]))));
+    assert_eq!(rows.next_record(), Some(Record::of_text(1_048_576, cells(["", "", "", ""]))));
     assert_eq!(rows.next_record(), None);
 }
 

@@ -3,7 +3,7 @@
 use super::bootstrap::{BootstrapOptions, Interval, check_samples, draw_sample, interval_of};
 use super::delong::{AurocDifference, delong_difference};
 use super::metrics::Metric;
-use super::pool::{Pool, groups_of};
+use super::pool::{Pool, Seeds, groups_of};
 use super::predictions::Predictions;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -27,6 +27,23 @@ pub struct Difference {
     pub p_value: Option<f64>,
     /// Samples in which either arm's metric was undefined; they are dropped.
     pub undefined_samples: usize,
+}
+
+impl Difference {
+    /// `sampled` are the differences of the bootstrap samples.
+    fn new(metric: Metric, baseline: Option<f64>, candidate: Option<f64>, sampled: &[Option<f64>]) -> Difference {
+        let difference = minus(candidate, baseline);
+        let (interval, undefined_samples) = interval_of(sampled.iter().copied());
+        Difference {
+            metric,
+            baseline,
+            candidate,
+            difference,
+            interval: difference.and(interval),
+            p_value: difference.and(p_value(sampled)),
+            undefined_samples,
+        }
+    }
 }
 
 /// Every metric of two arms on the same notes.
@@ -93,20 +110,9 @@ pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: Boo
         })
         .collect();
     let differences = Metric::of_classes(first.classes).map(|metric| {
-        let (of_baseline, of_candidate) = (first_all.get(metric), second_all.get(metric));
-        let difference = minus(of_candidate, of_baseline);
         let sampled: Vec<Option<f64>> =
             resampled.iter().map(|(first, second)| minus(second.get(metric), first.get(metric))).collect();
-        let (interval, undefined_samples) = interval_of(sampled.iter().copied());
-        Difference {
-            metric,
-            baseline: of_baseline,
-            candidate: of_candidate,
-            difference,
-            interval: difference.and(interval),
-            p_value: difference.and(p_value(&sampled)),
-            undefined_samples,
-        }
+        Difference::new(metric, first_all.get(metric), second_all.get(metric), &sampled)
     });
     Ok(Comparison {
         notes: first.notes,
@@ -121,6 +127,32 @@ pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: Boo
             .then(|| delong(baseline, candidate))
             .flatten(),
     })
+}
+
+/// Compares the means over seeds of one metric: `baseline` and `candidate` are the arms' seeds, each the runs of its folds. As [`compare`], but each
+/// sample measures every seed by itself and takes the means, so that estimate and interval are of one thing. Put into one list, several
+/// trainings' scores would be ranked among each other, though one's 0.4 may be another's 0.6.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_seeds(
+    baseline: &[Vec<Predictions>],
+    candidate: &[Vec<Predictions>],
+    metric: Metric,
+    options: BootstrapOptions,
+) -> Result<Difference> {
+    check_samples(options.samples)?;
+    let groups = groups_of(baseline.iter().chain(candidate).flatten())?;
+    let (first, second) = (Seeds::new(baseline, &groups)?, Seeds::new(candidate, &groups)?);
+    check_pairs(&baseline.concat(), &candidate.concat())?;
+    let sampled: Vec<Option<f64>> = (0..options.samples)
+        .into_par_iter()
+        .map(|index| {
+            let drawn = draw_sample(first.units, options.seed, index);
+            minus(second.mean_of(metric, &drawn), first.mean_of(metric, &drawn))
+        })
+        .collect();
+    Ok(Difference::new(metric, first.mean(metric), second.mean(metric), &sampled))
 }
 
 /// `None` where some rows are not independent of each other.

@@ -52,6 +52,58 @@ fn a_better_arm_is_found_and_the_sign_is_candidate_minus_baseline() {
 }
 
 #[test]
+fn one_seed_is_compared_as_one_list() {
+    let run = example(90, 6);
+    let better = improved(&run, 0.1);
+    let halves = |run: &Predictions| {
+        let part = |from: usize, to: usize| Predictions {
+            ids: run.ids[from..to].to_vec(),
+            labels: run.labels[from..to].to_vec(),
+            probabilities: run.probabilities[2 * from..2 * to].to_vec(),
+            ..run.clone()
+        };
+        vec![part(0, 40), part(40, 90)]
+    };
+    for metric in [Metric::Auroc, Metric::Brier] {
+        let listed = compare(&halves(&run), &halves(&better), OPTIONS).unwrap();
+        let seeds = compare_seeds(&[halves(&run)], &[halves(&better)], metric, OPTIONS).unwrap();
+        assert_eq!(&seeds, of(&listed, metric));
+    }
+}
+
+#[test]
+fn seeds_are_not_ranked_among_each_other() {
+    let (run, other) = (example(90, 6), example(90, 7));
+    let other = Predictions { ids: run.ids.clone(), labels: run.labels.clone(), ..other };
+    // Another scale of probabilities in one seed leaves its ranks as they are.
+    let mut scaled = other.clone();
+    scaled.probabilities.chunks_exact_mut(2).for_each(|row| (row[1], row[0]) = (0.2 * row[1], 1.0 - 0.2 * row[1]));
+    let arm = |second: &Predictions| [vec![run.clone()], vec![second.clone()]];
+    let found = compare_seeds(&arm(&other), &arm(&scaled), Metric::Auroc, OPTIONS).unwrap();
+    assert_eq!((found.difference, found.interval), (Some(0.0), Some(Interval { low: 0.0, high: 0.0 })));
+    // Put into one list they would differ.
+    let listed = compare(&arm(&other).concat(), &arm(&scaled).concat(), OPTIONS).unwrap();
+    assert!(of(&listed, Metric::Auroc).difference.unwrap().abs() > 0.02);
+}
+
+#[test]
+fn seeds_with_other_test_notes_draw_what_they_share_together() {
+    let run = example(60, 8);
+    let part = |run: &Predictions, from: usize, to: usize| Predictions {
+        ids: run.ids[from..to].to_vec(),
+        labels: run.labels[from..to].to_vec(),
+        probabilities: run.probabilities[2 * from..2 * to].to_vec(),
+        ..run.clone()
+    };
+    let better = improved(&run, 0.3);
+    let arm = |run: &Predictions| [vec![part(run, 0, 40)], vec![part(run, 20, 60)]];
+    let found = compare_seeds(&arm(&run), &arm(&better), Metric::Auroc, OPTIONS).unwrap();
+    let interval = found.interval.unwrap();
+    let difference = found.difference.unwrap();
+    assert!(difference > 0.0 && interval.low <= difference && difference <= interval.high, "{found:?}");
+}
+
+#[test]
 fn seeds_are_clustered_and_folds_concatenated() {
     let whole = example(120, 3);
     let better = improved(&whole, 0.1);

@@ -1,6 +1,6 @@
 //! Several runs of one classifier put together, note by note.
 
-use super::metrics::Metrics;
+use super::metrics::{Metric, Metrics};
 use super::predictions::Predictions;
 use super::scored::{Part, Scored};
 use crate::error::{Error, Result};
@@ -42,14 +42,67 @@ pub(super) fn groups_of<'a>(runs: impl IntoIterator<Item = &'a Predictions>) -> 
     }
 }
 
-/// What each row is drawn with, as a number below the second value: its note's group, or the note itself. Numbered in the order of
-/// names, so that the order of a file does not change the draw: sample k takes the same units of the same set.
-pub(super) fn numbered_units<'a>(ids: impl Iterator<Item = &'a str> + Clone, groups: &Groups<'a>) -> (Vec<u32>, usize) {
-    // A group and a note may share a name.
-    let unit = |id: &'a str| groups.get(id).map_or((false, id), |group| (true, *group));
-    let mut number_of: BTreeMap<(bool, &str), u32> = ids.clone().map(|id| (unit(id), 0)).collect();
+/// What is drawn: a group, or a note that has none. A group and a note may share a name.
+type Unit<'a> = (bool, &'a str);
+
+fn unit<'a>(id: &'a str, groups: &Groups<'a>) -> Unit<'a> {
+    groups.get(id).map_or((false, id), |group| (true, *group))
+}
+
+/// The units in the order of names, so that the order of a file does not change the draw: sample k takes the same units of the same set.
+fn units<'a>(ids: impl Iterator<Item = &'a str>, groups: &Groups<'a>) -> BTreeMap<Unit<'a>, u32> {
+    let mut number_of: BTreeMap<Unit, u32> = ids.map(|id| (unit(id, groups), 0)).collect();
     number_of.values_mut().zip(0..).for_each(|(slot, number)| *slot = number);
-    (ids.map(|id| number_of[&unit(id)]).collect(), number_of.len())
+    number_of
+}
+
+/// What each row is drawn with, as a number below the second value: its note's group, or the note itself.
+pub(super) fn numbered_units<'a>(ids: impl Iterator<Item = &'a str> + Clone, groups: &Groups<'a>) -> (Vec<u32>, usize) {
+    let number_of = units(ids.clone(), groups);
+    (ids.map(|id| number_of[&unit(id, groups)]).collect(), number_of.len())
+}
+
+/// The ids of runs' rows.
+fn ids_of(runs: &[Predictions]) -> impl Iterator<Item = &str> + Clone {
+    runs.iter().flat_map(|run| &run.ids).map(String::as_str)
+}
+
+/// An arm's seeds, each a pool of its own: scores of different trainings are never ranked among each other.
+pub(super) struct Seeds {
+    /// With the place of each of its units among those of all seeds.
+    pools: Vec<(Pool, Vec<u32>)>,
+    /// Of all seeds.
+    pub(super) units: usize,
+}
+
+impl Seeds {
+    /// As [`Pool::new`], of each seed's runs.
+    pub(super) fn new(seeds: &[Vec<Predictions>], groups: &Groups) -> Result<Self> {
+        let all = units(seeds.iter().flat_map(|runs| ids_of(runs)), groups);
+        let place = |runs: &Vec<Predictions>| {
+            let places = units(ids_of(runs), groups).into_keys().map(|unit| all[&unit]).collect();
+            Ok((Pool::new(runs, groups)?, places))
+        };
+        Ok(Seeds { pools: seeds.iter().map(place).collect::<Result<_>>()?, units: all.len() })
+    }
+
+    /// The mean over the seeds; `None` where it is undefined in one of them.
+    pub(super) fn mean(&self, metric: Metric) -> Option<f64> {
+        mean(self.pools.iter().map(|(pool, _)| pool.scored.measure_all().get(metric)))
+    }
+
+    /// The same, each row counted as often as its unit was drawn.
+    pub(super) fn mean_of(&self, metric: Metric, drawn: &[u32]) -> Option<f64> {
+        mean(self.pools.iter().map(|(pool, places)| {
+            let drawn: Vec<u32> = places.iter().map(|place| drawn[*place as usize]).collect();
+            pool.measure(&drawn).get(metric)
+        }))
+    }
+}
+
+fn mean(values: impl ExactSizeIterator<Item = Option<f64>>) -> Option<f64> {
+    let count = values.len() as f64;
+    values.sum::<Option<f64>>().map(|sum| sum / count)
 }
 
 impl Pool {
@@ -73,14 +126,13 @@ impl Pool {
             }
         }
         let parts: Vec<Part<'_>> = runs.iter().map(Predictions::part).collect();
-        let ids = || runs.iter().flat_map(|run| &run.ids).map(String::as_str);
-        let (unit_of_row, units) = numbered_units(ids(), groups);
+        let (unit_of_row, units) = numbered_units(ids_of(runs), groups);
         Ok(Pool {
             scored: Scored::new(&parts, first.classes.len())?,
             classes: first.classes.len(),
             unit_of_row,
             units,
-            notes: ids().collect::<BTreeSet<_>>().len(),
+            notes: ids_of(runs).collect::<BTreeSet<_>>().len(),
         })
     }
 

@@ -8,7 +8,7 @@ pub mod rivals;
 use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
-use crate::eval::{BootstrapOptions, Interval, Predictions, compare};
+use crate::eval::{BootstrapOptions, Interval, Predictions, compare_seeds};
 use crate::experiment::{TrainingRecord, unfinished_runs};
 use crate::run::folder::read_json;
 use crate::runs::FinishedRuns;
@@ -39,7 +39,7 @@ pub struct Cell {
 pub struct CellDifference {
     /// Of the means over seeds.
     pub difference: Option<f64>,
-    /// 95 % bootstrap interval of the difference with all seeds' rows together; notes are drawn with all their rows.
+    /// Its 95 % bootstrap interval; a note is drawn with its rows in all seeds.
     pub interval: Option<Interval>,
     /// Two-sided.
     pub p_value: Option<f64>,
@@ -76,8 +76,8 @@ pub fn results(grid: &Grid, options: BootstrapOptions, finished_only: bool) -> R
 
 /// The runs of one cell.
 struct Runs {
-    /// Test predictions of all seeds; empty where the metric is of validation notes.
-    rows: Vec<Predictions>,
+    /// Test predictions, seed by seed and fold by fold; empty where the metric is of validation notes.
+    rows: Vec<Vec<Predictions>>,
     /// The metric, seed by seed: of all folds' test notes together, or the mean over the folds' validation notes.
     seeds: Vec<Option<f64>>,
     /// The metric, seed by seed and fold by fold.
@@ -99,7 +99,7 @@ impl Runs {
                     let of_fold = |fold: &Predictions| Ok(fold.evaluate()?.get(grid.metric));
                     runs.folds.push(of_seed.predictions.iter().map(of_fold).collect::<Result<_>>()?);
                     runs.seeds.push(Predictions::pooled(&of_seed.predictions)?.evaluate()?.get(grid.metric));
-                    runs.rows.extend(of_seed.predictions);
+                    runs.rows.push(of_seed.predictions);
                 }
                 Part::Validation => {
                     let folds: Vec<Option<f64>> =
@@ -120,10 +120,8 @@ fn difference(grid: &Grid, first: &Runs, runs: &Runs, options: BootstrapOptions)
     if grid.on == Part::Validation {
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
     }
-    let compared = compare(&first.rows, &runs.rows, options)?;
-    let found = compared.differences.into_iter().find(|found| found.metric == grid.metric);
-    let (interval, p_value) = found.map_or((None, None), |found| (found.interval, found.p_value));
-    Ok(CellDifference { difference, interval, p_value, resampled })
+    let compared = compare_seeds(&first.rows, &runs.rows, grid.metric, options)?;
+    Ok(CellDifference { difference, interval: compared.interval, p_value: compared.p_value, resampled })
 }
 
 /// Whether all runs of a cell are done.

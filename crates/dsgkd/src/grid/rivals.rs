@@ -70,10 +70,19 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
     arms.extend(more.map(|(name, why, set)| (name.to_string(), why, set.iter().map(|key| key.to_string()).collect())));
 
     let quoted = |text: &str| toml::Value::from(text).to_string();
+    let choose = match config.data.has_validation_notes() {
+        true => "which ones, choose with on = \"validation\". ",
+        false => "",
+    };
+    let resplit = match config.data.is_dealt_by_seed() {
+        true => "resplit = true # each seed draws its own split\n",
+        false => "",
+    };
     let mut text = format!(
-        "# An experiment against what its taught student must beat. Every arm trains with the same learning rate and the same form of classifier;\n\
-         # which ones, choose with on = \"validation\". Train all of it and see the table: dsgkd grid THIS-FILE\n\n\
-         output_dir = {}\nseeds = [1, 2, 3]\nresplit = true # each seed draws its own split\n",
+        "# An experiment against what its taught student must beat. Every arm trains with the same learning rate and the same form of classifier{}\n\
+         # {choose}Train all of it and see the table: dsgkd grid THIS-FILE\n\n\
+         output_dir = {}\nseeds = [1, 2, 3]\n{resplit}",
+        if choose.is_empty() { '.' } else { ';' },
         quoted(output_dir)
     );
     for (name, why, set) in arms {

@@ -3,8 +3,8 @@
 use super::gather::{Arm, Binary, Gathered, Reliability};
 use super::made_from::what_was_run;
 use super::plots::{Chart, Points, SERIES, Series, draw};
-use super::tripod::{FOR_THE_AUTHORS, items};
-use crate::config::to_toml;
+use super::tripod::{FOR_THE_AUTHORS, items, validated};
+use crate::config::{Baseline, to_toml};
 use crate::error::Result;
 use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
 use crate::eval::delong::AurocInterval;
@@ -110,13 +110,19 @@ fn metrics(gathered: &Gathered) -> Markup {
     if arms.iter().any(|arm| arm.binary.as_ref().is_some_and(|binary| binary.delong.is_some())) {
         rows.push(heads("auroc, DeLong's interval", arms.iter().map(delong)));
     }
-    let of = arms.first().map(|arm| drawn_by_group(arm.intervals.units, arm.intervals.notes));
-    let of = of.filter(|of| !of.is_empty()).unwrap_or(" of notes".to_string());
     let caption = format!(
-        "On test notes; 95 % intervals of {} bootstrap samples{of}, seed {}. They tell of other notes, not of other trainings.",
-        gathered.bootstrap.samples, gathered.bootstrap.seed
+        "On test notes; 95 % intervals of {} bootstrap samples{}, seed {}. They tell of other notes, not of other trainings.",
+        gathered.bootstrap.samples,
+        drawn(arms),
+        gathered.bootstrap.seed
     );
     html! { section { h2 { "Metrics" } (table(&caption, &heads("metric", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
+}
+
+/// Of what the bootstrap draws: notes, or so many groups.
+pub(super) fn drawn(arms: &[Arm]) -> String {
+    let groups = arms.first().map(|arm| drawn_by_group(arm.intervals.units, arm.intervals.notes));
+    groups.filter(|groups| !groups.is_empty()).unwrap_or(" of notes".to_string())
 }
 
 fn estimate(intervals: &Intervals, metric: Metric) -> String {
@@ -268,9 +274,16 @@ fn calibration(gathered: &Gathered) -> Result<Markup> {
                 @if let Some(scaled) = &scaled { (scaled) }
             }
             (table("0 is best of all three; the calibration error depends on the number of bins (ten).", &head, &rows))
-            @if scaled.is_none() { p { "No temperature was fitted: " code { "dsgkd calibrate RUN" } " does that." } }
+            @if scaled.is_none() {
+                p { "No temperature was fitted" @if arms.iter().any(may_be_calibrated) { ": " code { "dsgkd calibrate RUN" } " does that" } "." }
+            }
         }
     })
+}
+
+/// Whether there is a model to scale, and notes to fit the temperature on.
+fn may_be_calibrated(arm: &Arm) -> bool {
+    validated(arm) && arm.config.as_ref().is_some_and(|config| config.baseline == Baseline::None)
 }
 
 fn share(events: u64, all: u64) -> String {
@@ -318,14 +331,17 @@ fn subgroups(arm: &Arm) -> Markup {
     }
     let metrics: Vec<Metric> =
         Metric::of_classes(arm.pooled.classes.len()).filter(|metric| SUBGROUP_METRICS.contains(metric)).collect();
-    let head = heads("part", ["rows".to_string(), format!("of them {}", arm.pooled.classes[1])]);
+    // Of more than two classes none is the positive one.
+    let positive = arm.binary.as_ref().map(|_| format!("of them {}", arm.pooled.classes[1]));
+    let head = heads("part", std::iter::once("rows".to_string()).chain(positive.clone()));
     let head: Vec<String> = head.into_iter().chain(metrics.iter().map(|metric| metric.name().to_string())).collect();
     html! {
         section {
             h2 { "Parts of the notes: " (arm.name) }
             @for division in &arm.subgroups {
                 @let rows: Vec<Vec<String>> = division.parts.iter().map(|part| {
-                    let mut row = vec![part.name.clone(), part.rows.to_string(), part.positives.to_string()];
+                    let mut row = vec![part.name.clone(), part.rows.to_string()];
+                    row.extend(positive.as_ref().map(|_| part.positives.to_string()));
                     row.extend(metrics.iter().map(|metric| match &part.intervals {
                         Some(intervals) => estimate(intervals, *metric),
                         None => "too few".to_string(),

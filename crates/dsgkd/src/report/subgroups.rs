@@ -26,7 +26,7 @@ pub(super) struct Subgroup {
     pub name: String,
     /// Test rows in it.
     pub rows: usize,
-    /// Of these, of the second (positive) class.
+    /// Of these, of the second class: of two, the positive one.
     pub positives: usize,
     /// Metrics; `None` for too few notes.
     pub intervals: Option<Intervals>,

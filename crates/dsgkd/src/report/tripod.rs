@@ -2,7 +2,8 @@
 
 use super::gather::{Arm, Gathered};
 use super::made_from::classifier;
-use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen};
+use super::page::drawn;
+use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, Monitor};
 
 /// `(item, what it asks for, what this report can say)`.
 pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, String)> {
@@ -17,22 +18,10 @@ pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, Str
     items.push(("10, 21", "Sample size: notes and events in each analysis", sizes(arm)));
     items.push(("12e", "Measures of performance", measures(gathered)));
     items.push(("12f", "Recalibration", recalibration(arm)));
-    items.push((
-        "14",
-        "Fairness: parts of the notes",
-        "The section on parts of the notes. Which parts matter is for the authors to say.".into(),
-    ));
-    items.push((
-        "15",
-        "Output and thresholds",
-        "A probability of each class; thresholds in the table of thresholds.".into(),
-    ));
-    items.push((
-        "22",
-        "The model, to be used by others",
-        "RUN/model is a Hugging Face folder; RUN/config.toml repeats the training.".into(),
-    ));
-    items.push(("23a", "Performance with intervals", "The sections on metrics, curves and parts of the notes.".into()));
+    items.push(("14", "Fairness: parts of the notes", fairness(gathered)));
+    items.push(("15", "Output and thresholds", output(gathered)));
+    items.push(("22", "The model, to be used by others", model(arm.config.as_ref()).into()));
+    items.push(("23a", "Performance with intervals", performance(gathered)));
     items
 }
 
@@ -62,7 +51,7 @@ fn split(config: &Config, arm: &Arm) -> String {
 }
 
 /// Whether there were validation notes.
-fn validated(arm: &Arm) -> bool {
+pub(super) fn validated(arm: &Arm) -> bool {
     arm.environments.iter().any(|run| run["notes"]["validation"].as_u64() > Some(0))
 }
 
@@ -93,7 +82,7 @@ fn building(config: &Config, validated: bool) -> String {
             &format!(", after {epochs} epochs of masked-language-model training on the notes, learning rate {at}");
     }
     let kept = match validated {
-        true => format!("the weights of the best validation {:?} kept", train.metric_for_best_model),
+        true => format!("the weights of the best validation {} kept", monitor_name(train.metric_for_best_model)),
         false => "the last weights kept".to_string(),
     };
     format!(
@@ -148,12 +137,67 @@ fn sizes(arm: &Arm) -> String {
     runs.collect::<Vec<_>>().join("; ")
 }
 
+/// As the experiment file has it.
+fn monitor_name(monitor: Monitor) -> &'static str {
+    match monitor {
+        Monitor::F1 => "f1",
+        Monitor::Brier => "brier",
+        Monitor::Loss => "loss",
+        Monitor::Auroc => "auroc",
+    }
+}
+
+/// Whether the page has curves and a table of thresholds, which more than two classes have not.
+fn has_thresholds(gathered: &Gathered) -> bool {
+    gathered.arms.iter().any(|arm| arm.binary.is_some())
+}
+
+/// Whether the page has a section on parts of the notes.
+fn has_parts(gathered: &Gathered) -> bool {
+    gathered.arms.iter().any(|arm| !arm.subgroups.is_empty())
+}
+
 fn measures(gathered: &Gathered) -> String {
+    let (decisions, more) = match has_thresholds(gathered) {
+        true => ("decisions at thresholds", ", net benefit"),
+        false => ("decisions for the most probable class (accuracy, recall, precision, F1)", ""),
+    };
     format!(
-        "Discrimination (AUROC, AUPRC), decisions at thresholds, calibration (Brier, log loss, calibration error, diagram), net benefit; 95 % \
-         intervals of {} bootstrap samples of notes",
-        gathered.bootstrap.samples
+        "Discrimination (AUROC, AUPRC), {decisions}, calibration (Brier, log loss, calibration error, diagram){more}; 95 % intervals of {} \
+         bootstrap samples{}",
+        gathered.bootstrap.samples,
+        drawn(&gathered.arms)
     )
+}
+
+fn fairness(gathered: &Gathered) -> String {
+    let said = match has_parts(gathered) {
+        true => "The section on parts of the notes. Which parts matter is for the authors to say.",
+        false => "No part was measured: the notes were not found again.",
+    };
+    said.to_string()
+}
+
+fn output(gathered: &Gathered) -> String {
+    let decided = match has_thresholds(gathered) {
+        true => "thresholds in the table of thresholds",
+        false => "the most probable one is predicted, without a threshold",
+    };
+    format!("A probability of each class; {decided}.")
+}
+
+fn model(config: Option<&Config>) -> &'static str {
+    match config.map(|config| config.baseline) {
+        Some(Baseline::TfIdf) => "None is kept; RUN/config.toml repeats the fit.",
+        Some(Baseline::None) | None => "RUN/model is a Hugging Face folder; RUN/config.toml repeats the training.",
+    }
+}
+
+fn performance(gathered: &Gathered) -> String {
+    let sections =
+        [("metrics", true), ("curves", has_thresholds(gathered)), ("parts of the notes", has_parts(gathered))];
+    let there: Vec<&str> = sections.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
+    format!("Sections: {}.", there.join(", "))
 }
 
 fn recalibration(arm: &Arm) -> String {
@@ -177,7 +221,7 @@ mod tests {
         assert_eq!(
             building(&config, true),
             "an encoder fine-tuned without a teacher; classifier: the model family's, on the first token; 10 epochs of labels, batches of 16, learning rates 1e-5 (encoder) and 1e-3 (classifier), \
-             the weights of the best validation Loss kept"
+             the weights of the best validation loss kept"
         );
         config = Config { teachers: vec![TeacherConfig::default()], ..Config::default() }.resolved();
         config.adapt.num_train_epochs = 5;
@@ -194,5 +238,12 @@ mod tests {
         assert!(building(&config, false).contains("heard with the labels"));
         config.baseline = Baseline::TfIdf;
         assert!(building(&config, false).starts_with("TF-IDF"));
+    }
+
+    #[test]
+    fn measures_are_named_as_the_experiment_file_names_them() {
+        for monitor in [Monitor::F1, Monitor::Brier, Monitor::Loss, Monitor::Auroc] {
+            assert_eq!(serde_json::json!(monitor), monitor_name(monitor));
+        }
     }
 }

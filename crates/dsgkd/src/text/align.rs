@@ -191,7 +191,7 @@ impl<'a> Aligner<'a> {
 /// A note in one model: all its tokens, and which of them truncation cut.
 struct Side<'a> {
     tokenizer: &'a Tokenizer,
-    whole: Encoding,
+    whole: Searchable,
     cut: Range<usize>,
     /// The truncated ids.
     input_ids: Vec<u32>,
@@ -202,14 +202,14 @@ impl<'a> Side<'a> {
         let whole = tokenizer.encode(text)?;
         let mut truncated = whole.clone();
         let cut = truncate(&mut truncated, max_length, truncation);
-        Ok(Side { tokenizer, whole, cut, input_ids: truncated.ids })
+        Ok(Side { tokenizer, whole: Searchable::new(whole), cut, input_ids: truncated.ids })
     }
 
     /// The positions of a span in the truncated input. Searched in the whole note, so that a character that truncation cut
     /// in the middle does not pass for whole.
     fn locate(&self, span: TextSpan, refuse_unknown: bool) -> Result<(u32, u32), Drop> {
         let unknown = self.tokenizer.unknown().filter(|_| refuse_unknown);
-        let (start, end) = token_span(&self.whole, span, unknown)?;
+        let (start, end) = self.whole.token_span(span, unknown)?;
         match (start as usize, end as usize) {
             (_, end_at) if end_at <= self.cut.start => Ok((start, end)),
             (start_at, _) if start_at >= self.cut.end => {
@@ -234,28 +234,58 @@ pub enum Drop {
     Unknown,
 }
 
-/// The positions whose text is exactly `span`.
-///
-/// Several tokens may share one character (the jamo of a Hangul syllable); a token without text (a lone `▁`) is passed over.
-pub fn token_span(encoding: &Encoding, span: TextSpan, unknown: Option<u32>) -> Result<(u32, u32), Drop> {
-    let touches = |offset: &TextSpan| offset.start < span.end && offset.end > span.start;
-    let first = encoding.offsets.iter().position(touches).ok_or(Drop::NoTokens)?;
-    let last = encoding.offsets.iter().rposition(touches).ok_or(Drop::NoTokens)?;
-    let under = first..=last;
-    let start =
-        encoding.offsets[under.clone()].iter().filter(|offset| touches(offset)).map(|offset| offset.start).min();
-    let end = encoding.offsets[under.clone()].iter().filter(|offset| touches(offset)).map(|offset| offset.end).max();
-    // Tokens in between that lie elsewhere in the text would put foreign words into the mean.
-    let whole = encoding.offsets[under.clone()].iter().all(|offset| touches(offset) || offset.start == offset.end);
-    match (start, end) {
-        (Some(start), Some(end)) if start == span.start && end == span.end && whole => {}
-        (Some(start), Some(end)) if start >= span.start && end <= span.end => return Err(Drop::NoTokens),
-        _ => return Err(Drop::PartOfToken),
+/// A note's tokens, and where in the text those before and after each of them end and begin: so that the tokens of a span are found without
+/// going over the whole note. Tokens are in the text's order but for special ones and what a tokenizer moves.
+struct Searchable {
+    encoding: Encoding,
+    /// `[tokens]`, rising: where the tokens up to here end at most.
+    ends: Vec<usize>,
+    /// `[tokens]`, rising: where the tokens from here begin at least.
+    starts: Vec<usize>,
+}
+
+impl Searchable {
+    fn new(encoding: Encoding) -> Searchable {
+        let mut ends: Vec<usize> = encoding.offsets.iter().map(|offset| offset.end).collect();
+        for index in 1..ends.len() {
+            ends[index] = ends[index].max(ends[index - 1]);
+        }
+        // A special token lies at 0..0, in no span.
+        let start = |offset: &TextSpan| if offset.end == 0 { usize::MAX } else { offset.start };
+        let mut starts: Vec<usize> = encoding.offsets.iter().map(start).collect();
+        for index in (1..starts.len()).rev() {
+            starts[index - 1] = starts[index - 1].min(starts[index]);
+        }
+        Searchable { encoding, ends, starts }
     }
-    if unknown.is_some_and(|unknown| encoding.ids[under].contains(&unknown)) {
-        return Err(Drop::Unknown);
+
+    /// The positions whose text is exactly `span`.
+    ///
+    /// Several tokens may share one character (the jamo of a Hangul syllable); a token without text (a lone `▁`) is passed over.
+    fn token_span(&self, span: TextSpan, unknown: Option<u32>) -> Result<(u32, u32), Drop> {
+        let touches = |offset: &TextSpan| offset.start < span.end && offset.end > span.start;
+        // Whatever touches the span lies from `from` on and before `to`.
+        let from = self.ends.partition_point(|end| *end <= span.start);
+        let to = self.starts.partition_point(|start| *start < span.end).max(from);
+        let offsets = &self.encoding.offsets[from..to];
+        let first = offsets.iter().position(touches).ok_or(Drop::NoTokens)?;
+        let last = offsets.iter().rposition(touches).ok_or(Drop::NoTokens)?;
+        let under = &offsets[first..=last];
+        let start = under.iter().filter(|offset| touches(offset)).map(|offset| offset.start).min();
+        let end = under.iter().filter(|offset| touches(offset)).map(|offset| offset.end).max();
+        // Tokens in between that lie elsewhere in the text would put foreign words into the mean.
+        let whole = under.iter().all(|offset| touches(offset) || offset.start == offset.end);
+        match (start, end) {
+            (Some(start), Some(end)) if start == span.start && end == span.end && whole => {}
+            (Some(start), Some(end)) if start >= span.start && end <= span.end => return Err(Drop::NoTokens),
+            _ => return Err(Drop::PartOfToken),
+        }
+        let (first, last) = (from + first, from + last);
+        if unknown.is_some_and(|unknown| self.encoding.ids[first..=last].contains(&unknown)) {
+            return Err(Drop::Unknown);
+        }
+        Ok((first as u32, last as u32 + 1))
     }
-    Ok((first as u32, last as u32 + 1))
 }
 
 fn pair(span: TextSpan, student: &Side, teacher: &Side, refuse_unknown: bool) -> Result<SpanPair, Drop> {
@@ -284,6 +314,7 @@ fn pair_terms(found: &[TextSpan], student: &Side, teacher: &Side, selector: &Ter
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn encoding(offsets: &[(usize, usize)]) -> Encoding {
         Encoding {
@@ -297,19 +328,38 @@ mod tests {
     fn spans_are_exact_or_dropped_for_a_reason() {
         // [CLS] fe ver 가 [SEP]
         let tokens = encoding(&[(0, 0), (0, 2), (2, 5), (5, 8), (0, 0)]);
-        let at = |start, end| token_span(&tokens, TextSpan { start, end }, None);
+        let tokens = Searchable::new(tokens);
+        let at = |start, end| tokens.token_span(TextSpan { start, end }, None);
         assert_eq!(at(0, 5), Ok((1, 3)));
         assert_eq!(at(0, 3), Err(Drop::PartOfToken));
         assert_eq!(at(5, 8), Ok((3, 4)));
         assert_eq!(at(5, 9), Err(Drop::NoTokens));
         assert_eq!(at(8, 12), Err(Drop::NoTokens));
-        assert_eq!(token_span(&tokens, TextSpan { start: 0, end: 5 }, Some(2)), Err(Drop::Unknown));
+        assert_eq!(tokens.token_span(TextSpan { start: 0, end: 5 }, Some(2)), Err(Drop::Unknown));
     }
 
     #[test]
     fn jamo_that_share_a_syllable_are_one_span() {
-        let tokens = encoding(&[(0, 0), (0, 3), (0, 3), (0, 3), (3, 6), (0, 0)]);
-        assert_eq!(token_span(&tokens, TextSpan { start: 0, end: 3 }, None), Ok((1, 4)));
-        assert_eq!(token_span(&tokens, TextSpan { start: 0, end: 6 }, None), Ok((1, 5)));
+        let tokens = Searchable::new(encoding(&[(0, 0), (0, 3), (0, 3), (0, 3), (3, 6), (0, 0)]));
+        assert_eq!(tokens.token_span(TextSpan { start: 0, end: 3 }, None), Ok((1, 4)));
+        assert_eq!(tokens.token_span(TextSpan { start: 0, end: 6 }, None), Ok((1, 5)));
+    }
+
+    proptest! {
+        /// The windows lose nothing, whatever order the tokens lie in.
+        #[test]
+        fn a_span_is_found_as_if_all_tokens_were_looked_at(
+            offsets in prop::collection::vec((0usize..20, 0usize..4), 0..12), start in 0usize..20, length in 1usize..6
+        ) {
+            let offsets: Vec<(usize, usize)> = offsets.into_iter().map(|(start, length)| (start, start + length)).collect();
+            let tokens = Searchable::new(encoding(&offsets));
+            let everywhere = Searchable {
+                ends: vec![usize::MAX; offsets.len()],
+                starts: vec![0; offsets.len()],
+                encoding: encoding(&offsets),
+            };
+            let span = TextSpan { start, end: start + length };
+            prop_assert_eq!(tokens.token_span(span, None), everywhere.token_span(span, None));
+        }
     }
 }

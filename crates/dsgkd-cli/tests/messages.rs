@@ -1,0 +1,234 @@
+//! What a newcomer is told: that it is true, and says what to do.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{dsgkd, notes_csv};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// A folder with `notes.csv`, whose labels are those of `label` by the note's number.
+fn folder(label: impl Fn(usize) -> &'static str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = notes_csv("");
+    let (head, rows) = csv.split_once('\n').unwrap();
+    let rows = rows.lines().enumerate().map(|(number, row)| {
+        let cells = row.rsplit_once(',').unwrap().0;
+        format!("{cells},{}\n", label(number))
+    });
+    std::fs::write(folder.path().join("notes.csv"), format!("{head}\n{}", rows.collect::<String>())).unwrap();
+    folder
+}
+
+fn urgent(number: usize) -> &'static str {
+    if number.is_multiple_of(3) { "yes" } else { "no" }
+}
+
+/// Writes an experiment on the folder's notes, without an encoder; `more` at its end, `top` before its sections.
+fn experiment(folder: &Path, top: &str, more: &str) -> PathBuf {
+    let text = format!(
+        "output_dir = \"run\"\nseed = 3\n{top}\n[data]\ntrain = [\"notes.csv\"]\ntext = \"note\"\nlabel = \"urgent\"\nid = \"id\"\n\
+         group = \"patient\"\n[evaluation]\nbootstrap_samples = 20\n[data.split]\ntest_fraction = 0.25\n{more}"
+    );
+    let path = folder.join("experiment.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const FLOOR: &str = "baseline = \"tf-idf\"";
+const TAUGHT: &str = "student.model = \"/nowhere/student\"\nteachers = [{ model = \"/nowhere/teacher\" }]";
+
+/// Standard output and standard error of a command that ends with this code.
+fn said(command: &mut assert_cmd::Command, code: i32) -> (String, String) {
+    let output = command.assert().code(code).get_output().clone();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The page about a run without an encoder on these labels, with its notes in place and without.
+fn pages(label: impl Fn(usize) -> &'static str) -> (String, String) {
+    let folder = folder(label);
+    dsgkd().arg("train").arg(experiment(folder.path(), FLOOR, "")).arg("--quiet").assert().success();
+    let page = || {
+        let mut report = dsgkd();
+        report.arg("report").arg(folder.path().join("run")).args(["--bootstrap-samples", "20"]);
+        said(&mut report, 0).0
+    };
+    let with_notes = page();
+    std::fs::remove_file(folder.path().join("notes.csv")).unwrap();
+    (with_notes, page())
+}
+
+/// Metrics and TRIPOD+AI draw the same units.
+fn draws_groups_everywhere(page: &str) {
+    let groups = page.split("20 bootstrap samples of ").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(groups.parse::<usize>().unwrap() < 30, "a patient has two of the 30 notes: {groups}");
+    assert_eq!(page.matches(&format!("20 bootstrap samples of {groups} groups")).count(), 2);
+    assert!(!page.contains("samples of notes"));
+}
+
+#[test]
+fn a_report_of_two_classes_names_what_is_on_it() {
+    let (page, without_notes) = pages(urgent);
+    draws_groups_everywhere(&page);
+    for there in [
+        "decisions at thresholds",
+        "net benefit",
+        "the table of thresholds",
+        "of them yes",
+        "Sections: metrics, curves, parts of the notes.",
+        "None is kept; RUN/config.toml",
+    ] {
+        assert!(page.contains(there), "{there}");
+    }
+    // A floor leaves no model, so that there is nothing to open or to calibrate.
+    assert!(!page.contains("Hugging Face folder") && !page.contains("dsgkd calibrate"));
+    assert!(without_notes.contains("Sections: metrics, curves.") && without_notes.contains("No part was measured"));
+}
+
+#[test]
+fn a_report_of_three_classes_names_nothing_that_two_alone_have() {
+    let (page, _) = pages(|number| ["ICU", "surgery", "ward"][number % 3]);
+    draws_groups_everywhere(&page);
+    for absent in ["net benefit", "decisions at thresholds", "table of thresholds", "of them ", "curves,"] {
+        assert!(!page.contains(absent), "{absent}");
+    }
+    assert!(page.contains("By note length") && page.contains("Sections: metrics, parts of the notes."));
+    assert!(page.contains("the most probable one is predicted, without a threshold"));
+}
+
+#[test]
+fn check_asks_about_a_class_of_hardly_a_note() {
+    let folder = folder(|number| if number == 50 { "yse" } else { urgent(number) });
+    let file = experiment(folder.path(), "", "");
+    let advice = "class `yse` has 1 note: a typo? name the classes in data.labels, or map them in data.label_map";
+    let table = said(dsgkd().arg("check").arg(&file), 0).0;
+    assert!(table.lines().any(|line| line.starts_with("advice ") && line.ends_with(advice)), "{table}");
+    let report: Value = serde_json::from_str(&said(dsgkd().arg("check").arg(&file).arg("--json"), 0).0).unwrap();
+    assert_eq!(report["advice"], serde_json::json!([advice]));
+    // As it says.
+    let mapped = ["--json", "--set", "data.label_map.yse=yes"];
+    let report: Value = serde_json::from_str(&said(dsgkd().arg("check").arg(&file).args(mapped), 0).0).unwrap();
+    assert_eq!(report["advice"], serde_json::json!([]));
+    // A class that is meant and has no note cannot be a typo.
+    let named = ["--set", "data.label_map.yse=yes", "--set", "data.labels=[\"no\", \"yes\", \"perhaps\"]"];
+    let table = said(dsgkd().arg("check").arg(&file).args(named), 0).0;
+    assert!(table.contains("class `perhaps` has 0 notes: too few to learn it") && !table.contains("typo"), "{table}");
+}
+
+#[test]
+fn more_labels_than_notes_to_train_on_are_refused() {
+    let folder = folder(urgent);
+    let file = experiment(folder.path(), FLOOR, "label_budget = 3000\n");
+    let message = "data.split.label_budget: 3000 labels are asked for, and there are ";
+    let refused = said(dsgkd().arg("train").arg(&file), 3).1;
+    assert!(refused.contains(message) && !folder.path().join("run").exists(), "{refused}");
+    assert!(said(dsgkd().arg("check").arg(&file), 1).0.contains(message));
+    // As many as there are: all of them.
+    let most = refused.split("there are ").nth(1).unwrap().split(' ').next().unwrap();
+    let budget = format!("data.split.label_budget={most}");
+    dsgkd().arg("train").arg(&file).args(["--set", &budget]).assert().success();
+}
+
+#[test]
+fn a_grid_with_nothing_to_show_says_why() {
+    let folder = folder(urgent);
+    experiment(folder.path(), FLOOR, "validation_fraction = 0\n");
+    let arm = |name: &str, set: &str| {
+        format!(
+            "[[arms]]\nname = \"{name}\"\nconfig = \"experiment.toml\"\nset = [\"data.split.label_budget={set}\"]\n"
+        )
+    };
+    let write = |top: &str, arms: &[String]| {
+        let text = format!("output_dir = \"grid\"\nseeds = [1, 2]\n{top}{}", arms.concat());
+        std::fs::write(folder.path().join("grid.toml"), text).unwrap();
+    };
+    let grid = |more: &[&str]| {
+        let mut command = dsgkd();
+        command.current_dir(folder.path()).args(["grid", "grid.toml", "--bootstrap-samples", "20"]).args(more);
+        said(&mut command, 0)
+    };
+    write("", &[arm("all", "0"), arm("few", "30")]);
+    let (table, talk) = grid(&["--finished"]);
+    assert_eq!((table.lines().count(), talk.lines().count()), (2, 1), "{table}{talk}");
+    assert!(talk.contains("no cell of grid.toml is done yet"), "{talk}");
+    assert_eq!(grid(&["--finished", "--quiet"]).1, "");
+    assert_eq!(grid(&["--finished", "--json"]).0.trim(), "[]");
+
+    write("", &[arm("few", "30")]);
+    grid(&["--quiet"]);
+    write("", &[arm("all", "0"), arm("few", "30")]);
+    let talk = grid(&["--finished"]).1;
+    assert!(talk.contains("arm \"all\" of grid.toml, which the others are held against, is not done yet"), "{talk}");
+
+    write("on = \"validation\"\n", &[arm("few", "30")]);
+    let (table, talk) = grid(&["--finished"]);
+    assert!(talk.contains("no arm has validation notes") && table.contains("undefined"), "{table}{talk}");
+    assert_eq!(grid(&["--finished", "--quiet"]).1, "");
+    write("", &[arm("few", "30")]);
+    assert_eq!(grid(&["--finished"]).1, "");
+}
+
+#[test]
+fn a_floor_of_a_taught_experiment_is_trained_by_what_its_refusal_says() {
+    let folder = folder(urgent);
+    let file = experiment(folder.path(), TAUGHT, "");
+    let train = |set: &[&str], code: i32| {
+        let mut command = dsgkd();
+        command.arg("train").arg(&file).args(["--quiet", "--set", "baseline=tf-idf"]);
+        said(command.args(set.iter().flat_map(|set| ["--set", *set])), code).1
+    };
+    let refused = train(&[], 2);
+    assert!(refused.contains("(on the command line: --set teachers=[])"), "{refused}");
+    let refused = train(&["adapt.num_train_epochs=3"], 2);
+    assert!(refused.contains("--set teachers=[] --set adapt.num_train_epochs=0"), "{refused}");
+    train(&["adapt.num_train_epochs=3", "teachers=[]", "adapt.num_train_epochs=0"], 0);
+}
+
+#[test]
+fn measures_that_want_a_prevalence_say_so_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.csv");
+    std::fs::write(&table, "label,p\nyes,0.9\nno,0.2\nyes,0.7\nno,0.4\n").unwrap();
+    let talk = |more: &[&str]| {
+        let mut evaluate = dsgkd();
+        evaluate.arg("evaluate").arg("--predictions").arg(&table).args(["--label", "label", "--probability", "p"]);
+        said(evaluate.args(["--bootstrap-samples", "20"]).args(more), 0).1
+    };
+    let told = talk(&[]);
+    assert!(told.lines().count() == 1 && told.contains("--prevalence") && told.contains("was not given"), "{told}");
+    assert_eq!(talk(&["--prevalence", "0.5"]), "");
+    assert_eq!(talk(&["--quiet"]), "");
+}
+
+#[test]
+fn a_grid_of_rivals_advises_what_the_notes_allow() {
+    let folder = folder(urgent);
+    let (resplit, choose) = ("resplit = true # each seed draws its own split\n", "on = \"validation\"");
+    let unwatched = "validation_fraction = 0\n";
+    for (test, more, resplits, chooses) in [
+        ("", "", true, true),
+        ("", unwatched, true, false),
+        ("test = [\"test.csv\"]\n", "", true, true),
+        ("test = [\"test.csv\"]\n", unwatched, false, false),
+        ("test = [\"test.csv\"]\nvalidation = [\"watched.csv\"]\n", "", false, true),
+        ("test = [\"test.csv\"]\n", "validation_fraction = 0\nlabel_budget = 30\n", true, false),
+    ] {
+        let file = experiment(folder.path(), TAUGHT, more);
+        let text = std::fs::read_to_string(&file).unwrap().replace("[data]\n", &format!("[data]\n{test}"));
+        std::fs::write(&file, text).unwrap();
+        let grid = folder.path().join("rivals.toml");
+        dsgkd().arg("init").arg(&grid).arg("--rivals-of").arg(&file).arg("--quiet").assert().success();
+        let text = std::fs::read_to_string(&grid).unwrap();
+        std::fs::remove_file(&grid).unwrap();
+        assert!(text.contains("\nseeds = [1, 2, 3]\n"), "{text}");
+        assert_eq!((text.contains(resplit), text.contains(choose)), (resplits, chooses), "{test}{more}: {text}");
+        assert_eq!(text.contains("resplit"), resplits, "{text}");
+    }
+}
+
+#[test]
+fn preview_says_that_it_needs_a_tokenizer() {
+    let help = said(dsgkd().args(["pretrain", "--help"]), 0).0;
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("needs a `model` to continue from"), "{help}");
+}
