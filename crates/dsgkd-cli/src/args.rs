@@ -158,7 +158,7 @@ pub(crate) struct EvaluateArgs {
     /// Share of positives among the training notes, the second threshold; without it the measures at_prevalence are undefined
     #[arg(long, requires = "predictions")]
     pub(crate) prevalence: Option<f64>,
-    /// The table's encoding, like `euc-kr`; default: UTF-8
+    /// The table's encoding, like `euc-kr`; default: UTF-8, which JSONL always is
     #[arg(long, requires = "predictions")]
     pub(crate) encoding: Option<String>,
     /// The table's separator; default: a comma, or a tab by the file's name
@@ -248,7 +248,7 @@ pub(crate) struct PredictArgs {
     /// Format of the notes, where the name does not tell; also that of standard input and (but for `--json`) output
     #[arg(long)]
     pub(crate) format: Option<String>,
-    /// Encoding of the notes
+    /// Encoding of the notes; JSONL is UTF-8 whatever stands here
     #[arg(long)]
     pub(crate) encoding: Option<String>,
     /// Separator of the notes

@@ -156,6 +156,11 @@ impl RunObserver for Progress {
         }
     }
 
+    fn probing(&mut self, done: usize, notes: usize) {
+        let done = if done == 0 { String::new() } else { format!(": {done} done") };
+        self.say(&format!("{}: the classifier begins as a regression on {notes} notes{done}", self.name));
+    }
+
     fn prepared_elsewhere(&mut self, done: bool) {
         let what = if done { "was prepared before" } else { "is being prepared by another dsgkd; waiting" };
         self.say(&format!("{}: the student {what}", self.name));

@@ -24,6 +24,13 @@ if wrong:
     sys.exit(f"{arguments.folder.name}: {wrong}")
 if (arguments.folder / "tokenizer.json").exists():
     AutoTokenizer.from_pretrained(arguments.folder)
+if (arguments.folder / "modeling_dsgkd.py").exists():
+    try:
+        AutoModelForSequenceClassification.from_pretrained(arguments.folder, trust_remote_code=False)
+    except ValueError:
+        pass
+    else:
+        sys.exit(f"{arguments.folder.name}: opens without its code, as another class")
 for note in json.loads(arguments.logits.read_text()) if arguments.logits else []:
     with torch.no_grad():
         logits = model.eval()(torch.tensor([note["input_ids"]])).logits[0].tolist()

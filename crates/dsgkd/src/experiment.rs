@@ -51,13 +51,15 @@ pub trait RunObserver: TrainObserver {
     fn teaching(&mut self, log: &StepLog);
     /// The student is prepared by another run: that is done, or waited for.
     fn prepared_elsewhere(&mut self, done: bool);
+    /// The head begins as a regression on the states of `notes` notes, of which `done` are computed.
+    fn probing(&mut self, done: usize, notes: usize);
 }
 
 /// Trains, tests and writes everything that `config` describes; `config` has been resolved and validated. Resuming a run that is done reads
 /// what it came to.
 ///
 /// # Errors
-/// Whatever is wrong with files, notes or models, by name; [`Error::Interrupted`] after writing a checkpoint.
+/// Whatever is wrong with files, notes or models, by name; [`crate::error::Error::Interrupted`] after writing a checkpoint.
 pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Result<RunSummary> {
     if resume && is_finished(config)? {
         // Of a process that ended right after the model was written.
@@ -98,7 +100,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     }
     let clock = Instant::now();
     if config.student.linear_probing == Some(true) {
-        probe(&mut student.model, &set.training[..splits.train.len()])?;
+        probe(&mut student.model, &set.training[..splits.train.len()], observer)?;
     }
     let caches = teacher_caches(config, &teachers, folder, set.training.len())?;
     let (device, settings) = (config.train.device, step_settings(config, &summary));

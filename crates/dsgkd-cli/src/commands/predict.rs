@@ -9,7 +9,6 @@ use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter};
 use dsgkd::error::{Error, Result};
 use dsgkd::infer::WeightPrecision;
 use dsgkd::predict::{Predictor, Rounding};
-use std::io::ErrorKind;
 use std::path::Path;
 
 pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
@@ -24,13 +23,12 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     data.format = args.format.clone().unwrap_or_else(|| if piped { "csv".to_string() } else { String::new() });
     data.encoding = args.encoding.clone().unwrap_or_else(|| data.encoding.clone());
     data.separator = args.separator.clone().unwrap_or_else(|| data.separator.clone());
-    let (options, id) = (ReadOptions::from(&*data), data.id.trim().to_string());
+    let options = ReadOptions::from(&*data);
     let records = if piped {
         Records::from_reader(Box::new(std::io::stdin()), Path::new("standard input"), &options)?
     } else {
         Records::open(&args.notes, &options)?
     };
-    let name = records.file().display().to_string();
     let progress = Progress::new(global.quiet, "predict");
     predictor.precision = match args.dtype {
         Dtype::Float32 => WeightPrecision::Float32,
@@ -50,13 +48,7 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     };
     let summary = predictor.stream(
         records,
-        |columns, added| {
-            if !id.is_empty() && !columns.contains(&id) {
-                let column = format!("no column \"{id}\", the training's data.id");
-                progress.say(&format!("predict: {name}: {column}; notes go by their row numbers"));
-            }
-            writer(args, global, columns, added)
-        },
+        |columns, added| writer(args, global, columns, added),
         args.skip_bad_rows,
         &mut tell,
     )?;
@@ -82,8 +74,7 @@ fn refuse_to_write_over(args: &PredictArgs) -> Result<()> {
     let Some(output) = &args.output else { return Ok(()) };
     match (args.notes.canonicalize(), output.canonicalize()) {
         (Ok(notes), Ok(target)) if notes == target => {
-            let why = "the notes are read from it; choose another file";
-            Err(Error::io(output, "write")(std::io::Error::new(ErrorKind::AlreadyExists, why)))
+            Err(Error::Config(format!("-o: {} is read; write to another file", output.display())))
         }
         _ => Ok(()),
     }

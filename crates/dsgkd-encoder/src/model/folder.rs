@@ -26,7 +26,7 @@ impl Model {
     pub fn architecture_of(folder: &Path) -> Result<Architecture> {
         WeightFiles::open(folder)?;
         let path = folder.join("config.json");
-        Ok(Model::plan(&path, read_json(&path)?, &Heads::default())?.architecture)
+        Ok(Model::plan(&path, read_config(&path)?, &Heads::default())?.architecture)
     }
 
     /// Reads a folder (`config.json`, `model.safetensors` or shards). Tensors of heads that it lacks are fresh, from `seed`.
@@ -36,7 +36,7 @@ impl Model {
     pub fn open(folder: &Path, heads: &Heads, seed: u64) -> Result<(Model, LoadReport)> {
         let files = WeightFiles::open(folder)?;
         let config_path = folder.join("config.json");
-        let config = read_json(&config_path)?;
+        let config = read_config(&config_path)?;
         let mut model = Model::plan(&config_path, config, heads)?;
         let weights = files.tensors()?;
         let prefix = format!("{}.", model.family.prefix());
@@ -116,6 +116,7 @@ impl Model {
             ("{prefix}", self.family.prefix().to_string()),
             ("{pooler}", pooler.to_string()),
             ("{dropout}", self.family.dropout_keys()[2].to_string()),
+            ("{model_type}", self.mean_model_type()),
         ];
         let template = include_str!("modeling_dsgkd.py.in").to_string();
         values.into_iter().fold(template, |code, (place, value)| code.replace(place, &value))
@@ -130,8 +131,9 @@ impl Model {
         config["torch_dtype"] = json!(dtype);
         if let Some(object) = config.as_object_mut() {
             object.remove("dtype");
-            object.remove("dsgkd_head");
-            object.remove("auto_map"); // names code that is not in this folder
+            for key in ["dsgkd_head", MODEL_TYPE, "auto_map"] {
+                object.remove(key); // of what the folder held that was read
+            }
         }
         let shares = [
             self.architecture.hidden_dropout_prob,
@@ -159,15 +161,26 @@ impl Model {
                 }
             }
             if self.mean_classifier().is_some() {
-                let class = format!("{}ForMeanClassification", self.python_name());
-                config["auto_map"] =
-                    json!({"AutoModelForSequenceClassification": format!("{MODELING_MODULE}.{class}")});
+                let name = self.python_name();
+                let class = format!("{name}ForMeanClassification");
+                config["auto_map"] = json!({
+                    "AutoConfig": format!("{MODELING_MODULE}.{name}MeanConfig"),
+                    "AutoModelForSequenceClassification": format!("{MODELING_MODULE}.{class}"),
+                });
                 config["architectures"] = json!([class]);
+                config[MODEL_TYPE] = config["model_type"].clone();
+                config["model_type"] = json!(self.mean_model_type());
             }
         } else if self.mlm.is_some() {
             config["architectures"] = json!([format!("{}ForMaskedLM", self.python_name())]);
         }
         config
+    }
+
+    /// The `model_type` of a folder whose head is on the mean: one that `transformers` lacks. Under the encoder's own it would open, without this
+    /// folder's code, as a class whose first-token head begins at random, and answer.
+    fn mean_model_type(&self) -> String {
+        format!("dsgkd-mean-{}", self.config.get("model_type").and_then(Value::as_str).unwrap_or_default())
     }
 
     /// What the names of Python's classes begin with. One family serves several model types; XLM-RoBERTa's and CamemBERT's classes have names of their
@@ -181,6 +194,8 @@ impl Model {
     }
 }
 
+/// The key of the encoder's own `model_type` where a folder has another.
+const MODEL_TYPE: &str = "dsgkd_model_type";
 /// The Python module in a folder whose head `transformers` does not know.
 const MODELING_MODULE: &str = "modeling_dsgkd";
 
@@ -204,6 +219,15 @@ pub fn heads_of(folder: &Path) -> Result<Heads> {
     let form = [HeadForm::Family, HeadForm::Reference, HeadForm::Mean].into_iter().find(|form| form.name() == named);
     let form = form.ok_or_else(|| Error::folder(&path, "`dsgkd_head` names a head that this dsgkd does not know"))?;
     Ok(Heads { classes, form, ..Heads::default() })
+}
+
+/// A `config.json`, with the encoder's own `model_type`.
+fn read_config(path: &Path) -> Result<Value> {
+    let mut config = read_json(path)?;
+    if let Some(own) = config.as_object_mut().and_then(|object| object.remove(MODEL_TYPE)) {
+        config["model_type"] = own;
+    }
+    Ok(config)
 }
 
 fn read_json(path: &Path) -> Result<Value> {

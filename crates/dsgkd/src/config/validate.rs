@@ -233,7 +233,8 @@ impl DataConfig {
         self.deals_test_notes() || deals_validation_notes || self.split.label_budget > 0
     }
 
-    fn deals_test_notes(&self) -> bool {
+    /// Whether test notes are dealt from those of the training files.
+    pub fn deals_test_notes(&self) -> bool {
         self.test.is_empty() && (self.split.folds > 0 || self.split.test_fraction > 0.0)
     }
 }

@@ -95,8 +95,11 @@ pub fn read_notes(config: &DataConfig) -> Result<Notes> {
         notes.extend(reading.read(files, true)?);
         *(if test { &mut reading.notes.test } else { &mut reading.notes.validation }) = start..notes.len();
     }
-    let tested = if config.test.is_empty() { &reading.notes.train } else { &reading.notes.test };
-    check_ids(config, &notes[tested.clone()], &reading.notes.files)?;
+    if !config.test.is_empty() {
+        check_ids(config, &notes[reading.notes.test.clone()], &reading.notes.files)?;
+    } else if config.deals_test_notes() {
+        check_ids(config, &notes[reading.notes.train.clone()], &reading.notes.files)?;
+    }
     let unlabeled = reading.read(&config.unlabeled, false)?;
     Ok(Notes { notes, unlabeled, labels: reading.config.labels, ..reading.notes })
 }
@@ -168,16 +171,19 @@ fn check_ids(config: &DataConfig, notes: &[Note], files: &[PathBuf]) -> Result<(
     )))
 }
 
-/// What stands before a note's row number where several files are read: the file's name, with as many of its folders as tell it from the others.
+/// What stands before a note's row number where several files are read: the file's name, with as many of its folders as tell it from the others,
+/// however their paths were written.
 fn id_prefix(files: &[PathBuf], path: &Path) -> String {
     if files.len() < 2 {
         return String::new();
     }
+    let absolute = |file: &Path| std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
     let end = |file: &Path, parts: usize| -> PathBuf {
+        let file = absolute(file);
         let all: Vec<_> = file.components().collect();
         all[all.len().saturating_sub(parts)..].iter().collect()
     };
-    let parts = path.components().count();
+    let parts = absolute(path).components().count();
     let is_told_apart = |parts: &usize| files.iter().filter(|file| end(file, *parts) == end(path, *parts)).count() == 1;
     format!("{}:", end(path, (1..parts).find(is_told_apart).unwrap_or(parts)).display())
 }

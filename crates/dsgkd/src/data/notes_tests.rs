@@ -111,6 +111,16 @@ fn ids_that_repeat_among_tested_notes_are_refused() {
 }
 
 #[test]
+fn ids_do_not_hang_on_how_a_path_was_written() {
+    let here = std::env::current_dir().unwrap();
+    let files = ["notes.csv", "old/notes.csv"].map(PathBuf::from);
+    let absolute = files.each_ref().map(|file| here.join(file));
+    let prefixes = |files: &[PathBuf]| files.iter().map(|file| super::id_prefix(files, file)).collect::<Vec<_>>();
+    assert_eq!(prefixes(&files), prefixes(&absolute));
+    assert_ne!(prefixes(&files)[0], prefixes(&files)[1]);
+}
+
+#[test]
 fn files_of_one_name_have_ids_of_their_own() {
     let folder = tempfile::tempdir().unwrap();
     let file = |ward: &str| {

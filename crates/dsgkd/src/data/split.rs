@@ -111,8 +111,11 @@ pub fn make_splits(notes: &Notes, split: &SplitConfig, seed: u64, duplicates: Du
         splits.unlabeled = if split.rest_unlabeled { rest } else { vec![] };
     }
     if notes.class_counts(&splits.train).iter().filter(|count| **count > 0).count() < 2 {
-        let message = "data.split: the notes to train on are all of one class, from which nothing can be learned";
-        return Err(Error::Data(message.to_string()));
+        let advice = match split.label_budget {
+            0 => "lower the fractions, or see whether data.label_map or data.group leaves one",
+            _ => "raise data.split.label_budget to two or more",
+        };
+        return Err(Error::Data(format!("data.split: the notes to train on are all of one class; {advice}")));
     }
     Ok(splits)
 }

@@ -88,12 +88,6 @@ pub struct Comparison {
 /// [`Error::Config`] for 0 samples.
 pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: BootstrapOptions) -> Result<Comparison> {
     check_samples(options.samples)?;
-    let in_arm = |arm: &'static str| {
-        move |error| match error {
-            Error::Data(message) => Error::Data(format!("{arm}: {message}")),
-            other => other,
-        }
-    };
     // A group that one arm knows holds for the other too.
     let groups = groups_of(baseline.iter().chain(candidate))?;
     let first = Pool::new(baseline, &groups).map_err(in_arm("baseline"))?;
@@ -143,7 +137,8 @@ pub fn compare_seeds(
 ) -> Result<Difference> {
     check_samples(options.samples)?;
     let groups = groups_of(baseline.iter().chain(candidate).flatten())?;
-    let (first, second) = (Seeds::new(baseline, &groups)?, Seeds::new(candidate, &groups)?);
+    let first = Seeds::new(baseline, &groups).map_err(in_arm("baseline"))?;
+    let second = Seeds::new(candidate, &groups).map_err(in_arm("candidate"))?;
     check_pairs(&baseline.concat(), &candidate.concat())?;
     let sampled: Vec<Option<f64>> = (0..options.samples)
         .into_par_iter()
@@ -153,6 +148,13 @@ pub fn compare_seeds(
         })
         .collect();
     Ok(Difference::new(metric, first.mean(metric), second.mean(metric), &sampled))
+}
+
+fn in_arm(arm: &'static str) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Data(message) => Error::Data(format!("{arm}: {message}")),
+        other => other,
+    }
 }
 
 /// `None` where some rows are not independent of each other.

@@ -87,7 +87,20 @@ fn seeds_are_not_ranked_among_each_other() {
 }
 
 #[test]
-fn seeds_with_other_test_notes_draw_what_they_share_together() {
+fn all_seeds_draw_the_same_notes() {
+    let run = example(60, 8);
+    let better = improved(&run, 0.3);
+    let once = compare_seeds(&[vec![run.clone()]], &[vec![better.clone()]], Metric::Auroc, OPTIONS).unwrap();
+    // A seed that says the same again tells no more: drawn apart, two would have a narrower interval.
+    let twice = |run: &Predictions| [vec![run.clone()], vec![shuffled(run)]];
+    let found = compare_seeds(&twice(&run), &twice(&better), Metric::Auroc, OPTIONS).unwrap();
+    let ends = |found: &Difference| found.interval.map(|interval| [interval.low, interval.high]).unwrap();
+    assert!(ends(&once).iter().zip(ends(&found)).all(|(one, two)| (one - two).abs() < 1e-12), "{once:?} {found:?}");
+    assert_eq!(once.p_value, found.p_value);
+}
+
+#[test]
+fn a_seed_with_other_test_notes_draws_its_own_among_all() {
     let run = example(60, 8);
     let part = |run: &Predictions, from: usize, to: usize| Predictions {
         ids: run.ids[from..to].to_vec(),
@@ -95,12 +108,18 @@ fn seeds_with_other_test_notes_draw_what_they_share_together() {
         probabilities: run.probabilities[2 * from..2 * to].to_vec(),
         ..run.clone()
     };
-    let better = improved(&run, 0.3);
-    let arm = |run: &Predictions| [vec![part(run, 0, 40)], vec![part(run, 20, 60)]];
-    let found = compare_seeds(&arm(&run), &arm(&better), Metric::Auroc, OPTIONS).unwrap();
-    let interval = found.interval.unwrap();
-    let difference = found.difference.unwrap();
-    assert!(difference > 0.0 && interval.low <= difference && difference <= interval.high, "{found:?}");
+    let seeds = [vec![part(&run, 20, 60)], vec![part(&run, 0, 40)]];
+    let pools = Seeds::new(&seeds, &groups_of(seeds.iter().flatten()).unwrap()).unwrap();
+    assert_eq!(pools.units, 60);
+    // Notes drawn once that lie in one seed alone, the others not at all: what is measured is those.
+    let mut names = run.ids.clone();
+    names.sort();
+    let drawn = |from: usize, to: usize| -> Vec<u32> {
+        names.iter().map(|name| u32::from(run.ids[from..to].contains(name))).collect()
+    };
+    let whole = Pool::new(&[part(&run, 20, 40)], &Default::default()).unwrap();
+    assert_eq!(pools.mean_of(Metric::Auroc, &drawn(20, 40)), whole.scored.measure_all().get(Metric::Auroc));
+    assert_eq!(pools.mean_of(Metric::Auroc, &drawn(0, 20)), None, "the first seed has none of them");
 }
 
 #[test]

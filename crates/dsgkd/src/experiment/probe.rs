@@ -3,9 +3,10 @@
 //! A head that begins at random sends gradients of no meaning through the encoder until it has learned, which costs what the encoder
 //! knew (Kumar et al., arXiv 2202.10054, section 3): here, what it has just heard of its teachers.
 
+use super::RunObserver;
 use crate::baseline::{Logistic, SparseRows};
 use crate::distill::Example;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::infer::Scorer;
 use dsgkd_encoder::Model;
 
@@ -13,20 +14,30 @@ use dsgkd_encoder::Model;
 const C: f64 = 0.1;
 /// Notes that are enough for one number a hidden dimension; of more, every second, third, .. of each class.
 const MOST_NOTES: usize = 10_000;
+/// Notes that go through the encoder between two looks at whether to stop.
+const NOTES_AT_ONCE: usize = 2048;
 
 /// Sets the head of `student` to the logistic regression of the labels of `labelled` (all of which have one, and weigh alike) on the mean of
 /// each note's last hidden states. A head that is more than one linear layer stays as it is.
 ///
 /// # Errors
-/// The notes are of one class.
-pub(super) fn probe(student: &mut Model, labelled: &[Example]) -> Result<()> {
+/// The notes are of one class; [`Error::Interrupted`], before anything was changed.
+pub(super) fn probe(student: &mut Model, labelled: &[Example], observer: &mut dyn RunObserver) -> Result<()> {
     let Some((weight, bias)) = student.mean_classifier() else { return Ok(()) };
     let (hidden, classes) = (student.architecture.hidden_size, student.classes.len());
     let every = labelled.len().div_ceil(MOST_NOTES).max(1);
     let of_class = |class| labelled.iter().filter(move |example| example.label == Some(class as u32)).step_by(every);
     let taken = (0..classes).flat_map(|class| of_class(class).map(move |example| (class, &example.input_ids[..])));
     let (labels, texts): (Vec<usize>, Vec<&[u32]>) = taken.unzip();
-    let states = Scorer::default().mean_hidden(student, &texts); // [notes, h]
+    let (mut scorer, mut states) = (Scorer::default(), vec![]); // [notes, h]
+    for part in texts.chunks(NOTES_AT_ONCE) {
+        observer.probing(states.len() / hidden, texts.len());
+        if observer.interrupted() {
+            let message = "stopped before the labels were learned; go on with --resume";
+            return Err(Error::Interrupted(message.to_string()));
+        }
+        states.append(&mut scorer.mean_hidden(student, part));
+    }
 
     // Each column is scaled so that the regression's penalty (half the squared weights) is the sum of two: the standardised columns' own, and
     // what dropout will cost this head, which to second order is one too (Wager et al., arXiv 1307.1493). Without the second, the
@@ -66,8 +77,11 @@ pub(super) fn probe(student: &mut Model, labelled: &[Example]) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::DataSummary;
     use super::*;
-    use dsgkd_encoder::{HeadForm, Heads};
+    use crate::pretrain::PretrainLog;
+    use crate::train::training::{EpochLog, StepLog, TrainObserver};
+    use dsgkd_encoder::{HeadForm, Heads, LoadReport};
     use dsgkd_ops::loss::softmax;
     use serde_json::json;
 
@@ -76,6 +90,33 @@ mod tests {
             "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 16, "initializer_range": 0.3});
         let classes = (0..classes).map(|class| format!("class {class}")).collect();
         Model::fresh(config, &Heads { classes, form, ..Heads::default() }, 5).unwrap()
+    }
+
+    /// Says nothing; interrupted or not.
+    struct Silent(bool);
+
+    impl TrainObserver for Silent {
+        fn step(&mut self, _: &StepLog) {}
+
+        fn epoch(&mut self, _: &EpochLog) {}
+
+        fn interrupted(&self) -> bool {
+            self.0
+        }
+    }
+
+    impl RunObserver for Silent {
+        fn loaded(&mut self, _: &str, _: &LoadReport) {}
+
+        fn prepared(&mut self, _: &DataSummary) {}
+
+        fn adapting(&mut self, _: &PretrainLog) {}
+
+        fn teaching(&mut self, _: &StepLog) {}
+
+        fn prepared_elsewhere(&mut self, _: bool) {}
+
+        fn probing(&mut self, _: usize, _: usize) {}
     }
 
     /// Notes of a class have a word in common.
@@ -106,7 +147,7 @@ mod tests {
                 picked.zip(labels).filter(|(picked, label)| picked == label).count()
             };
             let (before, values) = (right(&student), student.values.clone());
-            probe(&mut student, &examples).unwrap();
+            probe(&mut student, &examples, &mut Silent(false)).unwrap();
             let after = right(&student);
             assert!(after >= before + 50, "{classes}: {before}, then {after}");
             let changed = student.values.iter().zip(&values).filter(|(after, before)| after != before).count();
@@ -118,7 +159,7 @@ mod tests {
     fn probabilities_are_those_of_the_regression() {
         for classes in [2, 3] {
             let (mut student, examples) = (student(classes, HeadForm::Mean), examples(classes as u32));
-            probe(&mut student, &examples).unwrap();
+            probe(&mut student, &examples, &mut Silent(false)).unwrap();
             // At the minimum the probabilities of a class sum to its notes: the constants are free.
             let probabilities = softmax(&logits(&student, &examples), classes);
             for class in 0..classes {
@@ -132,8 +173,17 @@ mod tests {
     fn other_heads_stay_and_one_class_is_refused() {
         let mut family = student(2, HeadForm::Family);
         let before = family.values.clone();
-        probe(&mut family, &examples(2)).unwrap();
+        probe(&mut family, &examples(2), &mut Silent(false)).unwrap();
         assert!(family.values == before);
-        assert!(probe(&mut student(2, HeadForm::Mean), &examples(1)).unwrap_err().to_string().contains("one class"));
+        let refused = probe(&mut student(2, HeadForm::Mean), &examples(1), &mut Silent(false)).unwrap_err();
+        assert!(refused.to_string().contains("one class"));
+    }
+
+    #[test]
+    fn it_stops_when_it_is_told_and_nothing_is_changed() {
+        let mut mean = student(2, HeadForm::Mean);
+        let before = mean.values.clone();
+        let stopped = probe(&mut mean, &examples(2), &mut Silent(true)).unwrap_err();
+        assert!(matches!(stopped, Error::Interrupted(_)) && mean.values == before, "{stopped}");
     }
 }

@@ -8,7 +8,7 @@ pub mod rivals;
 use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
-use crate::eval::{BootstrapOptions, Interval, Predictions, compare_seeds};
+use crate::eval::{BootstrapOptions, Difference, Interval, Predictions, compare_seeds};
 use crate::experiment::{TrainingRecord, unfinished_runs};
 use crate::run::folder::read_json;
 use crate::runs::FinishedRuns;
@@ -116,12 +116,13 @@ impl Runs {
 /// Of a cell to the first of its condition.
 fn difference(grid: &Grid, first: &Runs, runs: &Runs, options: BootstrapOptions) -> Result<CellDifference> {
     let resampled = over_folds(&first.folds, &runs.folds, grid.resplit);
-    let difference = spread(&runs.seeds).0.zip(spread(&first.seeds).0).map(|(mean, of_first)| mean - of_first);
     if grid.on == Part::Validation {
+        let difference = spread(&runs.seeds).0.zip(spread(&first.seeds).0).map(|(mean, of_first)| mean - of_first);
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
     }
-    let compared = compare_seeds(&first.rows, &runs.rows, grid.metric, options)?;
-    Ok(CellDifference { difference, interval: compared.interval, p_value: compared.p_value, resampled })
+    let Difference { difference, interval, p_value, .. } =
+        compare_seeds(&first.rows, &runs.rows, grid.metric, options)?;
+    Ok(CellDifference { difference, interval, p_value, resampled })
 }
 
 /// Whether all runs of a cell are done.
