@@ -88,8 +88,7 @@ impl JsonlRows {
             return Err(self.bad(Reason::TooLong, "the line is longer than 64 MiB".to_string()).into());
         }
         let Ok(text) = std::str::from_utf8(&self.text) else {
-            let message =
-                "has bytes that are not UTF-8, which JSONL is written in whatever data.encoding says; write the file anew, or repair the row";
+            let message = "has bytes that are not UTF-8, which JSONL is whatever data.encoding says; write the file anew, or repair the row";
             return Err(self.bad(Reason::Encoding, message.to_string()).into());
         };
         match serde_json::from_str(text) {

@@ -74,7 +74,7 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
                  ```python\n\
                  from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\
                  model = AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)\n\
-                 tokenizer = AutoTokenizer.from_pretrained(FOLDER)\n\
+                 tokenizer = AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)\n\
                  logits = model.eval()(**tokenizer([NOTE], return_tensors=\"pt\")).logits\n```\n";
     }
     card
