@@ -3,15 +3,9 @@
 
 mod common;
 
-use common::{World, dsgkd};
+use common::{World, dsgkd, ran};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-
-/// Standard output and standard error of a command that ends with `code`.
-fn ran(command: &mut assert_cmd::Command, code: i32) -> (String, String) {
-    let output = command.assert().code(code).get_output().clone();
-    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
-}
 
 /// The model of one epoch, trained with these settings.
 fn train(world: &World, set: &[&str]) -> PathBuf {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{dsgkd, notes_csv};
+use common::{dsgkd, notes_csv, ran};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -38,12 +38,6 @@ fn experiment(folder: &Path, top: &str, more: &str) -> PathBuf {
 const FLOOR: &str = "baseline = \"tf-idf\"";
 const TAUGHT: &str = "student.model = \"/nowhere/student\"\nteachers = [{ model = \"/nowhere/teacher\" }]";
 
-/// Standard output and standard error of a command that ends with this code.
-fn said(command: &mut assert_cmd::Command, code: i32) -> (String, String) {
-    let output = command.assert().code(code).get_output().clone();
-    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
-}
-
 /// The page about a run without an encoder on these labels, with its notes in place and without.
 fn pages(label: impl Fn(usize) -> &'static str) -> (String, String) {
     let folder = folder(label);
@@ -51,7 +45,7 @@ fn pages(label: impl Fn(usize) -> &'static str) -> (String, String) {
     let page = || {
         let mut report = dsgkd();
         report.arg("report").arg(folder.path().join("run")).args(["--bootstrap-samples", "20"]);
-        said(&mut report, 0).0
+        ran(&mut report, 0).0
     };
     let with_notes = page();
     std::fs::remove_file(folder.path().join("notes.csv")).unwrap();
@@ -101,17 +95,17 @@ fn check_asks_about_a_class_of_hardly_a_note() {
     let folder = folder(|number| if number == 50 { "yse" } else { urgent(number) });
     let file = experiment(folder.path(), "", "");
     let advice = "class `yse` has 1 note: a typo? name the classes in data.labels, or map them in data.label_map";
-    let table = said(dsgkd().arg("check").arg(&file), 0).0;
+    let table = ran(dsgkd().arg("check").arg(&file), 0).0;
     assert!(table.lines().any(|line| line.starts_with("advice ") && line.ends_with(advice)), "{table}");
-    let report: Value = serde_json::from_str(&said(dsgkd().arg("check").arg(&file).arg("--json"), 0).0).unwrap();
+    let report: Value = serde_json::from_str(&ran(dsgkd().arg("check").arg(&file).arg("--json"), 0).0).unwrap();
     assert_eq!(report["advice"], serde_json::json!([advice]));
     // As it says.
     let mapped = ["--json", "--set", "data.label_map.yse=yes"];
-    let report: Value = serde_json::from_str(&said(dsgkd().arg("check").arg(&file).args(mapped), 0).0).unwrap();
+    let report: Value = serde_json::from_str(&ran(dsgkd().arg("check").arg(&file).args(mapped), 0).0).unwrap();
     assert_eq!(report["advice"], serde_json::json!([]));
     // A class that is meant and has no note cannot be a typo.
     let named = ["--set", "data.label_map.yse=yes", "--set", "data.labels=[\"no\", \"yes\", \"perhaps\"]"];
-    let table = said(dsgkd().arg("check").arg(&file).args(named), 0).0;
+    let table = ran(dsgkd().arg("check").arg(&file).args(named), 0).0;
     assert!(table.contains("class `perhaps` has 0 notes: too few to learn it") && !table.contains("typo"), "{table}");
 }
 
@@ -120,9 +114,9 @@ fn more_labels_than_notes_to_train_on_are_refused() {
     let folder = folder(urgent);
     let file = experiment(folder.path(), FLOOR, "label_budget = 3000\n");
     let message = "data.split.label_budget: 3000 labels are asked for, and there are ";
-    let refused = said(dsgkd().arg("train").arg(&file), 3).1;
+    let refused = ran(dsgkd().arg("train").arg(&file), 3).1;
     assert!(refused.contains(message) && !folder.path().join("run").exists(), "{refused}");
-    assert!(said(dsgkd().arg("check").arg(&file), 1).0.contains(message));
+    assert!(ran(dsgkd().arg("check").arg(&file), 1).0.contains(message));
     // As many as there are: all of them.
     let most = refused.split("there are ").nth(1).unwrap().split(' ').next().unwrap();
     let budget = format!("data.split.label_budget={most}");
@@ -145,7 +139,7 @@ fn a_grid_with_nothing_to_show_says_why() {
     let grid = |more: &[&str]| {
         let mut command = dsgkd();
         command.current_dir(folder.path()).args(["grid", "grid.toml", "--bootstrap-samples", "20"]).args(more);
-        said(&mut command, 0)
+        ran(&mut command, 0)
     };
     write("", &[arm("all", "0"), arm("few", "30")]);
     let (table, talk) = grid(&["--finished"]);
@@ -175,7 +169,7 @@ fn a_floor_of_a_taught_experiment_is_trained_by_what_its_refusal_says() {
     let train = |set: &[&str], code: i32| {
         let mut command = dsgkd();
         command.arg("train").arg(&file).args(["--quiet", "--set", "baseline=tf-idf"]);
-        said(command.args(set.iter().flat_map(|set| ["--set", *set])), code).1
+        ran(command.args(set.iter().flat_map(|set| ["--set", *set])), code).1
     };
     let refused = train(&[], 2);
     assert!(refused.contains("(on the command line: --set teachers=[])"), "{refused}");
@@ -192,7 +186,7 @@ fn measures_that_want_a_prevalence_say_so_once() {
     let talk = |more: &[&str]| {
         let mut evaluate = dsgkd();
         evaluate.arg("evaluate").arg("--predictions").arg(&table).args(["--label", "label", "--probability", "p"]);
-        said(evaluate.args(["--bootstrap-samples", "20"]).args(more), 0).1
+        ran(evaluate.args(["--bootstrap-samples", "20"]).args(more), 0).1
     };
     let told = talk(&[]);
     assert!(told.lines().count() == 1 && told.contains("--prevalence") && told.contains("was not given"), "{told}");
@@ -228,7 +222,7 @@ fn a_grid_of_rivals_advises_what_the_notes_allow() {
 
 #[test]
 fn preview_says_that_it_needs_a_tokenizer() {
-    let help = said(dsgkd().args(["pretrain", "--help"]), 0).0;
+    let help = ran(dsgkd().args(["pretrain", "--help"]), 0).0;
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("needs a `model` to continue from"), "{help}");
 }

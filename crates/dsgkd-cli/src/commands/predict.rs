@@ -5,14 +5,17 @@ use crate::exit::{CommandResult, Outcome};
 use crate::interrupt::interrupted;
 use crate::output::print_json;
 use crate::progress::Progress;
-use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter};
+use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter, is_same_file};
 use dsgkd::error::{Error, Result};
 use dsgkd::infer::WeightPrecision;
 use dsgkd::predict::{Predictor, Rounding};
 use std::path::Path;
 
 pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
-    refuse_to_write_over(args)?;
+    if let Some(output) = args.output.as_ref().filter(|output| is_same_file(&args.notes, output)) {
+        // The table of predictions may lack rows of it.
+        return Err(Error::Config(format!("-o: {} is read; write to another file", output.display())));
+    }
     let mut predictor = Predictor::open(&args.model)?;
     let data = &mut predictor.settings.data;
     if let Some(text) = &args.text {
@@ -64,20 +67,6 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         print_json(&summary)?;
     }
     Ok(Outcome::Done)
-}
-
-/// What is read stays: the table of predictions may lack rows of it.
-///
-/// # Errors
-/// The output is the file of notes, by whatever name.
-fn refuse_to_write_over(args: &PredictArgs) -> Result<()> {
-    let Some(output) = &args.output else { return Ok(()) };
-    match (args.notes.canonicalize(), output.canonicalize()) {
-        (Ok(notes), Ok(target)) if notes == target => {
-            Err(Error::Config(format!("-o: {} is read; write to another file", output.display())))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn describe(rounding: &Rounding) -> String {

@@ -24,6 +24,12 @@ pub fn dsgkd_that_heeds_ctrl_c() -> std::process::Command {
     command
 }
 
+/// Standard output and standard error of a command that ends with `code`.
+pub fn ran(command: &mut Command, code: i32) -> (String, String) {
+    let output = command.assert().code(code).get_output().clone();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
 /// The notes: whether a patient is an emergency follows from the complaint, mostly.
 pub fn notes_csv(extra: &str) -> String {
     let urgent = ["chest pain", "seizure", "dyspnea", "altered mental status", "syncope"];

@@ -48,15 +48,17 @@ impl NoteMapper {
         if need_label && config.labels.is_empty() {
             return Err(Error::Config("data.labels: give the class names, in order".to_string()));
         }
-        if !need_label && !columns.iter().any(|column| column == config.id.trim()) {
-            let without_ids = DataConfig { id: String::new(), ..config.clone() };
-            return NoteMapper::build(&without_ids, file, columns, need_label);
-        }
-        NoteMapper::build(config, file, columns, need_label)
+        NoteMapper::build(config, file, columns, need_label, need_label)
     }
 
-    /// As [`NoteMapper::new`], but the class names may still be unknown, and a column of ids that is named must be there.
-    pub(super) fn build(config: &DataConfig, file: &Path, columns: &[String], need_label: bool) -> Result<NoteMapper> {
+    /// As [`NoteMapper::new`], but the class names may still be unknown; `need_id`: a column of ids that is named must be there.
+    pub(super) fn build(
+        config: &DataConfig,
+        file: &Path,
+        columns: &[String],
+        need_label: bool,
+        need_id: bool,
+    ) -> Result<NoteMapper> {
         let text = match (config.text.trim(), config.template.as_str()) {
             ("", "") => {
                 return Err(Error::Config("data: give text (a column) or template (of columns)".to_string()));
@@ -75,15 +77,13 @@ impl NoteMapper {
             }
             name => Some(find_column(file, columns, name, "data.label")?),
         };
-        let group = match config.group.trim() {
-            "" => None,
-            name if need_label => Some(find_column(file, columns, name, "data.group")?),
-            name => columns.iter().position(|column| column == name),
+        let optional = |name: &str, key: &str, is_needed: bool| match name.trim() {
+            "" => Ok(None),
+            name if is_needed => find_column(file, columns, name, key).map(Some),
+            name => Ok(columns.iter().position(|column| column == name)),
         };
-        let id = match config.id.trim() {
-            "" => None,
-            name => Some(find_column(file, columns, name, "data.id")?),
-        };
+        let group = optional(&config.group, "data.group", need_label)?;
+        let id = optional(&config.id, "data.id", need_id)?;
         Ok(NoteMapper {
             file: file.into(),
             file_index: 0,
@@ -289,7 +289,8 @@ mod tests {
         let columns = ["Note", "Level", "Patient"].map(str::to_string);
         let (visit, file) = (config("Visit"), Path::new("a.csv"));
         // Those of an experiment, labelled or not.
-        for mapper in [NoteMapper::new(&visit, file, &columns, true), NoteMapper::build(&visit, file, &columns, false)]
+        for mapper in
+            [NoteMapper::new(&visit, file, &columns, true), NoteMapper::build(&visit, file, &columns, false, true)]
         {
             let error = mapper.unwrap_err().to_string();
             assert!(error.contains("data.id names column \"Visit\", which is not there"), "{error}");

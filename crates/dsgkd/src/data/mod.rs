@@ -42,4 +42,4 @@ pub use notes::{Note, Notes, read_notes, visit_tested_files};
 pub use reader::{Record, Records};
 pub use split::{Splits, make_splits};
 pub use template::Template;
-pub use write::{NewColumn, TableWriter, Value};
+pub use write::{NewColumn, TableWriter, Value, is_same_file};

@@ -117,7 +117,8 @@ pub fn visit_tested_files(
     for (index, path) in files.iter().enumerate() {
         let records = Records::open(path, &ReadOptions::from(config))?;
         let columns = records.columns().to_vec();
-        let mapper = NoteMapper::build(config, path, &columns, false)?.with_file_index(index, id_prefix(files, path));
+        let mapper =
+            NoteMapper::build(config, path, &columns, false, true)?.with_file_index(index, id_prefix(files, path));
         for record in records {
             match record {
                 Ok(record) => {
@@ -262,7 +263,7 @@ impl Reading {
         for path in files {
             let records = Records::open(path, &ReadOptions::from(&self.config))?;
             let prefix = id_prefix(files, path);
-            let mapper = NoteMapper::build(&self.config, path, records.columns(), need_label)?
+            let mapper = NoteMapper::build(&self.config, path, records.columns(), need_label, true)?
                 .with_file_index(self.notes.files.len(), prefix);
             self.notes.files.push(path.clone());
             for record in records {

@@ -67,6 +67,11 @@ enum Table {
     Parquet(Box<ParquetTable>),
 }
 
+/// Whether two paths lead to one file that is there, by whatever name: a table must not be written over what it is read from.
+pub fn is_same_file(left: &Path, right: &Path) -> bool {
+    matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
+}
+
 impl TableWriter {
     /// A table in a file, of the format its extension tells.
     ///

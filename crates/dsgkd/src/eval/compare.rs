@@ -92,7 +92,7 @@ pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: Boo
     let groups = groups_of(baseline.iter().chain(candidate))?;
     let first = Pool::new(baseline, &groups).map_err(in_arm("baseline"))?;
     let second = Pool::new(candidate, &groups).map_err(in_arm("candidate"))?;
-    check_pairs(baseline, candidate)?;
+    check_pairs(&Vec::from_iter(baseline), &Vec::from_iter(candidate))?;
 
     let (first_all, second_all) = (first.scored.measure_all(), second.scored.measure_all());
     let resampled: Vec<_> = (0..options.samples)
@@ -139,7 +139,7 @@ pub fn compare_seeds(
     let groups = groups_of(baseline.iter().chain(candidate).flatten())?;
     let first = Seeds::new(baseline, &groups).map_err(in_arm("baseline"))?;
     let second = Seeds::new(candidate, &groups).map_err(in_arm("candidate"))?;
-    check_pairs(&baseline.concat(), &candidate.concat())?;
+    check_pairs(&Vec::from_iter(baseline.iter().flatten()), &Vec::from_iter(candidate.iter().flatten()))?;
     let sampled: Vec<Option<f64>> = (0..options.samples)
         .into_par_iter()
         .map(|index| {
@@ -188,7 +188,7 @@ fn p_value(sampled: &[Option<f64>]) -> Option<f64> {
 }
 
 /// Each id's label and number of rows; the number of ids whose rows disagree on the label.
-fn notes_of(runs: &[Predictions]) -> (BTreeMap<&str, (usize, usize)>, usize) {
+fn notes_of<'a>(runs: &[&'a Predictions]) -> (BTreeMap<&'a str, (usize, usize)>, usize) {
     let mut notes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let mut disagreeing = std::collections::BTreeSet::new();
     for run in runs {
@@ -204,7 +204,7 @@ fn notes_of(runs: &[Predictions]) -> (BTreeMap<&str, (usize, usize)>, usize) {
 }
 
 /// Refuses arms that are not about the same notes. Ids are counted, not listed: they may identify a patient.
-fn check_pairs(baseline: &[Predictions], candidate: &[Predictions]) -> Result<()> {
+fn check_pairs(baseline: &[&Predictions], candidate: &[&Predictions]) -> Result<()> {
     if let (Some(first), Some(second)) = (baseline.first(), candidate.first())
         && first.classes != second.classes
     {

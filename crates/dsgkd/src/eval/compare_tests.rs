@@ -15,6 +15,16 @@ fn improved(predictions: &Predictions, share: f64) -> Predictions {
     better
 }
 
+/// The rows `from..to`.
+fn part(run: &Predictions, from: usize, to: usize) -> Predictions {
+    Predictions {
+        ids: run.ids[from..to].to_vec(),
+        labels: run.labels[from..to].to_vec(),
+        probabilities: run.probabilities[2 * from..2 * to].to_vec(),
+        ..run.clone()
+    }
+}
+
 fn shuffled(predictions: &Predictions) -> Predictions {
     let mut result = predictions.clone();
     result.ids.reverse();
@@ -55,15 +65,7 @@ fn a_better_arm_is_found_and_the_sign_is_candidate_minus_baseline() {
 fn one_seed_is_compared_as_one_list() {
     let run = example(90, 6);
     let better = improved(&run, 0.1);
-    let halves = |run: &Predictions| {
-        let part = |from: usize, to: usize| Predictions {
-            ids: run.ids[from..to].to_vec(),
-            labels: run.labels[from..to].to_vec(),
-            probabilities: run.probabilities[2 * from..2 * to].to_vec(),
-            ..run.clone()
-        };
-        vec![part(0, 40), part(40, 90)]
-    };
+    let halves = |run: &Predictions| vec![part(run, 0, 40), part(run, 40, 90)];
     for metric in [Metric::Auroc, Metric::Brier] {
         let listed = compare(&halves(&run), &halves(&better), OPTIONS).unwrap();
         let seeds = compare_seeds(&[halves(&run)], &[halves(&better)], metric, OPTIONS).unwrap();
@@ -102,12 +104,6 @@ fn all_seeds_draw_the_same_notes() {
 #[test]
 fn a_seed_with_other_test_notes_draws_its_own_among_all() {
     let run = example(60, 8);
-    let part = |run: &Predictions, from: usize, to: usize| Predictions {
-        ids: run.ids[from..to].to_vec(),
-        labels: run.labels[from..to].to_vec(),
-        probabilities: run.probabilities[2 * from..2 * to].to_vec(),
-        ..run.clone()
-    };
     let seeds = [vec![part(&run, 20, 60)], vec![part(&run, 0, 40)]];
     let pools = Seeds::new(&seeds, &groups_of(seeds.iter().flatten()).unwrap()).unwrap();
     assert_eq!(pools.units, 60);
@@ -126,14 +122,8 @@ fn a_seed_with_other_test_notes_draws_its_own_among_all() {
 fn seeds_are_clustered_and_folds_concatenated() {
     let whole = example(120, 3);
     let better = improved(&whole, 0.1);
-    let cut = |run: &Predictions, from: usize, to: usize| Predictions {
-        ids: run.ids[from..to].to_vec(),
-        labels: run.labels[from..to].to_vec(),
-        probabilities: run.probabilities[2 * from..2 * to].to_vec(),
-        ..run.clone()
-    };
     let plain = compare(std::slice::from_ref(&whole), std::slice::from_ref(&better), OPTIONS).unwrap();
-    let folds = compare(&[cut(&whole, 0, 50), cut(&whole, 50, 120)], std::slice::from_ref(&better), OPTIONS).unwrap();
+    let folds = compare(&[part(&whole, 0, 50), part(&whole, 50, 120)], std::slice::from_ref(&better), OPTIONS).unwrap();
     assert_eq!(plain, folds);
     let seeds = compare(&[whole.clone(), whole.clone()], &[better.clone(), better.clone()], OPTIONS).unwrap();
     assert_eq!((seeds.notes, seeds.baseline_rows), (120, 240));
@@ -142,7 +132,10 @@ fn seeds_are_clustered_and_folds_concatenated() {
         assert!((plain.interval.unwrap().low - seeds.interval.unwrap().low).abs() < 1e-12);
     }
     assert!(
-        compare(&[whole.clone(), cut(&whole, 0, 50)], &[better], OPTIONS).unwrap_err().to_string().contains("mixtures")
+        compare(&[whole.clone(), part(&whole, 0, 50)], &[better], OPTIONS)
+            .unwrap_err()
+            .to_string()
+            .contains("mixtures")
     );
 }
 

@@ -14,7 +14,7 @@ pub use table::table;
 
 use crate::config::{CorpusConfig, SelectConfig, Take, TakeBy, Truncation};
 use crate::data::corpus::for_each_document;
-use crate::data::{Format, NewColumn, TableWriter, Value};
+use crate::data::{Format, NewColumn, TableWriter, Value, is_same_file};
 use crate::error::{Error, Result};
 use crate::infer::Scorer;
 use crate::text::Tokenizer;
@@ -364,10 +364,7 @@ fn taken(take: Option<Take>, cluster: usize, assigned: &[(usize, f64)], similari
 }
 
 fn open_output(config: &SelectConfig) -> Result<TableWriter> {
-    let same = |file: &Path| match (file.canonicalize(), config.output.canonicalize()) {
-        (Ok(file), Ok(output)) => file == output,
-        _ => false,
-    };
+    let same = |file: &Path| is_same_file(file, &config.output);
     let examples = config.examples.iter().flat_map(|examples| &examples.files);
     if let Some(file) = config.corpus.iter().flat_map(|corpus| &corpus.files).chain(examples).find(|file| same(file)) {
         return Err(Error::Config(format!("output: {} is read; write to another file", file.display())));
