@@ -1,6 +1,6 @@
 //! Activations fused with the bias before them.
 
-use crate::gemm::{Finish, PANEL_ROWS, Precision};
+use crate::gemm::{Finish, Place, Precision, panels_at_most};
 use crate::linear::{self, Weight};
 use crate::math;
 use crate::parallel::{ROWS_PER_TASK, SharedMut, add_partials};
@@ -76,12 +76,13 @@ pub fn dense_forward(
     let columns = bias.len();
     assert_eq!(output.len(), tokens * columns);
     let Some(before) = before else {
-        let finish: Finish =
-            &|_, column, values| forward_row_in_place(activation, values, &bias[column..column + values.len()]);
+        let finish: Finish = &|Place { column, .. }, values| {
+            forward_row_in_place(activation, values, &bias[column..column + values.len()])
+        };
         return linear::forward_and(input, weight, output, tokens, Some(finish));
     };
     let output = SharedMut(output.as_mut_ptr());
-    let finish: Finish = &|row, column, values| {
+    let finish: Finish = &|Place { row, column, .. }, values| {
         // SAFETY: pieces are disjoint and lie inside the result, and `output` was found to be as large.
         let output = unsafe { output.slice(row * columns + column, values.len()) };
         forward_row(activation, values, &bias[column..column + values.len()], output);
@@ -149,13 +150,13 @@ pub fn backward_through(
     let columns = d_bias.len();
     assert!(before.len() == tokens * columns && gradient.len() == before.len());
     // Sums of panels of fixed size, so that they do not depend on the number of threads.
-    let mut partials = vec![0f32; tokens.div_ceil(PANEL_ROWS) * columns];
+    let mut partials = vec![0f32; panels_at_most(tokens) * columns];
     let (before, shared) = (SharedMut(before.as_mut_ptr()), SharedMut(partials.as_mut_ptr()));
-    let finish: Finish = &|row, column, gradient| {
+    let finish: Finish = &|Place { panel, row, column }, gradient| {
         // SAFETY: pieces are disjoint and lie inside the result, `before` is as large, and the pieces that share a partial sum come
         // one after the other.
         let (before, partial) = unsafe {
-            let partial = shared.slice(row / PANEL_ROWS * columns + column, gradient.len());
+            let partial = shared.slice(panel * columns + column, gradient.len());
             (before.slice(row * columns + column, gradient.len()), partial)
         };
         backward_row(activation, before, gradient, partial);

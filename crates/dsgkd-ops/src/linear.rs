@@ -35,7 +35,7 @@ pub fn forward(input: &[f32], weight: Weight, output: &mut [f32], tokens: usize)
 /// [`forward`] with the bias `[out]` added to every row.
 pub fn forward_bias(input: &[f32], weight: Weight, bias: &[f32], output: &mut [f32], tokens: usize) {
     assert_eq!(output.len(), tokens * bias.len());
-    forward_and(input, weight, output, tokens, Some(&|_, column, values| add_to(values, &bias[column..])));
+    forward_and(input, weight, output, tokens, Some(&|place, values| add_to(values, &bias[place.column..])));
 }
 
 /// [`forward`], and what is to be done with its result while it is in the cache.

@@ -1,6 +1,6 @@
 //! Products by the `gemm` crate: AVX2 and aarch64, in `f32`.
 
-use super::{Cores, PANEL_ROWS, Product, Right};
+use super::{Cores, LEAST_PANEL_ROWS, Place, Product, Right};
 use crate::parallel::SharedMut;
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -45,11 +45,11 @@ pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: 
     }
     if let Some(finish) = product.finish {
         let out = SharedMut(out);
-        (0..left.rows.div_ceil(PANEL_ROWS)).into_par_iter().for_each(|panel| {
-            for row in panel * PANEL_ROWS..((panel + 1) * PANEL_ROWS).min(left.rows) {
+        (0..left.rows.div_ceil(LEAST_PANEL_ROWS)).into_par_iter().for_each(|panel| {
+            for row in panel * LEAST_PANEL_ROWS..((panel + 1) * LEAST_PANEL_ROWS).min(left.rows) {
                 // SAFETY: every row is one task's alone; the caller vouches for `out`.
                 let values = unsafe { std::slice::from_raw_parts_mut(out.pointer().add(row * stride), right.columns) };
-                finish(row, 0, values);
+                finish(Place { panel, row, column: 0 }, values);
             }
         });
     }

@@ -1,7 +1,7 @@
 //! Matrix products in every layout, without a transposed copy.
 //!
-//! On processors with AVX-512 the products are our own ([`x86`]): one blocked loop for `f32`, `bf16` and `int8`, into which
-//! weights can go packed beforehand. Elsewhere (AVX2, aarch64) the `gemm` crate computes them, in `f32`.
+//! On processors with AVX-512 the products are our own ([`x86`]): one blocked loop for `f32`, `bf16` and `int8`, in registers or in the matrix
+//! units (AMX) of those that have them, into which weights can go packed beforehand. Elsewhere (AVX2, aarch64) the `gemm` crate computes them, in `f32`.
 
 mod library;
 mod packed;
@@ -97,12 +97,27 @@ impl Right<'_> {
     }
 }
 
-/// What becomes of the finished result while it is still in the cache: called for pieces of rows, with the row, the first column and the
-/// elements. Pieces of one panel of [`PANEL_ROWS`] rows that share a column come one after the other, in the order of their rows.
-pub(crate) type Finish<'a> = &'a (dyn Fn(usize, usize, &mut [f32]) + Sync);
+/// What becomes of the finished result while it is still in the cache: called for pieces of rows, with their place and the
+/// elements. Pieces of one panel that share a column come one after the other, in the order of their rows.
+pub(crate) type Finish<'a> = &'a (dyn Fn(Place, &mut [f32]) + Sync);
 
-/// Rows of a panel: those that [`Finish`] gets in order.
-pub(crate) const PANEL_ROWS: usize = 12;
+/// Where a piece of the result lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Its panel of rows, below [`panels_at_most`]. How many rows a panel has depends on the processor and the precision alone.
+    pub(crate) panel: usize,
+    pub(crate) row: usize,
+    /// The first of its columns.
+    pub(crate) column: usize,
+}
+
+/// Rows of the lowest panels.
+const LEAST_PANEL_ROWS: usize = 12;
+
+/// No more panels have `rows` of a result.
+pub(crate) fn panels_at_most(rows: usize) -> usize {
+    rows.div_ceil(LEAST_PANEL_ROWS)
+}
 
 /// `out = scale * left * right`, or `out += ...`.
 #[derive(Clone, Copy)]

@@ -5,8 +5,8 @@
 
 use super::super::{Cores, Finish, Matrix, Product};
 use super::kernel::{Left, MR, Multiply, NR, Store, tile};
-use super::pack::{below, transposed};
-use super::{PANELS, finish_panel, room, task_size, with_scratch};
+use super::pack::{below, transpose};
+use super::{PANELS, amx, finish_panel, room, task_size, with_scratch};
 use crate::parallel::SharedMut;
 use rayon::prelude::*;
 use std::arch::x86_64::*;
@@ -15,7 +15,7 @@ use std::ops::Range;
 /// Steps of K in a lane.
 const STEPS: usize = 4;
 
-/// A weight `[outputs, inputs]` in `int8`, packed: `[panels][lanes][NR]`.
+/// A weight `[outputs, inputs]` in `int8`, packed: `[panels][lanes][NR]`, the lanes in whole blocks where the units of [`amx`] multiply.
 #[derive(Clone)]
 pub(crate) struct Int8Weight {
     lanes: Vec<__m512>,
@@ -32,12 +32,28 @@ pub(crate) fn is_available() -> bool {
     super::is_available() && is_x86_feature_detected!("avx512vnni")
 }
 
+/// Whether the units of [`amx`] multiply; the sums are exact, so they are the same.
+fn has_tiles() -> bool {
+    amx::AVAILABLE.int8
+}
+
+/// Lanes that `inputs` steps take.
+fn lanes_of(inputs: usize) -> usize {
+    let lanes = inputs.div_ceil(STEPS);
+    if has_tiles() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
+}
+
+/// Rows of a tile, and of the left factor's panels.
+fn high() -> usize {
+    if has_tiles() { amx::ROWS } else { MR }
+}
+
 impl Int8Weight {
     /// Quantises `weight [outputs, inputs]`.
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Int8Weight {
         assert!(is_available());
         let outputs = weight.len() / inputs;
-        let (panels, all_lanes) = (outputs.div_ceil(NR), inputs.div_ceil(STEPS));
+        let (panels, all_lanes) = (outputs.div_ceil(NR), lanes_of(inputs));
         let mut quads = vec![[0i8; STEPS]; panels * all_lanes * NR];
         let (mut scales, mut offsets) = (vec![0f32; panels * NR], vec![0i32; panels * NR]);
         for (output, row) in weight.chunks_exact(inputs).enumerate() {
@@ -86,8 +102,8 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
             part(weight, left, 0..rows, columns(0, panels), out);
         });
     }
-    let size = task_size(rows, MR, threads);
-    if rows >= threads * MR {
+    let size = task_size(rows, high(), threads);
+    if rows >= threads * high() {
         (0..rows.div_ceil(size)).into_par_iter().for_each(|task| {
             let rows = task * size..((task + 1) * size).min(rows);
             with_scratch(0, |buffer| unsafe {
@@ -115,7 +131,7 @@ struct Target<'a> {
     finish: Option<Finish<'a>>,
 }
 
-/// Quantised rows, packed `[panels][lanes][MR]`, and the scale of each.
+/// Quantised rows, packed `[panels][lanes][MR]` or, for [`amx`], `[panels][blocks][ROWS][16 lanes]`, and the scale of each.
 #[derive(Clone, Copy)]
 struct Quantised {
     lanes: *const f32,
@@ -132,23 +148,23 @@ unsafe impl Sync for Quantised {}
 /// # Safety
 /// The processor must have AVX-512.
 unsafe fn quantise(matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
-    let all_lanes = matrix.columns.div_ceil(STEPS);
-    let panels = rows.len().div_ceil(MR);
-    let lanes = room(buffer, panels * all_lanes * MR + 16 + panels * MR);
+    let (all_lanes, high) = (lanes_of(matrix.columns), high());
+    let panels = rows.len().div_ceil(high);
+    let lanes = room(buffer, panels * all_lanes * high + 16 + panels * high);
     // SAFETY: `room` made room for both; panels and rows lie inside.
     unsafe {
-        let scales = lanes.add((panels * all_lanes * MR).next_multiple_of(16));
-        for (panel, row) in rows.clone().step_by(MR).enumerate() {
-            let width = (rows.end - row).min(MR);
+        let scales = lanes.add((panels * all_lanes * high).next_multiple_of(16));
+        for (panel, row) in rows.clone().step_by(high).enumerate() {
+            let width = (rows.end - row).min(high);
             let data = matrix.data.as_ptr().add(row * matrix.row_stride);
-            let to = lanes.add(panel * all_lanes * MR);
-            quantise_panel(data, matrix.row_stride, matrix.columns, width, to, scales.add(panel * MR));
+            let (to, scales) = (lanes.add(panel * all_lanes * high), scales.add(panel * high));
+            quantise_panel(data, matrix.row_stride, matrix.columns, width, to, scales);
         }
         Quantised { lanes, scales }
     }
 }
 
-/// Quantises `width <= MR` rows of `steps` values into `[lanes][MR]`.
+/// Quantises `width` rows of `steps` values into one panel.
 ///
 /// # Safety
 /// The pointers must be valid for that.
@@ -163,7 +179,7 @@ unsafe fn quantise_panel(
 ) {
     // SAFETY: masks leave out what lies beyond the rows.
     unsafe {
-        let mut inverse = [_mm512_setzero_ps(); MR];
+        let mut inverse = [_mm512_setzero_ps(); amx::ROWS];
         for row in 0..width {
             // Four chains: one would wait for itself.
             let mut greatest = [_mm512_setzero_ps(); 4];
@@ -180,28 +196,46 @@ unsafe fn quantise_panel(
             inverse[row] = _mm512_set1_ps(1.0 / scale);
         }
         for first in (0..steps).step_by(16 * STEPS) {
+            let quantised =
+                |row: usize| quantised_along(data.wrapping_add(row * stride + first), steps - first, inverse[row]);
+            if has_tiles() {
+                for row in 0..width {
+                    _mm512_store_ps(panel.add((first / (16 * STEPS) * amx::ROWS + row) * 16), quantised(row));
+                }
+                continue;
+            }
             let lanes = (steps - first).div_ceil(STEPS).min(16);
             let mut block = [_mm512_setzero_ps(); 16]; // [row][lane]
             for row in 0..width {
-                let mut quarters = [_mm_setzero_si128(); 4];
-                for (q, quarter) in quarters.iter_mut().enumerate() {
-                    let step = first + 16 * q;
-                    let values = _mm512_maskz_loadu_ps(below(steps, step), data.wrapping_add(row * stride + step));
-                    let quantised = _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse[row]));
-                    // Beyond the row's end 128 meets weights that are zero.
-                    *quarter = _mm512_cvtepi32_epi8(_mm512_add_epi32(quantised, _mm512_set1_epi32(128)));
-                }
-                let low = _mm512_castsi128_si512(quarters[0]);
-                let low = _mm512_inserti32x4::<1>(low, quarters[1]);
-                let low = _mm512_inserti32x4::<2>(low, quarters[2]);
-                block[row] = _mm512_castsi512_ps(_mm512_inserti32x4::<3>(low, quarters[3]));
+                block[row] = quantised(row);
             }
-            for (lane, row) in transposed(block).into_iter().enumerate().take(lanes) {
+            transpose(&mut block); // [lane][row]
+            for (lane, row) in block[..lanes].iter().enumerate() {
                 let at = panel.add((first / STEPS + lane) * MR);
-                _mm512_mask_storeu_ps(at, below(MR, 0), row);
+                _mm512_mask_storeu_ps(at, below(MR, 0), *row);
             }
         }
     }
+}
+
+/// Sixteen lanes of one row, `steps` of its values, quantised and 128 added. Beyond the row's end 128 meets weights that are zero.
+///
+/// # Safety
+/// `data` must be valid for `steps`.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn quantised_along(data: *const f32, steps: usize, inverse: __m512) -> __m512 {
+    let mut quarters = [_mm_setzero_si128(); 4];
+    for (q, quarter) in quarters.iter_mut().enumerate() {
+        // SAFETY: the mask leaves out what lies beyond the row.
+        let values = unsafe { _mm512_maskz_loadu_ps(below(steps, 16 * q), data.wrapping_add(16 * q)) };
+        let quantised = _mm512_cvtps_epi32(_mm512_mul_ps(values, inverse));
+        *quarter = _mm512_cvtepi32_epi8(_mm512_add_epi32(quantised, _mm512_set1_epi32(128)));
+    }
+    let low = _mm512_castsi128_si512(quarters[0]);
+    let low = _mm512_inserti32x4::<1>(low, quarters[1]);
+    let low = _mm512_inserti32x4::<2>(low, quarters[2]);
+    _mm512_castsi512_ps(_mm512_inserti32x4::<3>(low, quarters[3]))
 }
 
 /// The part of the result in `rows` (those of `left`) and `columns`, on this thread.
@@ -209,31 +243,39 @@ unsafe fn quantise_panel(
 /// # Safety
 /// Nobody else writes this part meanwhile.
 unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns: Range<usize>, target: Target) {
-    let lanes = weight.inputs.div_ceil(STEPS);
+    // SAFETY: the processor was asked.
+    let _tiles = has_tiles().then(|| unsafe { amx::Tiles::new() });
+    let (lanes, high) = (lanes_of(weight.inputs), high());
     let (out, stride) = (target.out.pointer(), target.stride);
     for first in columns.clone().step_by(PANELS * NR) {
         let group = first..(first + PANELS * NR).min(columns.end);
-        for (panel, row) in rows.clone().step_by(MR).enumerate() {
-            let (scales, lefts) = (left.scales, left.lanes);
-            let rows = row..(row + MR).min(rows.end);
+        for (panel, row) in rows.clone().step_by(high).enumerate() {
+            let rows_here = row..(row + high).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
             unsafe {
-                let left = Left { data: lefts.add(panel * lanes * MR), row_stride: 1, lane_stride: MR };
+                let panel_data = left.lanes.add(panel * lanes * high);
                 for column in group.clone().step_by(NR) {
                     let store = Store {
                         out: out.add(row * stride + column),
                         stride,
                         accumulate: false,
                         scale: 1.0,
-                        row_scales: scales.add(panel * MR),
+                        row_scales: left.scales.add(panel * high),
                         column_scales: weight.scales.as_ptr().add(column),
                         column_offsets: weight.offsets.as_ptr().add(column),
                     };
                     let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
-                    tile(Multiply::Int8Quads, lanes, left, right, rows.len(), (group.end - column).min(NR), store);
+                    let columns = (group.end - column).min(NR);
+                    if has_tiles() {
+                        let multiply = amx::Multiply::Int8;
+                        amx::tile(multiply, lanes, panel_data, right, rows_here.len(), columns, store);
+                    } else {
+                        let left = Left { data: panel_data, row_stride: 1, lane_stride: MR };
+                        tile(Multiply::Int8Quads, lanes, left, right, rows_here.len(), columns, store);
+                    }
                 }
                 if let Some(finish) = target.finish {
-                    finish_panel(finish, rows, group.clone(), out, stride);
+                    finish_panel(finish, row / high, rows_here, group.clone(), out, stride);
                 }
             }
         }

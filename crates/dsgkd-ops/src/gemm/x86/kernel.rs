@@ -3,10 +3,11 @@
 //! Every factor comes in *lanes* of 32 bits: one `f32`, a pair of `bf16` or four `int8`, all neighbours along K. The right
 //! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, at any strides.
 
+use super::pack::below;
 use std::arch::x86_64::*;
 
 /// Rows of a tile.
-pub(super) const MR: usize = crate::gemm::PANEL_ROWS;
+pub(super) const MR: usize = crate::gemm::LEAST_PANEL_ROWS;
 /// Columns of a tile: two registers.
 pub(super) const NR: usize = 32;
 /// Lanes of a register.
@@ -121,23 +122,40 @@ macro_rules! sums {
     }};
 }
 
-/// The columns of register `j` that exist.
-fn mask(columns: usize, j: usize) -> __mmask16 {
-    let rest = columns - j * LANES;
-    if rest >= LANES { !0 } else { (1 << rest) - 1 }
+/// What becomes of one row's sums of `f32`.
+///
+/// # Safety
+/// The processor must have AVX-512; `store` must be valid for the row's `columns`.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) unsafe fn store_row<const J: usize>(sums: [__m512; J], row: usize, columns: usize, store: &Store) {
+    let scale = _mm512_set1_ps(store.scale);
+    for (j, sum) in sums.into_iter().enumerate() {
+        // SAFETY: the mask leaves out what lies beyond `columns`.
+        unsafe {
+            let (mask, at) = (below(columns, j * LANES), store.out.add(row * store.stride).wrapping_add(j * LANES));
+            let before = if store.accumulate { _mm512_maskz_loadu_ps(mask, at) } else { _mm512_setzero_ps() };
+            _mm512_mask_storeu_ps(at, mask, _mm512_fmadd_ps(sum, scale, before));
+        }
+    }
 }
 
+/// What becomes of one row's sums of `int8`.
+///
+/// # Safety
+/// As for [`store_row`], and for the row's scale and the columns' scales and offsets, padded to whole registers.
 #[target_feature(enable = "avx512f")]
-unsafe fn store_sums<const R: usize, const J: usize>(sums: [[__m512; J]; R], columns: usize, store: Store) {
-    let scale = _mm512_set1_ps(store.scale);
-    for (r, sums) in sums.into_iter().enumerate() {
+#[inline]
+pub(super) unsafe fn store_int8_row<const J: usize>(sums: [__m512i; J], row: usize, columns: usize, store: &Store) {
+    // SAFETY: as above.
+    unsafe {
+        let row_scale = _mm512_set1_ps(*store.row_scales.add(row));
         for (j, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the mask leaves out what lies beyond `columns`.
-            unsafe {
-                let (mask, at) = (mask(columns, j), store.out.add(r * store.stride + j * LANES));
-                let before = if store.accumulate { _mm512_maskz_loadu_ps(mask, at) } else { _mm512_setzero_ps() };
-                _mm512_mask_storeu_ps(at, mask, _mm512_fmadd_ps(sum, scale, before));
-            }
+            let offset = _mm512_loadu_si512(store.column_offsets.add(j * LANES).cast());
+            let scale = _mm512_mul_ps(row_scale, _mm512_loadu_ps(store.column_scales.add(j * LANES)));
+            let value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset)), scale);
+            let at = store.out.add(row * store.stride).wrapping_add(j * LANES);
+            _mm512_mask_storeu_ps(at, below(columns, j * LANES), value);
         }
     }
 }
@@ -153,7 +171,9 @@ unsafe fn float32<const R: usize, const J: usize>(
     // SAFETY: the caller of `tile` vouches for the pointers.
     unsafe {
         let sums = sums!(R, J, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
-        store_sums(sums, columns, store);
+        for (row, sums) in sums.into_iter().enumerate() {
+            store_row(sums, row, columns, &store);
+        }
     }
 }
 
@@ -170,7 +190,9 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
         let pairs = |lanes: __m512| std::mem::transmute::<__m512, __m512bh>(lanes);
         let sums =
             sums!(R, J, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_dpbf16_ps(sum, pairs(a), pairs(b)));
-        store_sums(sums, columns, store);
+        for (row, sums) in sums.into_iter().enumerate() {
+            store_row(sums, row, columns, &store);
+        }
     }
 }
 
@@ -189,14 +211,8 @@ unsafe fn int8_quads<const R: usize, const J: usize>(
             _mm512_castps_si512(a),
             _mm512_castps_si512(b)
         ));
-        for (r, sums) in sums.into_iter().enumerate() {
-            let row_scale = _mm512_set1_ps(*store.row_scales.add(r));
-            for (j, sum) in sums.into_iter().enumerate() {
-                let offset = _mm512_loadu_si512(store.column_offsets.add(j * LANES).cast());
-                let scale = _mm512_mul_ps(row_scale, _mm512_loadu_ps(store.column_scales.add(j * LANES)));
-                let value = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset)), scale);
-                _mm512_mask_storeu_ps(store.out.add(r * store.stride + j * LANES), mask(columns, j), value);
-            }
+        for (row, sums) in sums.into_iter().enumerate() {
+            store_int8_row(sums, row, columns, &store);
         }
     }
 }

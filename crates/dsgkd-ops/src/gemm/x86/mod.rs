@@ -4,14 +4,15 @@
 //! serves; the other factor is packed by all cores before, unless it can be read where it is. An element's sum runs over blocks of K
 //! in one order, whoever computes it: the result does not depend on the number of threads.
 
+mod amx;
 mod int8;
 mod kernel;
 mod pack;
 
-use super::{Cores, Finish, Matrix, PANEL_ROWS, Precision, Product, Right};
+use super::{Cores, Finish, Matrix, Place, Precision, Product, Right};
 use crate::parallel::SharedMut;
-use kernel::{Left, MR, NR, Store, tile};
-use pack::{Format, Source, pack};
+use kernel::{Left, NR, Store, tile};
+use pack::{Format, Source, Units, pack_left, pack_right};
 use rayon::prelude::*;
 use std::arch::x86_64::__m512;
 use std::cell::RefCell;
@@ -20,9 +21,6 @@ use std::sync::LazyLock;
 
 pub(super) use int8::{Int8Weight, is_available as has_int8};
 
-/// Lanes of K that a tile runs over before it is stored: a panel of the right factor (`KC * NR * 4` bytes) and one of the left
-/// stay in the first two caches.
-const KC: usize = 384;
 /// Panels of the right factor that are packed, then used by all rows.
 const PANELS: usize = 6;
 /// Tasks of a thread, so that a thread that was held up does not keep the others waiting.
@@ -33,23 +31,33 @@ pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
 }
 
-/// How `bf16` is multiplied here. Intel's processors multiply pairs of `bf16` at half the rate of `f32` or less outside AMX (measured on
-/// Sapphire Rapids: docs/performance.md); AMD's at twice that rate. The choice must not be measured at run time: it decides the last bits.
+/// How `bf16` is multiplied here. Intel's processors multiply pairs of `bf16` in registers at half the rate of `f32` or less (measured on
+/// Sapphire Rapids: docs/performance.md), in the units of [`amx`] at ten times that rate; AMD's at twice. The choice must not be measured at run
+/// time: it decides the last bits.
 static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
     let vendor = std::arch::x86_64::__cpuid(0);
     let intel = vendor.ebx == u32::from_le_bytes(*b"Genu");
-    let pairs = is_x86_feature_detected!("avx512bf16") && !intel;
-    if pairs { Format::Bfloat16Pairs } else { Format::RoundedFloat32 }
+    if amx::AVAILABLE.bfloat16 {
+        Format::Bfloat16Tiles
+    } else if is_x86_feature_detected!("avx512bf16") && !intel {
+        Format::Bfloat16Pairs
+    } else {
+        Format::RoundedFloat32
+    }
 });
+
+/// How `f32` is multiplied here.
+static FLOAT32: LazyLock<Format> =
+    LazyLock::new(|| if amx::AVAILABLE.bfloat16 { Format::Float32Tiles } else { Format::Float32 });
 
 fn format_of(precision: Precision) -> Format {
     match precision {
-        Precision::Float32 => Format::Float32,
+        Precision::Float32 => *FLOAT32,
         Precision::Bfloat16 => *BFLOAT16,
     }
 }
 
-/// A right factor packed whole: `[panels][lanes][NR]`.
+/// A right factor packed whole, panel after panel (see [`pack`]).
 #[derive(Clone)]
 pub(super) struct PackedMatrix {
     lanes: Vec<__m512>,
@@ -64,7 +72,9 @@ impl PackedMatrix {
         let format = format_of(precision);
         let mut lanes = vec![];
         // SAFETY: the processor was asked; `Matrix::new` checked the slice.
-        unsafe { pack_all::<NR>(format, right_source(&matrix), matrix.rows, matrix.columns, &mut lanes, Cores::All) };
+        unsafe {
+            pack_all(Side::Right, format, right_source(&matrix), matrix.rows, matrix.columns, &mut lanes, Cores::All)
+        };
         PackedMatrix { lanes, format, rows: matrix.rows, columns: matrix.columns }
     }
 
@@ -161,7 +171,7 @@ pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: 
     with_scratch(0, |shared| unsafe {
         if columns > rows {
             if let Factor::Matrix(source) = plan.left {
-                plan.left = Factor::Packed(pack_all::<MR>(format, source, steps, rows, shared, cores));
+                plan.left = Factor::Packed(pack_all(Side::Left, format, source, steps, rows, shared, cores));
             }
             let size = task_size(columns, NR, threads);
             (0..columns.div_ceil(size)).into_par_iter().for_each(|task| {
@@ -169,9 +179,9 @@ pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: 
             });
         } else {
             if let Factor::Matrix(source) = plan.right {
-                plan.right = Factor::Packed(pack_all::<NR>(format, source, steps, columns, shared, cores));
+                plan.right = Factor::Packed(pack_all(Side::Right, format, source, steps, columns, shared, cores));
             }
-            let size = task_size(rows, MR, threads);
+            let size = task_size(rows, format.rows(), threads);
             (0..rows.div_ceil(size)).into_par_iter().for_each(|task| {
                 plan.part(task * size..((task + 1) * size).min(rows), 0..columns);
             });
@@ -184,11 +194,19 @@ fn task_size(length: usize, tile: usize, threads: usize) -> usize {
     length.div_ceil(tile).div_ceil(threads * TASKS_PER_THREAD) * tile
 }
 
+/// Which factor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
 /// Packs a whole factor into `buffer`, all panels over all lanes, and says where it lies.
 ///
 /// # Safety
-/// As for [`pack`].
-unsafe fn pack_all<const W: usize>(
+/// As for [`pack_right`].
+unsafe fn pack_all(
+    side: Side,
     format: Format,
     source: Source,
     steps: usize,
@@ -196,18 +214,20 @@ unsafe fn pack_all<const W: usize>(
     buffer: &mut Vec<__m512>,
     cores: Cores,
 ) -> *const f32 {
-    let lanes = steps.div_ceil(format.steps());
-    let target = SharedMut(room(buffer, width.div_ceil(W) * lanes * W));
+    let wide = if side == Side::Left { format.rows() } else { NR };
+    let words = format.lanes(steps) * format.planes() * wide;
+    let target = SharedMut(room(buffer, width.div_ceil(wide) * words));
     let panel = |panel: usize| {
+        let pack = if side == Side::Left { pack_left } else { pack_right };
         // SAFETY: every panel is packed by one task; the caller vouches for the source.
         unsafe {
-            let to = target.pointer().add(panel * lanes * W);
-            pack::<W>(format, source.at(0, panel * W), steps, (width - panel * W).min(W), to);
+            let to = target.pointer().add(panel * words);
+            pack(format, source.at(0, panel * wide), steps, (width - panel * wide).min(wide), to);
         }
     };
     match cores {
-        Cores::One => (0..width.div_ceil(W)).for_each(panel),
-        Cores::All => (0..width.div_ceil(W)).into_par_iter().with_min_len(4).for_each(panel),
+        Cores::One => (0..width.div_ceil(wide)).for_each(panel),
+        Cores::All => (0..width.div_ceil(wide)).into_par_iter().with_min_len(4).for_each(panel),
     }
     target.pointer()
 }
@@ -218,9 +238,12 @@ impl Plan<'_> {
     /// # Safety
     /// Nobody else writes this part meanwhile.
     unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
-        let all_lanes = self.steps.div_ceil(self.format.steps());
-        // Blocks of K of equal size.
-        let block = all_lanes.div_ceil(all_lanes.div_ceil(KC).max(1)).max(1);
+        // SAFETY: the processor has what the format needs.
+        let _tiles = matches!(self.format.units(), Units::Tiles(_)).then(|| unsafe { amx::Tiles::new() });
+        let all_lanes = self.format.lanes(self.steps);
+        // Blocks of K of equal size, and whole ones.
+        let block = all_lanes.div_ceil(all_lanes.div_ceil(self.format.blocking().0).max(1)).max(1);
+        let block = self.format.lanes(block * self.format.steps());
         for first in (0..all_lanes.max(1)).step_by(block) {
             let lanes = first..(first + block).min(all_lanes);
             with_scratch(1, |left| {
@@ -242,44 +265,50 @@ impl Plan<'_> {
         right_buffer: &mut Vec<__m512>,
     ) {
         let (format, k) = (self.format, lanes.start * self.format.steps());
-        let all_lanes = self.steps.div_ceil(format.steps());
+        let (all_lanes, high, panels) = (format.lanes(self.steps), format.rows(), format.blocking().1);
+        // Words of a lane in a panel of each factor.
+        let (left_words, right_words) = (high * format.planes(), NR * format.planes());
         let steps = (lanes.end * format.steps()).min(self.steps) - k;
         // SAFETY: panels lie inside the factors and the buffers; tiles inside the part.
         unsafe {
             let left = match self.left {
                 Factor::Direct(source) => Panels {
                     data: source.at(k, rows.start).data,
-                    panel_stride: MR * source.w_stride,
+                    panel_stride: high * source.w_stride,
                     left: (source.w_stride, 1),
                 },
                 Factor::Packed(data) => {
-                    let data = data.add(rows.start * all_lanes + lanes.start * MR);
-                    Panels { data, panel_stride: MR * all_lanes, left: (1, MR) }
+                    let data = data.add(rows.start * all_lanes * format.planes() + lanes.start * left_words);
+                    Panels { data, panel_stride: left_words * all_lanes, left: (1, high) }
                 }
                 Factor::Matrix(source) => {
-                    let panels = rows.len().div_ceil(MR);
-                    let data = room(left_buffer, panels * lanes.len() * MR);
+                    let panels = rows.len().div_ceil(high);
+                    let data = room(left_buffer, panels * lanes.len() * left_words);
                     for panel in 0..panels {
-                        let (from, to) = (source.at(k, rows.start + panel * MR), data.add(panel * lanes.len() * MR));
-                        pack::<MR>(format, from, steps, (rows.len() - panel * MR).min(MR), to);
+                        let from = source.at(k, rows.start + panel * high);
+                        let to = data.add(panel * lanes.len() * left_words);
+                        pack_left(format, from, steps, (rows.len() - panel * high).min(high), to);
                     }
-                    Panels { data, panel_stride: MR * lanes.len(), left: (1, MR) }
+                    Panels { data, panel_stride: left_words * lanes.len(), left: (1, high) }
                 }
             };
-            for first in (columns.start..columns.end).step_by(PANELS * NR) {
-                let group = first..(first + PANELS * NR).min(columns.end);
+            for first in (columns.start..columns.end).step_by(panels * NR) {
+                let group = first..(first + panels * NR).min(columns.end);
                 let (right, right_stride) = match self.right {
-                    Factor::Packed(data) => (data.add(first * all_lanes + lanes.start * NR), NR * all_lanes),
+                    Factor::Packed(data) => {
+                        let data = data.add(first * all_lanes * format.planes() + lanes.start * right_words);
+                        (data, right_words * all_lanes)
+                    }
                     Factor::Matrix(source) | Factor::Direct(source) => {
-                        let data = room(right_buffer, PANELS * NR * lanes.len());
+                        let data = room(right_buffer, panels * right_words * lanes.len());
                         for (panel, column) in group.clone().step_by(NR).enumerate() {
-                            let to = data.add(panel * NR * lanes.len());
-                            pack::<NR>(format, source.at(k, column), steps, (group.end - column).min(NR), to);
+                            let to = data.add(panel * right_words * lanes.len());
+                            pack_right(format, source.at(k, column), steps, (group.end - column).min(NR), to);
                         }
-                        (data.cast_const(), NR * lanes.len())
+                        (data.cast_const(), right_words * lanes.len())
                     }
                 };
-                for (panel, row) in rows.clone().step_by(MR).enumerate() {
+                for (panel, row) in rows.clone().step_by(high).enumerate() {
                     let (row_stride, lane_stride) = left.left;
                     let left = Left { data: left.data.add(panel * left.panel_stride), row_stride, lane_stride };
                     for (panel, column) in group.clone().step_by(NR).enumerate() {
@@ -293,12 +322,19 @@ impl Plan<'_> {
                             column_offsets: std::ptr::null(),
                         };
                         let right = right.add(panel * right_stride);
-                        let (rows, columns) = ((rows.end - row).min(MR), (group.end - column).min(NR));
-                        tile(format.multiply(), lanes.len(), left, right, rows, columns, store);
+                        let (rows, columns) = ((rows.end - row).min(high), (group.end - column).min(NR));
+                        match format.units() {
+                            Units::Registers(multiply) => {
+                                tile(multiply, lanes.len(), left, right, rows, columns, store);
+                            }
+                            Units::Tiles(multiply) => {
+                                amx::tile(multiply, lanes.len(), left.data, right, rows, columns, store);
+                            }
+                        }
                     }
                     if let Some(finish) = self.finish.filter(|_| lanes.end == all_lanes) {
-                        let rows = row..(row + MR).min(rows.end);
-                        finish_panel(finish, rows, group.clone(), self.out.pointer(), self.stride);
+                        let rows = row..(row + high).min(rows.end);
+                        finish_panel(finish, row / high, rows, group.clone(), self.out.pointer(), self.stride);
                     }
                 }
             }
@@ -310,12 +346,18 @@ impl Plan<'_> {
 ///
 /// # Safety
 /// They must lie inside the result, and nobody else may touch them meanwhile.
-unsafe fn finish_panel(finish: Finish, rows: Range<usize>, columns: Range<usize>, out: *mut f32, stride: usize) {
-    debug_assert!(rows.start.is_multiple_of(PANEL_ROWS) && rows.len() <= PANEL_ROWS);
+unsafe fn finish_panel(
+    finish: Finish,
+    panel: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: *mut f32,
+    stride: usize,
+) {
     for row in rows {
         // SAFETY: the caller's promise.
         let values = unsafe { std::slice::from_raw_parts_mut(out.add(row * stride + columns.start), columns.len()) };
-        finish(row, columns.start, values);
+        finish(Place { panel, row, column: columns.start }, values);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Packing: a factor's panel copied into the order in which the tiles read it, rounded on the way.
 //!
-//! A panel of `W` columns (of the right factor) or rows (of the left) becomes `[lanes][W]`. What lies beyond the matrix is zero.
+//! A panel of `W` columns (of the right factor) or rows (of the left) becomes `[lanes][W]`. The units of [`amx`] want whole blocks of sixteen lanes,
+//! `[blocks][planes][16][W]`, and of a left factor each row's lanes together, `[blocks][planes][W][16]`. What lies beyond the matrix is zero.
 
-use super::kernel::Multiply;
+use super::kernel::{MR, Multiply, NR};
+use super::{PANELS, amx};
 use std::arch::x86_64::*;
 
 /// What a lane holds.
@@ -14,22 +16,63 @@ pub(crate) enum Format {
     RoundedFloat32,
     /// Two `bf16`.
     Bfloat16Pairs,
+    /// Two `bf16`, in blocks for [`amx`].
+    Bfloat16Tiles,
+    /// Two `f32` as three planes of two `bf16`, in blocks for [`amx`].
+    Float32Tiles,
+}
+
+/// What multiplies a format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Units {
+    Registers(Multiply),
+    Tiles(amx::Multiply),
 }
 
 impl Format {
+    pub(super) fn units(self) -> Units {
+        match self {
+            Format::Float32 | Format::RoundedFloat32 => Units::Registers(Multiply::Float32),
+            Format::Bfloat16Pairs => Units::Registers(Multiply::Bfloat16Pairs),
+            Format::Bfloat16Tiles => Units::Tiles(amx::Multiply::Bfloat16),
+            Format::Float32Tiles => Units::Tiles(amx::Multiply::Float32),
+        }
+    }
+
+    fn has_tiles(self) -> bool {
+        matches!(self.units(), Units::Tiles(_))
+    }
+
     /// Steps of K in a lane.
     pub(super) fn steps(self) -> usize {
         match self {
             Format::Float32 | Format::RoundedFloat32 => 1,
-            Format::Bfloat16Pairs => 2,
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles => 2,
         }
     }
 
-    /// How its lanes are multiplied.
-    pub(super) fn multiply(self) -> Multiply {
+    /// Lanes that `steps` of K take, in whole blocks.
+    pub(super) fn lanes(self, steps: usize) -> usize {
+        let lanes = steps.div_ceil(self.steps());
+        if self.has_tiles() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
+    }
+
+    /// Planes of a number: 32-bit words of a lane.
+    pub(super) fn planes(self) -> usize {
+        if self == Format::Float32Tiles { 3 } else { 1 }
+    }
+
+    /// Rows of a tile, and of a left factor's panel.
+    pub(super) fn rows(self) -> usize {
+        if self.has_tiles() { amx::ROWS } else { MR }
+    }
+
+    /// Lanes of K that a tile runs over before it is stored, and panels of the right factor that are packed, then used by all rows: that many
+    /// panels stay in the second cache.
+    pub(super) fn blocking(self) -> (usize, usize) {
         match self {
-            Format::Float32 | Format::RoundedFloat32 => Multiply::Float32,
-            Format::Bfloat16Pairs => Multiply::Bfloat16Pairs,
+            Format::Float32 | Format::RoundedFloat32 | Format::Bfloat16Pairs | Format::Float32Tiles => (384, PANELS),
+            Format::Bfloat16Tiles => (768, 2 * PANELS),
         }
     }
 }
@@ -58,53 +101,140 @@ impl Source {
     }
 }
 
-/// Packs `width <= W` rows or columns over `steps` of K.
+/// Packs `width <= NR` columns of a right factor over `steps` of K.
 ///
 /// # Safety
-/// The processor must have AVX-512 F and BW (and BF16 for pairs); `source` must be valid for `steps` and `width`, `panel`
-/// for `steps / format.steps()` (rounded up) times `W` lanes.
-pub(super) unsafe fn pack<const W: usize>(format: Format, source: Source, steps: usize, width: usize, panel: *mut f32) {
+/// The processor must have AVX-512 F and BW (and BF16 for whatever holds `bf16`); `source` must be valid for `steps` and `width`, `panel`
+/// for `format.lanes(steps) * format.planes()` times [`NR`] words.
+pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, width: usize, panel: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
         match format {
-            Format::Float32 => pack_float32::<W>(source, steps, width, panel),
-            Format::RoundedFloat32 => pack_rounded::<W>(source, steps, width, panel),
-            Format::Bfloat16Pairs => pack_pairs::<W>(source, steps, width, panel),
+            Format::Float32 => float32::lanes::<NR>(source, steps, width, panel),
+            Format::RoundedFloat32 => rounded_float32::lanes::<NR>(source, steps, width, panel),
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs::lanes::<NR>(source, steps, width, panel),
+            Format::Float32Tiles => planes::lanes::<NR>(source, steps, width, panel),
+        }
+        zero_lanes_to_the_end(format, steps, NR, panel);
+    }
+}
+
+/// Packs `width <= format.rows()` rows of a left factor over `steps` of K.
+///
+/// # Safety
+/// As for [`pack_right`], for `format.rows()` times as many words.
+pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, width: usize, panel: *mut f32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match format {
+            Format::Float32 => float32::lanes::<MR>(source, steps, width, panel),
+            Format::RoundedFloat32 => rounded_float32::lanes::<MR>(source, steps, width, panel),
+            Format::Bfloat16Pairs => pairs::lanes::<MR>(source, steps, width, panel),
+            Format::Bfloat16Tiles => pairs::rows::<{ amx::ROWS }>(source, steps, width, panel),
+            Format::Float32Tiles => planes::rows::<{ amx::ROWS }>(source, steps, width, panel),
         }
     }
 }
 
-/// One packing loop a format, so that each is compiled for the instructions it needs: `$across` makes one lane of each of sixteen
-/// neighbours in memory, `$along` sixteen lanes of one row or column whose steps are neighbours.
+/// Zeros in the lanes that make the last block a whole one, `width` words a lane.
+///
+/// # Safety
+/// As for [`pack_right`].
+unsafe fn zero_lanes_to_the_end(format: Format, steps: usize, width: usize, panel: *mut f32) {
+    let (written, lanes, planes) = (steps.div_ceil(format.steps()), format.lanes(steps), format.planes());
+    for plane in 0..planes {
+        if written < lanes {
+            // SAFETY: the caller's promise.
+            unsafe { panel.add(lane_at(written, plane, planes) * width).write_bytes(0, (lanes - written) * width) };
+        }
+    }
+}
+
+/// Where a plane of a lane lies in `[blocks][planes][16]`, in lanes; with one plane it is the lane.
+fn lane_at(lane: usize, plane: usize, planes: usize) -> usize {
+    (lane / 16 * planes + plane) * 16 + lane % 16
+}
+
+/// The packing loops of a format, compiled for the instructions it needs: `$across` makes one lane of each of sixteen
+/// neighbours in memory, `$along` sixteen lanes of one row or column whose steps are neighbours, both of `$planes` planes.
 macro_rules! packing {
-    ($name:ident, $features:literal, $format:expr, $across:ident, $along:ident) => {
-        #[target_feature(enable = $features)]
-        unsafe fn $name<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
-            let lane = $format.steps();
-            // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
-            unsafe {
-                if source.w_stride == 1 {
-                    for step in (0..steps).step_by(lane) {
-                        let row = panel.add(step / lane * W);
+    ($name:ident, $features:literal, $steps:literal, $planes:literal, $across:ident, $along:ident) => {
+        mod $name {
+            use super::*;
+
+            /// `[blocks][planes][16][W]`, up to the last lane.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn lanes<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
+                // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
+                unsafe {
+                    if source.w_stride == 1 {
+                        for step in (0..steps).step_by($steps) {
+                            for w in (0..W).step_by(16) {
+                                let lane = $across(source.at(step, w), steps - step, below(width, w));
+                                for (plane, words) in lane.into_iter().enumerate() {
+                                    let at = panel.add(lane_at(step / $steps, plane, $planes) * W + w);
+                                    _mm512_mask_storeu_ps(at, below(W, w), words);
+                                }
+                            }
+                        }
+                        return;
+                    }
+                    assert_eq!(source.k_stride, 1);
+                    for step in (0..steps).step_by(16 * $steps) {
+                        let lanes = (steps - step).div_ceil($steps).min(16);
                         for w in (0..W).step_by(16) {
-                            let lanes = $across(source.at(step, w), steps - step, below(width, w));
-                            _mm512_mask_storeu_ps(row.add(w), below(W, w), lanes);
+                            let mut blocks = [[_mm512_setzero_ps(); 16]; $planes]; // [plane][w][lane]
+                            for i in 0..width.saturating_sub(w).min(16) {
+                                let words = $along(source.at(step, w + i).data, steps - step);
+                                for (block, words) in blocks.iter_mut().zip(words) {
+                                    block[i] = words;
+                                }
+                            }
+                            for (plane, block) in blocks.iter_mut().enumerate() {
+                                transpose(block); // [lane][w]
+                                for (i, row) in block[..lanes].iter().enumerate() {
+                                    let at = panel.add(lane_at(step / $steps + i, plane, $planes) * W + w);
+                                    _mm512_mask_storeu_ps(at, below(W, w), *row);
+                                }
+                            }
                         }
                     }
-                    return;
                 }
-                assert_eq!(source.k_stride, 1);
-                for step in (0..steps).step_by(16 * lane) {
-                    let lanes = (steps - step).div_ceil(lane).min(16);
-                    for w in (0..W).step_by(16) {
-                        let mut block = [_mm512_setzero_ps(); 16]; // [w][lane]
-                        for i in 0..width.saturating_sub(w).min(16) {
-                            block[i] = $along(source.at(step, w + i).data, steps - step);
-                        }
-                        let block = transposed(block); // [lane][w]
-                        for (i, row) in block.into_iter().enumerate().take(lanes) {
-                            let at = panel.add((step / lane + i) * W + w);
-                            _mm512_mask_storeu_ps(at, below(W, w), row);
+            }
+
+            /// `[blocks][planes][W][16]`, to the last block's end.
+            #[target_feature(enable = $features)]
+            #[allow(dead_code)]
+            pub(super) unsafe fn rows<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
+                // SAFETY: as above; `W` is a multiple of 16.
+                unsafe {
+                    for (block, step) in (0..steps).step_by(16 * $steps).enumerate() {
+                        for w in (0..W).step_by(16) {
+                            let mut blocks = [[_mm512_setzero_ps(); 16]; $planes]; // [plane][w][lane]
+                            if source.w_stride == 1 {
+                                for (lane, step) in (step..steps.min(step + 16 * $steps)).step_by($steps).enumerate() {
+                                    let words = $across(source.at(step, w), steps - step, below(width, w));
+                                    for (block, words) in blocks.iter_mut().zip(words) {
+                                        block[lane] = words;
+                                    }
+                                }
+                                for block in &mut blocks {
+                                    transpose(block);
+                                }
+                            } else {
+                                for i in 0..width.saturating_sub(w).min(16) {
+                                    let words = $along(source.at(step, w + i).data, steps - step);
+                                    for (block, words) in blocks.iter_mut().zip(words) {
+                                        block[i] = words;
+                                    }
+                                }
+                            }
+                            for (plane, rows) in blocks.iter().enumerate() {
+                                for (i, row) in rows.iter().enumerate() {
+                                    let at = panel.add(((block * $planes + plane) * W + w + i) * 16);
+                                    _mm512_store_ps(at, *row);
+                                }
+                            }
                         }
                     }
                 }
@@ -113,9 +243,10 @@ macro_rules! packing {
     };
 }
 
-packing!(pack_float32, "avx512f,avx512bw", Format::Float32, float32_across, float32_along);
-packing!(pack_rounded, "avx512f,avx512bw", Format::RoundedFloat32, rounded_across, rounded_along);
-packing!(pack_pairs, "avx512f,avx512bw,avx512bf16", Format::Bfloat16Pairs, pairs_across, pairs_along);
+packing!(float32, "avx512f,avx512bw", 1, 1, float32_across, float32_along);
+packing!(rounded_float32, "avx512f,avx512bw", 1, 1, rounded_across, rounded_along);
+packing!(pairs, "avx512f,avx512bw,avx512bf16", 2, 1, pairs_across, pairs_along);
+packing!(planes, "avx512f,avx512bw,avx512bf16", 2, 3, planes_across, planes_along);
 
 /// The lanes from `at` on that lie below `end`, of sixteen.
 pub(super) fn below(end: usize, at: usize) -> __mmask16 {
@@ -127,59 +258,117 @@ pub(super) fn below(end: usize, at: usize) -> __mmask16 {
 
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn float32_across(source: Source, _steps: usize, mask: __mmask16) -> __m512 {
+unsafe fn float32_across(source: Source, _steps: usize, mask: __mmask16) -> [__m512; 1] {
     // SAFETY: the mask leaves out what lies beyond the source.
-    unsafe { _mm512_maskz_loadu_ps(mask, source.data) }
+    [unsafe { _mm512_maskz_loadu_ps(mask, source.data) }]
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn float32_along(data: *const f32, steps: usize) -> __m512 {
+unsafe fn float32_along(data: *const f32, steps: usize) -> [__m512; 1] {
     // SAFETY: the mask leaves out what lies beyond the source.
-    unsafe { _mm512_maskz_loadu_ps(below(steps, 0), data) }
+    [unsafe { _mm512_maskz_loadu_ps(below(steps, 0), data) }]
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn rounded_across(source: Source, steps: usize, mask: __mmask16) -> __m512 {
+unsafe fn rounded_across(source: Source, _steps: usize, mask: __mmask16) -> [__m512; 1] {
     // SAFETY: as above.
-    rounded(unsafe { float32_across(source, steps, mask) })
+    [rounded(unsafe { _mm512_maskz_loadu_ps(mask, source.data) })]
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn rounded_along(data: *const f32, steps: usize) -> __m512 {
+unsafe fn rounded_along(data: *const f32, steps: usize) -> [__m512; 1] {
     // SAFETY: as above.
-    rounded(unsafe { float32_along(data, steps) })
+    [rounded(unsafe { _mm512_maskz_loadu_ps(below(steps, 0), data) })]
 }
 
-/// The instruction rounds as [`rounded`] does, but takes numbers below 2^-126 for zero, as the product of pairs does anyway.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+/// The values of two steps of sixteen neighbours.
+#[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
-unsafe fn pairs_across(source: Source, steps: usize, mask: __mmask16) -> __m512 {
+unsafe fn two_across(source: Source, steps: usize, mask: __mmask16) -> [__m512; 2] {
     // SAFETY: the masks leave out what lies beyond the source.
     unsafe {
         let first = _mm512_maskz_loadu_ps(mask, source.data);
         let mask = if steps > 1 { mask } else { 0 };
-        let second = _mm512_maskz_loadu_ps(mask, source.data.wrapping_add(source.k_stride));
-        let halves: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(second, first));
-        let interleaved = _mm512_set_epi16(
-            31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17,
-            1, 16, 0,
-        );
-        _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleaved, halves))
+        [first, _mm512_maskz_loadu_ps(mask, source.data.wrapping_add(source.k_stride))]
     }
+}
+
+/// Thirty-two steps of one row or column.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+unsafe fn two_along(data: *const f32, steps: usize) -> [__m512; 2] {
+    // SAFETY: as above.
+    unsafe {
+        let first = _mm512_maskz_loadu_ps(below(steps, 0), data);
+        [first, _mm512_maskz_loadu_ps(below(steps, 16), data.wrapping_add(16))]
+    }
+}
+
+/// Both registers rounded to `bf16`, one after the other. The instruction rounds as [`rounded`] does, but takes numbers below 2^-126 for
+/// zero, as the product of pairs does anyway.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn halves([first, second]: [__m512; 2]) -> __m512i {
+    // SAFETY: both types are 512 bits.
+    unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(second, first)) }
+}
+
+/// From one register's `bf16` after the other's to pairs of both.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn interleaved(halves: __m512i) -> __m512 {
+    let order = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
+        16, 0,
+    );
+    _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
-unsafe fn pairs_along(data: *const f32, steps: usize) -> __m512 {
-    // SAFETY: the masks leave out what lies beyond the source.
-    unsafe {
-        let first = _mm512_maskz_loadu_ps(below(steps, 0), data);
-        let second = _mm512_maskz_loadu_ps(below(steps, 16), data.wrapping_add(16));
-        std::mem::transmute(_mm512_cvtne2ps_pbh(second, first))
+unsafe fn pairs_across(source: Source, steps: usize, mask: __mmask16) -> [__m512; 1] {
+    // SAFETY: the caller's promise.
+    [interleaved(halves(unsafe { two_across(source, steps, mask) }))]
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn pairs_along(data: *const f32, steps: usize) -> [__m512; 1] {
+    // SAFETY: the caller's promise.
+    [_mm512_castsi512_ps(halves(unsafe { two_along(data, steps) }))]
+}
+
+/// The planes of two registers: what each `bf16` leaves of a number is the next one's to hold.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+fn planes_of(mut values: [__m512; 2]) -> [__m512i; 3] {
+    let mut planes = [_mm512_setzero_si512(); 3];
+    for plane in &mut planes {
+        *plane = halves(values);
+        let float = |half: __m256i| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(half)));
+        values[0] = _mm512_sub_ps(values[0], float(_mm512_castsi512_si256(*plane)));
+        values[1] = _mm512_sub_ps(values[1], float(_mm512_extracti64x4_epi64::<1>(*plane)));
     }
+    planes
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn planes_across(source: Source, steps: usize, mask: __mmask16) -> [__m512; 3] {
+    // SAFETY: the caller's promise.
+    let [a, b, c] = planes_of(unsafe { two_across(source, steps, mask) });
+    [interleaved(a), interleaved(b), interleaved(c)]
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn planes_along(data: *const f32, steps: usize) -> [__m512; 3] {
+    // SAFETY: the caller's promise.
+    let [a, b, c] = planes_of(unsafe { two_along(data, steps) });
+    [_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), _mm512_castsi512_ps(c)]
 }
 
 /// Rounds to the nearest `bf16`, ties to even. An infinity stays one; what is no number stays none, except the few whose
@@ -196,14 +385,14 @@ fn rounded(values: __m512) -> __m512 {
 /// Sixteen rows of sixteen become columns.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
+pub(super) fn transpose(a: &mut [__m512; 16]) {
     let pair = |a: __m512, b: __m512| (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     let doubles = |a: __m512, b: __m512| {
         let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
         (_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)))
     };
     let quarters = |a: __m512, b: __m512| (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xDD>(a, b));
-    let (mut a, mut b) = (rows, [_mm512_setzero_ps(); 16]);
+    let mut b = [_mm512_setzero_ps(); 16];
     for i in 0..8 {
         (b[2 * i], b[2 * i + 1]) = pair(a[2 * i], a[2 * i + 1]);
     }
@@ -219,5 +408,4 @@ pub(super) fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
         (a[i], a[i + 8]) = quarters(b[i], b[i + 8]);
         (a[i + 4], a[i + 12]) = quarters(b[i + 4], b[i + 12]);
     }
-    a
 }
