@@ -11,6 +11,8 @@ mod progress;
 
 use args::{Arguments, Command};
 use clap::Parser;
+use dsgkd::error::Error;
+use dsgkd::run::environment::Instructions;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -23,6 +25,9 @@ fn command() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
+    if let Err(message) = Instructions::asked_for() {
+        return exit::of(Err(Error::Config(message)));
+    }
     if works_on_when_interrupted(&command) {
         interrupt::listen();
     }

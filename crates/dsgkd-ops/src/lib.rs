@@ -28,5 +28,5 @@ pub mod portable;
 pub mod spans;
 
 pub use dropout::{Dropout, RowDropout};
-pub use gemm::{PackedWeight, Precision, WeightPrecision};
+pub use gemm::{Instructions, PackedWeight, Precision, WeightPrecision};
 pub use parallel::in_pool;

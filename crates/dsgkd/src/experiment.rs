@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::infer::Scorer;
 use crate::pretrain::PretrainLog;
 use crate::run::atomic::write_file;
-use crate::run::environment::cpu_features;
+use crate::run::environment::{Instructions, cpu_features};
 use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
 use crate::text::Aligner;
@@ -243,6 +243,7 @@ fn environment(inputs: &Inputs, config: &Config, summary: &DataSummary) -> serde
         "dsgkd": env!("CARGO_PKG_VERSION"),
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "cpu_features": cpu_features(),
+        "products": Instructions::used().name(),
         "threads": rayon::current_num_threads(),
         "device": config.train.device,
         "dtype": config.train.dtype.available(),

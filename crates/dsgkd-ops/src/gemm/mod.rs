@@ -3,11 +3,13 @@
 //! On processors with AVX-512 the products are our own ([`x86`]): one blocked loop for `f32`, `bf16` and `int8`, in registers or in the matrix
 //! units (AMX) of those that have them, into which weights can go packed beforehand. Elsewhere (AVX2, aarch64) the `gemm` crate computes them, in `f32`.
 
+mod instructions;
 mod library;
 mod packed;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use instructions::Instructions;
 pub use packed::{PackedWeight, WeightPrecision};
 
 /// What the numbers of a product are rounded to before they are multiplied; sums are always `f32`.
@@ -29,10 +31,7 @@ impl Precision {
 
 /// Whether our own products run here.
 fn has_avx512() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return x86::is_available();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    Instructions::used() >= Instructions::Avx512
 }
 
 /// A matrix that is read: a slice with strides, so that a transpose costs nothing.
@@ -154,7 +153,7 @@ impl Product<'_> {
         let cores = if operations < 1 << 18 { Cores::One } else { cores };
         // SAFETY: `Matrix::new` checked that the factors lie inside their slices; the caller vouches for `out`.
         #[cfg(target_arch = "x86_64")]
-        if x86::is_available() {
+        if has_avx512() {
             return unsafe { x86::run(self, out, stride, cores) };
         }
         // SAFETY: as above.

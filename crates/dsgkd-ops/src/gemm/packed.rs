@@ -4,7 +4,7 @@ use super::Matrix;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Int8Weight, PackedMatrix};
 #[cfg(target_arch = "x86_64")]
-use super::{Precision, x86};
+use super::{Precision, has_avx512, x86};
 
 /// How the weights of a model that only answers are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl WeightPrecision {
         #[cfg(target_arch = "x86_64")]
         match self {
             WeightPrecision::Int8 if x86::has_int8() => return self,
-            WeightPrecision::Bfloat16 if x86::is_available() => return self,
+            WeightPrecision::Bfloat16 if has_avx512() => return self,
             _ => {}
         }
         WeightPrecision::Float32
@@ -52,7 +52,7 @@ impl PackedWeight {
     /// Packs `weight [outputs, inputs]`, as [`WeightPrecision::available`] allows.
     pub fn new(weight: &[f32], inputs: usize, precision: WeightPrecision) -> PackedWeight {
         #[cfg(target_arch = "x86_64")]
-        if x86::is_available() {
+        if has_avx512() {
             let matrix = Matrix::new(weight, weight.len() / inputs, inputs, inputs).transposed();
             return PackedWeight(match precision.available() {
                 WeightPrecision::Float32 => Form::Matrix(PackedMatrix::new(matrix, Precision::Float32)),

@@ -100,6 +100,75 @@ fn products_of_every_layout_are_those_of_the_definition() {
     }
 }
 
+/// Whatever multiplies, `f32` has all its bits: the greatest error is no larger than that of sums in `f32`, one product after the other. Numbers of
+/// all sizes, so that no bit of them is a round one.
+#[test]
+fn products_in_f32_are_as_exact_as_sums_in_f32() {
+    let mut state = 7u32;
+    let mut number = |scale: i32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((state >> 8) as f32 / (1 << 24) as f32 - 0.5) * 2f32.powi(scale * (state % 9) as i32 - 4 * scale)
+    };
+    for [rows, steps, columns] in [[33, 768, 65], [16, 64, 40], [70, 1000, 32]] {
+        let left: Vec<f32> = (0..rows * steps).map(|_| number(3)).collect();
+        let right: Vec<f32> = (0..steps * columns).map(|_| number(1)).collect();
+        let mut out = vec![0f32; rows * columns];
+        let product = Product {
+            left: Matrix::new(&left, rows, steps, steps),
+            right: Right::Matrix(Matrix::new(&right, steps, columns, columns), Precision::Float32),
+            scale: 1.0,
+            accumulate: false,
+            finish: None,
+        };
+        unsafe { product.run(out.as_mut_ptr(), columns, Cores::All) };
+        let (mut ours, mut sums) = (0f64, 0f64);
+        for (i, value) in out.iter().enumerate() {
+            let factors = || (0..steps).map(|k| (left[i / columns * steps + k], right[k * columns + i % columns]));
+            let exact: f64 = factors().map(|(a, b)| f64::from(a) * f64::from(b)).sum();
+            // What rounding once more or less means depends on the size of the products.
+            let size: f64 = factors().map(|(a, b)| (f64::from(a) * f64::from(b)).abs()).sum();
+            let plain = factors().fold(0f32, |sum, (a, b)| a.mul_add(b, sum));
+            ours = ours.max((f64::from(*value) - exact).abs() / size);
+            sums = sums.max((f64::from(plain) - exact).abs() / size);
+        }
+        assert!(ours <= sums, "{rows} x {steps} x {columns}: {ours:e}, sums in f32 {sums:e}");
+    }
+}
+
+/// What a note's tokens come to must not depend on the other notes of a batch: neither on which tile a row falls into nor on whether it is a whole one.
+#[test]
+fn an_element_does_not_depend_on_other_rows_and_columns() {
+    if !has_avx512() {
+        return; // The library promises less.
+    }
+    let (rows, steps, columns) = (70, 1700, 70); // Two blocks of K in every precision.
+    let (left, right) = (numbers(rows * steps, 1), numbers(steps * columns, 2));
+    let run = |from: usize, rows: usize, columns_here: usize, precision, scale| {
+        let mut out = vec![0.3f32; rows * columns_here];
+        let product = Product {
+            left: Matrix::new(&left[from * steps..], rows, steps, steps),
+            right: Right::Matrix(Matrix::new(&right, steps, columns_here, columns), precision),
+            scale,
+            accumulate: true,
+            finish: None,
+        };
+        unsafe { product.run(out.as_mut_ptr(), columns_here, Cores::One) };
+        out
+    };
+    for precision in [Precision::Float32, Precision::Bfloat16] {
+        for scale in [1.0, 0.5] {
+            let whole = run(0, rows, columns, precision, scale);
+            for (from, some, columns_here) in [(0, 32, 32), (3, 40, 33), (17, 16, 70), (50, 1, 64)] {
+                let part = run(from, some, columns_here, precision, scale);
+                for (row, part) in part.chunks_exact(columns_here).enumerate() {
+                    let at = (from + row) * columns;
+                    assert_eq!(part, &whole[at..at + columns_here], "{precision:?} {scale} from {from}, row {row}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn the_result_does_not_depend_on_the_number_of_threads() {
     for sizes in SIZES {

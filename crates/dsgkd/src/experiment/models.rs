@@ -5,7 +5,7 @@ use crate::distill::cache::{TeacherCache, fingerprint};
 use crate::distill::feature_file::FeatureFile;
 use crate::distill::teacher::{Teacher, projection_name};
 use crate::error::{Error, Result};
-use crate::run::environment::cpu_features;
+use crate::run::environment::{Instructions, cpu_features};
 use crate::run::folder::RunFolder;
 use crate::text::Tokenizer;
 use dsgkd_encoder::{HeadForm, Heads, LoadReport, Model};
@@ -83,7 +83,8 @@ pub(super) fn teacher_caches(
         TeacherCacheStore::None => Ok(TeacherCache::nothing()),
         TeacherCacheStore::Memory => Ok(TeacherCache::in_memory(dtype, budget, notes)),
         TeacherCacheStore::File => {
-            let computed_by = format!("{} {:?}", env!("CARGO_PKG_VERSION"), cpu_features());
+            let products = Instructions::used().name();
+            let computed_by = format!("{} {:?} {products}", env!("CARGO_PKG_VERSION"), cpu_features());
             let mark = fingerprint(teacher, dtype, &computed_by);
             let path = folder.teacher_features(number);
             let file = FeatureFile::open(folder.open_teacher_features(number)?, &path, &mark, budget as u64)?;

@@ -1,5 +1,7 @@
 //! What a run was computed with, for those who must explain or repeat it.
 
+pub use dsgkd_ops::Instructions;
+
 /// Instruction sets of this processor that change how fast, and in the last digits how, it computes.
 #[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
 pub fn cpu_features() -> Vec<String> {

@@ -13,34 +13,23 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::sync::LazyLock;
 
 /// Rows of a tile of sums: two registers.
 pub(super) const ROWS: usize = 32;
 /// Lanes of K in a register.
 pub(super) const BLOCK: usize = 16;
 
-/// What the units of this processor multiply.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Available {
-    pub(super) bfloat16: bool,
-    pub(super) int8: bool,
+/// Whether this processor has the units, for `bf16` and `int8`, and the system lends them.
+pub(super) fn are_there() -> bool {
+    // Bits of EDX in leaf 7.
+    const BF16: u32 = 1 << 22;
+    const TILES: u32 = 1 << 24;
+    const INT8: u32 = 1 << 25;
+    let needed = BF16 | TILES | INT8;
+    is_x86_feature_detected!("avx512bf16") && __cpuid_count(7, 0).edx & needed == needed && permitted()
 }
 
-pub(super) static AVAILABLE: LazyLock<Available> = LazyLock::new(|| {
-    // Bits of leaf 7 in EDX: 22 bf16, 24 tiles, 25 int8.
-    let has = |features: u32, bit: u32| features >> bit & 1 == 1;
-    if __cpuid(0).eax < 7 {
-        return Available::default();
-    }
-    let features = __cpuid_count(7, 0).edx;
-    if !has(features, 24) || !permitted() {
-        return Available::default();
-    }
-    Available { bfloat16: has(features, 22) && is_x86_feature_detected!("avx512bf16"), int8: has(features, 25) }
-});
-
-/// Asks the kernel for the tiles' state, once for all threads.
+/// Asks the system for the tiles' registers, once for all threads.
 #[cfg(target_os = "linux")]
 fn permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
@@ -59,7 +48,7 @@ pub(super) struct Tiles(PhantomData<*const ()>);
 
 impl Tiles {
     /// # Safety
-    /// The processor must have them ([`AVAILABLE`]).
+    /// They must be there ([`are_there`]).
     pub(super) unsafe fn new() -> Tiles {
         #[repr(C, align(64))]
         struct Configuration {

@@ -3,7 +3,7 @@
 //! A weight row is `scale * q` with `q` in -127..127, and so is a token's row; VNNI multiplies unsigned by signed, so that 128 is added to
 //! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
 
-use super::super::{Cores, Finish, Matrix, Product};
+use super::super::{Cores, Finish, Instructions, Matrix, Product, has_avx512};
 use super::kernel::{Left, MR, Multiply, NR, Store, tile};
 use super::pack::{below, transpose};
 use super::{PANELS, amx, finish_panel, room, task_size, with_scratch};
@@ -29,12 +29,12 @@ pub(crate) struct Int8Weight {
 
 /// Whether this processor multiplies `int8`.
 pub(crate) fn is_available() -> bool {
-    super::is_available() && is_x86_feature_detected!("avx512vnni")
+    has_avx512() && is_x86_feature_detected!("avx512vnni")
 }
 
 /// Whether the units of [`amx`] multiply; the sums are exact, so they are the same.
 fn has_tiles() -> bool {
-    amx::AVAILABLE.int8
+    Instructions::used() == Instructions::Amx
 }
 
 /// Lanes that `inputs` steps take.

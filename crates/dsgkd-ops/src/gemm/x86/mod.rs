@@ -9,7 +9,7 @@ mod int8;
 mod kernel;
 mod pack;
 
-use super::{Cores, Finish, Matrix, Place, Precision, Product, Right};
+use super::{Cores, Finish, Instructions, Matrix, Place, Precision, Product, Right, has_avx512};
 use crate::parallel::SharedMut;
 use kernel::{Left, NR, Store, tile};
 use pack::{Format, Source, Units, pack_left, pack_right};
@@ -26,9 +26,15 @@ const PANELS: usize = 6;
 /// Tasks of a thread, so that a thread that was held up does not keep the others waiting.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Whether this processor has what all products need.
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
+/// The most that this processor has of what the products here need.
+pub(super) fn best_instructions() -> Instructions {
+    if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")) {
+        Instructions::Library
+    } else if amx::are_there() {
+        Instructions::Amx
+    } else {
+        Instructions::Avx512
+    }
 }
 
 /// How `bf16` is multiplied here. Intel's processors multiply pairs of `bf16` in registers at half the rate of `f32` or less (measured on
@@ -37,7 +43,7 @@ pub(super) fn is_available() -> bool {
 static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
     let vendor = std::arch::x86_64::__cpuid(0);
     let intel = vendor.ebx == u32::from_le_bytes(*b"Genu");
-    if amx::AVAILABLE.bfloat16 {
+    if Instructions::used() == Instructions::Amx {
         Format::Bfloat16Tiles
     } else if is_x86_feature_detected!("avx512bf16") && !intel {
         Format::Bfloat16Pairs
@@ -48,7 +54,7 @@ static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
 
 /// How `f32` is multiplied here.
 static FLOAT32: LazyLock<Format> =
-    LazyLock::new(|| if amx::AVAILABLE.bfloat16 { Format::Float32Tiles } else { Format::Float32 });
+    LazyLock::new(|| if Instructions::used() == Instructions::Amx { Format::Float32Tiles } else { Format::Float32 });
 
 fn format_of(precision: Precision) -> Format {
     match precision {
@@ -68,7 +74,7 @@ pub(super) struct PackedMatrix {
 
 impl PackedMatrix {
     pub(super) fn new(matrix: Matrix, precision: Precision) -> PackedMatrix {
-        assert!(is_available());
+        assert!(has_avx512());
         let format = format_of(precision);
         let mut lanes = vec![];
         // SAFETY: the processor was asked; `Matrix::new` checked the slice.
@@ -147,7 +153,7 @@ fn room(buffer: &mut Vec<__m512>, lanes: usize) -> *mut f32 {
 /// See [`Product::run`].
 ///
 /// # Safety
-/// As for [`Product::run`]; [`is_available`].
+/// As for [`Product::run`]; the processor must have AVX-512.
 pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: Cores) {
     let (rows, columns, steps) = (product.left.rows, product.right.columns(), product.left.columns);
     let (format, right) = match product.right {

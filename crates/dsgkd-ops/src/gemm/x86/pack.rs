@@ -91,13 +91,9 @@ unsafe impl Send for Source {}
 unsafe impl Sync for Source {}
 
 impl Source {
-    /// The source from step `k` and row or column `w` on.
-    ///
-    /// # Safety
-    /// Both must lie inside it.
-    pub(super) unsafe fn at(self, k: usize, w: usize) -> Source {
-        // SAFETY: the caller's promise.
-        Source { data: unsafe { self.data.add(k * self.k_stride + w * self.w_stride) }, ..self }
+    /// The source from step `k` and row or column `w` on. It may lie beyond the end where nothing is read.
+    pub(super) fn at(self, k: usize, w: usize) -> Source {
+        Source { data: self.data.wrapping_add(k * self.k_stride + w * self.w_stride), ..self }
     }
 }
 
@@ -110,10 +106,10 @@ pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, wi
     // SAFETY: the caller's promise.
     unsafe {
         match format {
-            Format::Float32 => float32::lanes::<NR>(source, steps, width, panel),
-            Format::RoundedFloat32 => rounded_float32::lanes::<NR>(source, steps, width, panel),
-            Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs::lanes::<NR>(source, steps, width, panel),
-            Format::Float32Tiles => planes::lanes::<NR>(source, steps, width, panel),
+            Format::Float32 => float32_lanes::<NR>(source, steps, width, panel),
+            Format::RoundedFloat32 => rounded_lanes::<NR>(source, steps, width, panel),
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs_lanes::<NR>(source, steps, width, panel),
+            Format::Float32Tiles => planes_lanes::<NR>(source, steps, width, panel),
         }
         zero_lanes_to_the_end(format, steps, NR, panel);
     }
@@ -127,11 +123,11 @@ pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, wid
     // SAFETY: the caller's promise.
     unsafe {
         match format {
-            Format::Float32 => float32::lanes::<MR>(source, steps, width, panel),
-            Format::RoundedFloat32 => rounded_float32::lanes::<MR>(source, steps, width, panel),
-            Format::Bfloat16Pairs => pairs::lanes::<MR>(source, steps, width, panel),
-            Format::Bfloat16Tiles => pairs::rows::<{ amx::ROWS }>(source, steps, width, panel),
-            Format::Float32Tiles => planes::rows::<{ amx::ROWS }>(source, steps, width, panel),
+            Format::Float32 => float32_lanes::<MR>(source, steps, width, panel),
+            Format::RoundedFloat32 => rounded_lanes::<MR>(source, steps, width, panel),
+            Format::Bfloat16Pairs => pairs_lanes::<MR>(source, steps, width, panel),
+            Format::Bfloat16Tiles => pairs_rows::<{ amx::ROWS }>(source, steps, width, panel),
+            Format::Float32Tiles => planes_rows::<{ amx::ROWS }>(source, steps, width, panel),
         }
     }
 }
@@ -159,81 +155,39 @@ fn lane_at(lane: usize, plane: usize, planes: usize) -> usize {
 /// neighbours in memory, `$along` sixteen lanes of one row or column whose steps are neighbours, both of `$planes` planes.
 macro_rules! packing {
     ($name:ident, $features:literal, $steps:literal, $planes:literal, $across:ident, $along:ident) => {
-        mod $name {
-            use super::*;
-
-            /// `[blocks][planes][16][W]`, up to the last lane.
-            #[target_feature(enable = $features)]
-            pub(super) unsafe fn lanes<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
-                // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
-                unsafe {
-                    if source.w_stride == 1 {
-                        for step in (0..steps).step_by($steps) {
-                            for w in (0..W).step_by(16) {
-                                let lane = $across(source.at(step, w), steps - step, below(width, w));
-                                for (plane, words) in lane.into_iter().enumerate() {
-                                    let at = panel.add(lane_at(step / $steps, plane, $planes) * W + w);
-                                    _mm512_mask_storeu_ps(at, below(W, w), words);
-                                }
-                            }
-                        }
-                        return;
-                    }
-                    assert_eq!(source.k_stride, 1);
-                    for step in (0..steps).step_by(16 * $steps) {
-                        let lanes = (steps - step).div_ceil($steps).min(16);
+        /// `[blocks][planes][16][W]`, up to the last lane.
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
+            // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
+            unsafe {
+                if source.w_stride == 1 {
+                    for step in (0..steps).step_by($steps) {
                         for w in (0..W).step_by(16) {
-                            let mut blocks = [[_mm512_setzero_ps(); 16]; $planes]; // [plane][w][lane]
-                            for i in 0..width.saturating_sub(w).min(16) {
-                                let words = $along(source.at(step, w + i).data, steps - step);
-                                for (block, words) in blocks.iter_mut().zip(words) {
-                                    block[i] = words;
-                                }
-                            }
-                            for (plane, block) in blocks.iter_mut().enumerate() {
-                                transpose(block); // [lane][w]
-                                for (i, row) in block[..lanes].iter().enumerate() {
-                                    let at = panel.add(lane_at(step / $steps + i, plane, $planes) * W + w);
-                                    _mm512_mask_storeu_ps(at, below(W, w), *row);
-                                }
+                            let lane = $across(source.at(step, w), steps - step, below(width, w));
+                            for (plane, words) in lane.into_iter().enumerate() {
+                                let at = panel.add(lane_at(step / $steps, plane, $planes) * W + w);
+                                _mm512_mask_storeu_ps(at, below(W, w), words);
                             }
                         }
                     }
+                    return;
                 }
-            }
-
-            /// `[blocks][planes][W][16]`, to the last block's end.
-            #[target_feature(enable = $features)]
-            #[allow(dead_code)]
-            pub(super) unsafe fn rows<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
-                // SAFETY: as above; `W` is a multiple of 16.
-                unsafe {
-                    for (block, step) in (0..steps).step_by(16 * $steps).enumerate() {
-                        for w in (0..W).step_by(16) {
-                            let mut blocks = [[_mm512_setzero_ps(); 16]; $planes]; // [plane][w][lane]
-                            if source.w_stride == 1 {
-                                for (lane, step) in (step..steps.min(step + 16 * $steps)).step_by($steps).enumerate() {
-                                    let words = $across(source.at(step, w), steps - step, below(width, w));
-                                    for (block, words) in blocks.iter_mut().zip(words) {
-                                        block[lane] = words;
-                                    }
-                                }
-                                for block in &mut blocks {
-                                    transpose(block);
-                                }
-                            } else {
-                                for i in 0..width.saturating_sub(w).min(16) {
-                                    let words = $along(source.at(step, w + i).data, steps - step);
-                                    for (block, words) in blocks.iter_mut().zip(words) {
-                                        block[i] = words;
-                                    }
-                                }
+                assert_eq!(source.k_stride, 1);
+                for step in (0..steps).step_by(16 * $steps) {
+                    let lanes = (steps - step).div_ceil($steps).min(16);
+                    for w in (0..W).step_by(16) {
+                        let mut blocks = [[_mm512_setzero_ps(); 16]; $planes]; // [plane][w][lane]
+                        for i in 0..width.saturating_sub(w).min(16) {
+                            let words = $along(source.at(step, w + i).data, steps - step);
+                            for (block, words) in blocks.iter_mut().zip(words) {
+                                block[i] = words;
                             }
-                            for (plane, rows) in blocks.iter().enumerate() {
-                                for (i, row) in rows.iter().enumerate() {
-                                    let at = panel.add(((block * $planes + plane) * W + w + i) * 16);
-                                    _mm512_store_ps(at, *row);
-                                }
+                        }
+                        for (plane, block) in blocks.iter_mut().enumerate() {
+                            transpose(block); // [lane][w]
+                            for (i, row) in block[..lanes].iter().enumerate() {
+                                let at = panel.add(lane_at(step / $steps + i, plane, $planes) * W + w);
+                                _mm512_mask_storeu_ps(at, below(W, w), *row);
                             }
                         }
                     }
@@ -243,10 +197,54 @@ macro_rules! packing {
     };
 }
 
-packing!(float32, "avx512f,avx512bw", 1, 1, float32_across, float32_along);
-packing!(rounded_float32, "avx512f,avx512bw", 1, 1, rounded_across, rounded_along);
-packing!(pairs, "avx512f,avx512bw,avx512bf16", 2, 1, pairs_across, pairs_along);
-packing!(planes, "avx512f,avx512bw,avx512bf16", 2, 3, planes_across, planes_along);
+/// The packing loop of left factors for [`amx`], beside [`packing`].
+macro_rules! packing_rows {
+    ($name:ident, $features:literal, $steps:literal, $planes:literal, $across:ident, $along:ident) => {
+        /// `[blocks][planes][W][16]`, to the last block's end.
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
+            // SAFETY: as above; `W` is a multiple of 16.
+            unsafe {
+                for (block, step) in (0..steps).step_by(16 * $steps).enumerate() {
+                    for w in (0..W).step_by(16) {
+                        let mut blocks = [[_mm512_setzero_ps(); 16]; $planes]; // [plane][w][lane]
+                        if source.w_stride == 1 {
+                            for (lane, step) in (step..steps.min(step + 16 * $steps)).step_by($steps).enumerate() {
+                                let words = $across(source.at(step, w), steps - step, below(width, w));
+                                for (block, words) in blocks.iter_mut().zip(words) {
+                                    block[lane] = words;
+                                }
+                            }
+                            for block in &mut blocks {
+                                transpose(block);
+                            }
+                        } else {
+                            for i in 0..width.saturating_sub(w).min(16) {
+                                let words = $along(source.at(step, w + i).data, steps - step);
+                                for (block, words) in blocks.iter_mut().zip(words) {
+                                    block[i] = words;
+                                }
+                            }
+                        }
+                        for (plane, rows) in blocks.iter().enumerate() {
+                            for (i, row) in rows.iter().enumerate() {
+                                let at = panel.add(((block * $planes + plane) * W + w + i) * 16);
+                                _mm512_store_ps(at, *row);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+packing!(float32_lanes, "avx512f,avx512bw", 1, 1, float32_across, float32_along);
+packing!(rounded_lanes, "avx512f,avx512bw", 1, 1, rounded_across, rounded_along);
+packing!(pairs_lanes, "avx512f,avx512bw,avx512bf16", 2, 1, pairs_across, pairs_along);
+packing!(planes_lanes, "avx512f,avx512bw,avx512bf16", 2, 3, planes_across, planes_along);
+packing_rows!(pairs_rows, "avx512f,avx512bw,avx512bf16", 2, 1, pairs_across, pairs_along);
+packing_rows!(planes_rows, "avx512f,avx512bw,avx512bf16", 2, 3, planes_across, planes_along);
 
 /// The lanes from `at` on that lie below `end`, of sixteen.
 pub(super) fn below(end: usize, at: usize) -> __mmask16 {
