@@ -7,6 +7,7 @@ mod worker;
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    dsgkd_ops::Instructions::asked_for()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {

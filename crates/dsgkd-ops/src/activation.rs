@@ -209,7 +209,13 @@ mod tests {
 
     #[test]
     fn backward_restores_the_value_and_sums_the_bias() {
-        let (tokens, inputs, columns) = (40, 30, 219);
+        // The products of the first are split by columns, those of the second by rows.
+        for (tokens, inputs, columns) in [(40, 30, 219), (300, 30, 70)] {
+            backward_restores_and_sums(tokens, inputs, columns);
+        }
+    }
+
+    fn backward_restores_and_sums(tokens: usize, inputs: usize, columns: usize) {
         let (input, weight, bias) = (numbers(tokens * inputs, 1), numbers(columns * inputs, 2), numbers(columns, 3));
         let (d_output, next) = (numbers(tokens * 50, 4), numbers(50 * columns, 5));
         for activation in ALL {

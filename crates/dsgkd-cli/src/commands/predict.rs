@@ -39,7 +39,7 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         Dtype::Int8 => WeightPrecision::Int8,
     };
     if predictor.precision.available() != predictor.precision {
-        progress.say("predict: this processor has no fast arithmetic of that type; computing in float32");
+        progress.say("predict: no fast arithmetic of that type here; computing in float32");
     }
     let mut last = std::time::Instant::now();
     let mut tell = |notes: u64| {

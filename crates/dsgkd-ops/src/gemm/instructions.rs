@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-/// What multiplies matrices, from what every processor has to what few have. Each rounds in its own way, so a result is the same to the last bit on
-/// processors that use the same.
+/// What multiplies matrices, from what every processor has to what few have. Each rounds in its own way, in the last digits. The same instructions give the
+/// same digits, but for `bf16` in registers, which AMD's and Intel's processors multiply differently, and the library, which orders sums as the caches are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Instructions {
     /// The `gemm` crate, in `f32`: AVX2 or NEON.
@@ -37,13 +37,8 @@ impl Instructions {
         let Some(value) = std::env::var_os(Self::VARIABLE) else { return Ok(None) };
         let known = Self::ALL.into_iter().find(|instructions| value == instructions.name());
         match known {
-            Some(instructions) if instructions <= best() => Ok(Some(instructions)),
-            Some(instructions) => Err(format!(
-                "{}: this processor has no {}; at most {}",
-                Self::VARIABLE,
-                instructions.name(),
-                best().name()
-            )),
+            Some(instructions) if instructions.are_there() => Ok(Some(instructions)),
+            Some(instructions) => Err(format!("{}: this processor has no {}", Self::VARIABLE, instructions.name())),
             None => Err(format!("{}: library, avx512 or amx", Self::VARIABLE)),
         }
     }
@@ -51,17 +46,17 @@ impl Instructions {
     /// Those that are used: decided once.
     pub fn used() -> Instructions {
         static USED: LazyLock<Instructions> = LazyLock::new(|| {
-            // Whoever starts a program has asked and told of the error.
-            Instructions::asked_for().ok().flatten().unwrap_or_else(best)
+            let best = || Instructions::ALL.into_iter().rfind(|instructions| instructions.are_there());
+            // Whoever starts a program asks and tells of the error.
+            Instructions::asked_for().ok().flatten().or_else(best).unwrap_or(Instructions::Library)
         });
         *USED
     }
-}
 
-/// The most that this processor has.
-fn best() -> Instructions {
-    #[cfg(target_arch = "x86_64")]
-    return super::x86::best_instructions();
-    #[cfg(not(target_arch = "x86_64"))]
-    return Instructions::Library;
+    fn are_there(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return super::x86::has_instructions(self);
+        #[cfg(not(target_arch = "x86_64"))]
+        return self == Instructions::Library;
+    }
 }

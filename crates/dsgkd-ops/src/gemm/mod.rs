@@ -18,7 +18,7 @@ pub enum Precision {
     /// Nothing is rounded.
     #[default]
     Float32,
-    /// Both factors to 8 bits of mantissa: twice the speed where the processor multiplies such pairs at full rate.
+    /// Both factors to 8 bits of mantissa: much faster where the processor multiplies such numbers at full rate.
     Bfloat16,
 }
 
@@ -97,7 +97,8 @@ impl Right<'_> {
 }
 
 /// What becomes of the finished result while it is still in the cache: called for pieces of rows, with their place and the
-/// elements. Pieces of one panel that share a column come one after the other, in the order of their rows.
+/// elements. Pieces of one panel that share a column come one after the other, in the order of their rows. It must neither multiply matrices nor
+/// wait for other tasks: the thread may hold the matrix units' registers.
 pub(crate) type Finish<'a> = &'a (dyn Fn(Place, &mut [f32]) + Sync);
 
 /// Where a piece of the result lies.

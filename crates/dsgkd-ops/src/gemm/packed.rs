@@ -9,7 +9,7 @@ use super::{Precision, has_avx512, x86};
 /// How the weights of a model that only answers are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WeightPrecision {
-    /// As they are.
+    /// With all their bits: 4 bytes each, 6 as planes for matrix units.
     #[default]
     Float32,
     /// Rounded to `bf16`, and so are the activations.

@@ -155,6 +155,21 @@ fn an_element_does_not_depend_on_other_rows_and_columns() {
         unsafe { product.run(out.as_mut_ptr(), columns_here, Cores::One) };
         out
     };
+    let right_columns: Vec<f32> = (0..columns * steps).map(|i| right[i % steps * columns + i / steps]).collect();
+    for precision in [WeightPrecision::Float32, WeightPrecision::Bfloat16, WeightPrecision::Int8] {
+        let weight = PackedWeight::new(&right_columns, steps, precision);
+        let run = |from: usize, rows: usize| {
+            let (mut out, left) = (vec![7f32; rows * columns], Matrix::new(&left[from * steps..], rows, steps, steps));
+            let right = Right::Packed(&weight);
+            let product = Product { left, right, scale: 1.0, accumulate: false, finish: None };
+            unsafe { product.run(out.as_mut_ptr(), columns, Cores::One) };
+            out
+        };
+        let whole = run(0, rows);
+        for (from, some) in [(0, 32), (3, 40), (17, 16), (50, 1)] {
+            assert_eq!(run(from, some), whole[from * columns..(from + some) * columns], "{precision:?} from {from}");
+        }
+    }
     for precision in [Precision::Float32, Precision::Bfloat16] {
         for scale in [1.0, 0.5] {
             let whole = run(0, rows, columns, precision, scale);
@@ -202,6 +217,22 @@ fn our_products_agree_with_the_library_s() {
             unsafe { library::run(product, out.as_mut_ptr(), sizes[2], Cores::All) };
             for (a, b) in ours.iter().zip(&out) {
                 assert!((a - b).abs() < 1e-6 * sizes[1] as f32 + 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sum_of_nothing_is_zero() {
+    for precision in [Precision::Float32, Precision::Bfloat16] {
+        for (rows, columns) in [(3, 5), (32, 32)] {
+            for (accumulate, expected) in [(false, 0.0), (true, 7.0)] {
+                let mut out = vec![7f32; rows * columns];
+                let right = Right::Matrix(Matrix::new(&[], 0, columns, columns), precision);
+                let product =
+                    Product { left: Matrix::new(&[], rows, 0, 0), right, scale: 1.0, accumulate, finish: None };
+                unsafe { product.run(out.as_mut_ptr(), columns, Cores::One) };
+                assert!(out.iter().all(|value| *value == expected), "{precision:?} {accumulate}: {out:?}");
             }
         }
     }

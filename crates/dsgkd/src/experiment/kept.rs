@@ -4,6 +4,7 @@ use super::RunObserver;
 use crate::data::text_sha256;
 use crate::error::{Error, Result};
 use crate::private::create_private_folder;
+use crate::run::environment::Instructions;
 use crate::run::folder::{lock_file, read_json, write_json};
 use dsgkd_encoder::layout::TensorSpec;
 use dsgkd_encoder::{Heads, Model};
@@ -34,7 +35,8 @@ pub(super) fn prepare(
     let place = if cache_dir.as_os_str().is_empty() {
         own
     } else {
-        student.made_of = text_sha256(&serde_json::json!([student.made_of, parts()]).to_string());
+        student.made_of =
+            text_sha256(&serde_json::json!([student.made_of, parts(), Instructions::used().name()]).to_string());
         cache_dir.join(&student.made_of)
     };
     create_private_folder(&place).map_err(Error::io(&place, "create"))?;

@@ -1,11 +1,12 @@
 //! Tiles on Intel's matrix units (AMX): sixteen rows by sixteen lanes at an instruction, eight registers of them.
 //!
 //! Four registers hold the sums of 32 rows by 32 columns, two a factor. The left factor lies packed as `[blocks][planes][ROWS][16 lanes]`, the right
-//! one as `[blocks][planes][16 lanes][NR]`: whole blocks of sixteen lanes of K, what lies beyond the matrix being zero.
+//! one as `[blocks][planes][16 lanes][NR]`: whole blocks of sixteen lanes of K, what lies beyond the matrix being zero (of `int8`, see there).
 //!
 //! The units know no `f32`. There a number is the sum of three of `bf16`, its *planes*, of which the first holds its leading 8 bits, the second the next
 //! and the third the rest; of the nine products of planes the three smallest (below 2^-24 of the largest) are left out. An instruction adds up
-//! 32 steps of K before it adds to the sums, so that the result is nearer to the exact one than that of `f32` products (tests.rs), and it comes sooner.
+//! 32 steps of K before it adds to the sums, so that the result is as near to the exact one as that of `f32` products (tests.rs), and it comes sooner. Only
+//! numbers below 2^-103 lose bits, as the units take what is below 2^-126 for zero; and an infinity, like what is too large for `bf16`, becomes no number.
 
 use super::kernel::{NR, Store, store_int8_row, store_row};
 use super::pack::below;
@@ -81,7 +82,7 @@ impl Drop for Tiles {
 
 /// What the units multiply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Multiply {
+pub(super) enum Numbers {
     /// Pairs of `bf16`.
     Bfloat16,
     /// `f32` in three planes of `bf16`.
@@ -97,11 +98,11 @@ struct Sums(MaybeUninit<[f32; ROWS * NR]>);
 /// One tile of `rows <= ROWS` by `columns <= NR`, over `lanes` lanes of K, a multiple of [`BLOCK`].
 ///
 /// # Safety
-/// The processor must have what `multiply` needs, and this thread [`Tiles`]; the factors must be valid for `lanes`, at multiples of 64 bytes;
+/// The processor must have what `numbers` need, and this thread [`Tiles`]; the factors must be valid for `lanes`, at multiples of 64 bytes;
 /// `store` for `rows` and `columns`.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn tile(
-    multiply: Multiply,
+    numbers: Numbers,
     lanes: usize,
     left: *const f32,
     right: *const f32,
@@ -109,7 +110,7 @@ pub(super) unsafe fn tile(
     columns: usize,
     store: Store,
 ) {
-    debug_assert!(lanes > 0 && lanes.is_multiple_of(BLOCK) && rows <= ROWS && columns <= NR);
+    debug_assert!(lanes.is_multiple_of(BLOCK) && rows <= ROWS && columns <= NR);
     let tall = rows > ROWS / 2;
     let factors = Factors { blocks: lanes / BLOCK, left, right };
     // The sums go on from what is there, in the registers: an element must not depend on whether its tile is a whole one.
@@ -117,8 +118,8 @@ pub(super) unsafe fn tile(
     let whole = columns == NR && (rows == ROWS || rows == ROWS / 2);
     // SAFETY: the caller's promise; what is read of the sums was stored before.
     unsafe {
-        if whole && store.scale == 1.0 && multiply != Multiply::Int8 {
-            return add_products(multiply, tall, factors, store.out, store.stride, go_on);
+        if whole && store.scale == 1.0 && numbers != Numbers::Int8 {
+            return add_products(numbers, tall, factors, store.out, store.stride, go_on);
         }
         let mut sums = Sums(MaybeUninit::uninit());
         let sums = sums.0.as_mut_ptr().cast::<f32>();
@@ -130,13 +131,19 @@ pub(super) unsafe fn tile(
                 }
             }
         }
-        add_products(multiply, tall, factors, sums, NR, go_on);
-        let store = Store { accumulate: store.accumulate && !go_on, ..store };
+        add_products(numbers, tall, factors, sums, NR, go_on);
         for row in 0..rows {
             let sums = sums.add(row * NR);
-            match multiply {
-                Multiply::Int8 => store_int8_row(sums.cast::<[__m512i; 2]>().read(), row, columns, &store),
-                _ => store_row(sums.cast::<[__m512; 2]>().read(), row, columns, &store),
+            if numbers == Numbers::Int8 {
+                store_int8_row(sums.cast::<[__m512i; 2]>().read(), row, columns, &store);
+            } else if store.scale == 1.0 {
+                // As they are: a whole tile's are not scaled either.
+                for column in [0, NR / 2] {
+                    let at = store.out.wrapping_add(row * store.stride + column);
+                    _mm512_mask_storeu_ps(at, below(columns, column), _mm512_load_ps(sums.add(column)));
+                }
+            } else {
+                store_row(sums.cast::<[__m512; 2]>().read(), row, columns, &store);
             }
         }
     }
@@ -165,10 +172,10 @@ macro_rules! products {
 /// Loads a plane of the left factor, 2048 bytes.
 macro_rules! load_left {
     ($plane:literal, low) => {
-        concat!("tileloadd tmm4, [{left} + {row} + ", $plane, " * 2048]\n")
+        concat!("tileloadd tmm4, [{left} + {row}*1 + ", $plane, " * 2048]\n")
     };
     ($plane:literal, tall) => {
-        concat!(load_left!($plane, low), "tileloadd tmm5, [{left} + {row} + ", $plane, " * 2048 + 1024]\n")
+        concat!(load_left!($plane, low), "tileloadd tmm5, [{left} + {row}*1 + ", $plane, " * 2048 + 1024]\n")
     };
 }
 
@@ -176,8 +183,8 @@ macro_rules! load_left {
 macro_rules! load_right {
     ($plane:literal) => {
         concat!(
-            concat!("tileloadd tmm6, [{right} + {lane} + ", $plane, " * 2048]\n"),
-            concat!("tileloadd tmm7, [{right} + {lane} + ", $plane, " * 2048 + 64]\n")
+            concat!("tileloadd tmm6, [{right} + {lane}*1 + ", $plane, " * 2048]\n"),
+            concat!("tileloadd tmm7, [{right} + {lane}*1 + ", $plane, " * 2048 + 64]\n")
         )
     };
 }
@@ -194,7 +201,7 @@ macro_rules! one_plane {
     };
 }
 
-/// One block of three planes: the products of 0 and 2, 0 and 1, 1 and 1, 1 and 0, 2 and 0, 0 and 0. Each but the last loads one factor anew.
+/// One block of three planes: the products of 0 and 2, 0 and 1, 1 and 1, 1 and 0, 2 and 0, 0 and 0. Each but the first loads one factor anew.
 macro_rules! three_planes {
     ($rows:tt) => {
         concat!(
@@ -213,15 +220,15 @@ macro_rules! three_planes {
 macro_rules! begin {
     (low) => {
         concat!(
-            "tilezero tmm0\ntilezero tmm1\ntest {go_on}, {go_on}\njz 2f\n",
-            "tileloadd tmm0, [{sums} + {stride}]\ntileloadd tmm1, [{sums} + {stride} + 64]\n",
+            "tilezero tmm0\ntilezero tmm1\ntest {go_on}, {go_on}\njz 4f\n",
+            "tileloadd tmm0, [{sums} + {stride}*1]\ntileloadd tmm1, [{sums} + {stride}*1 + 64]\n4:\n",
         )
     };
     (tall) => {
         concat!(
-            "tilezero tmm2\ntilezero tmm3\n",
             begin!(low),
-            "tileloadd tmm2, [{lower} + {stride}]\ntileloadd tmm3, [{lower} + {stride} + 64]\n",
+            "tilezero tmm2\ntilezero tmm3\ntest {go_on}, {go_on}\njz 5f\n",
+            "tileloadd tmm2, [{lower} + {stride}*1]\ntileloadd tmm3, [{lower} + {stride}*1 + 64]\n5:\n",
         )
     };
 }
@@ -229,10 +236,10 @@ macro_rules! begin {
 /// Stores the sums.
 macro_rules! end {
     (low) => {
-        "tilestored [{sums} + {stride}], tmm0\ntilestored [{sums} + {stride} + 64], tmm1\n"
+        "tilestored [{sums} + {stride}*1], tmm0\ntilestored [{sums} + {stride}*1 + 64], tmm1\n"
     };
     (tall) => {
-        concat!(end!(low), "tilestored [{lower} + {stride}], tmm2\ntilestored [{lower} + {stride} + 64], tmm3\n")
+        concat!(end!(low), "tilestored [{lower} + {stride}*1], tmm2\ntilestored [{lower} + {stride}*1 + 64], tmm3\n")
     };
 }
 
@@ -240,18 +247,21 @@ macro_rules! end {
 ///
 /// # Safety
 /// As for [`tile`]; all sums must be valid.
-unsafe fn add_products(multiply: Multiply, tall: bool, factors: Factors, sums: *mut f32, stride: usize, go_on: bool) {
+unsafe fn add_products(numbers: Numbers, tall: bool, factors: Factors, sums: *mut f32, stride: usize, go_on: bool) {
     let Factors { blocks, left, right } = factors;
     macro_rules! run {
         ($rows:tt, $block:expr) => {
             asm!(
                 begin!($rows),
+                "test {blocks}, {blocks}",
+                "jz 3f",
                 "2:",
                 $block,
                 "dec {blocks}",
                 "jnz 2b",
+                "3:",
                 end!($rows),
-                "/* {lower} */",
+                "/* {lower} */", // Not used by tiles that are not tall.
                 blocks = inout(reg) blocks => _,
                 left = inout(reg) left => _,
                 right = inout(reg) right => _,
@@ -269,13 +279,13 @@ unsafe fn add_products(multiply: Multiply, tall: bool, factors: Factors, sums: *
     }
     // SAFETY: the caller's promise.
     unsafe {
-        match (multiply, tall) {
-            (Multiply::Bfloat16, true) => run!(tall, one_plane!("tdpbf16ps", tall)),
-            (Multiply::Bfloat16, false) => run!(low, one_plane!("tdpbf16ps", low)),
-            (Multiply::Float32, true) => run!(tall, three_planes!(tall)),
-            (Multiply::Float32, false) => run!(low, three_planes!(low)),
-            (Multiply::Int8, true) => run!(tall, one_plane!("tdpbusd", tall)),
-            (Multiply::Int8, false) => run!(low, one_plane!("tdpbusd", low)),
+        match (numbers, tall) {
+            (Numbers::Bfloat16, true) => run!(tall, one_plane!("tdpbf16ps", tall)),
+            (Numbers::Bfloat16, false) => run!(low, one_plane!("tdpbf16ps", low)),
+            (Numbers::Float32, true) => run!(tall, three_planes!(tall)),
+            (Numbers::Float32, false) => run!(low, three_planes!(low)),
+            (Numbers::Int8, true) => run!(tall, one_plane!("tdpbusd", tall)),
+            (Numbers::Int8, false) => run!(low, one_plane!("tdpbusd", low)),
         }
     }
 }

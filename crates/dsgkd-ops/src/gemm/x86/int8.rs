@@ -3,10 +3,10 @@
 //! A weight row is `scale * q` with `q` in -127..127, and so is a token's row; VNNI multiplies unsigned by signed, so that 128 is added to
 //! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
 
-use super::super::{Cores, Finish, Instructions, Matrix, Product, has_avx512};
+use super::super::{Cores, Finish, Matrix, Product, has_avx512};
 use super::kernel::{Left, MR, Multiply, NR, Store, tile};
 use super::pack::{below, transpose};
-use super::{PANELS, amx, finish_panel, room, task_size, with_scratch};
+use super::{PANELS, amx, finish_panel, has_matrix_units, room, task_size, with_scratch};
 use crate::parallel::SharedMut;
 use rayon::prelude::*;
 use std::arch::x86_64::*;
@@ -32,20 +32,15 @@ pub(crate) fn is_available() -> bool {
     has_avx512() && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Whether the units of [`amx`] multiply; the sums are exact, so they are the same.
-fn has_tiles() -> bool {
-    Instructions::used() == Instructions::Amx
-}
-
 /// Lanes that `inputs` steps take.
 fn lanes_of(inputs: usize) -> usize {
     let lanes = inputs.div_ceil(STEPS);
-    if has_tiles() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
+    if has_matrix_units() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
 }
 
 /// Rows of a tile, and of the left factor's panels.
 fn high() -> usize {
-    if has_tiles() { amx::ROWS } else { MR }
+    if has_matrix_units() { amx::ROWS } else { MR }
 }
 
 impl Int8Weight {
@@ -132,6 +127,7 @@ struct Target<'a> {
 }
 
 /// Quantised rows, packed `[panels][lanes][MR]` or, for [`amx`], `[panels][blocks][ROWS][16 lanes]`, and the scale of each.
+/// Beyond a row's end and in rows that a panel lacks stands what meets no weight or is not stored.
 #[derive(Clone, Copy)]
 struct Quantised {
     lanes: *const f32,
@@ -198,7 +194,7 @@ unsafe fn quantise_panel(
         for first in (0..steps).step_by(16 * STEPS) {
             let quantised =
                 |row: usize| quantised_along(data.wrapping_add(row * stride + first), steps - first, inverse[row]);
-            if has_tiles() {
+            if has_matrix_units() {
                 for row in 0..width {
                     _mm512_store_ps(panel.add((first / (16 * STEPS) * amx::ROWS + row) * 16), quantised(row));
                 }
@@ -244,7 +240,7 @@ unsafe fn quantised_along(data: *const f32, steps: usize, inverse: __m512) -> __
 /// Nobody else writes this part meanwhile.
 unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns: Range<usize>, target: Target) {
     // SAFETY: the processor was asked.
-    let _tiles = has_tiles().then(|| unsafe { amx::Tiles::new() });
+    let _tiles = has_matrix_units().then(|| unsafe { amx::Tiles::new() });
     let (lanes, high) = (lanes_of(weight.inputs), high());
     let (out, stride) = (target.out.pointer(), target.stride);
     for first in columns.clone().step_by(PANELS * NR) {
@@ -266,9 +262,9 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                     };
                     let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
                     let columns = (group.end - column).min(NR);
-                    if has_tiles() {
-                        let multiply = amx::Multiply::Int8;
-                        amx::tile(multiply, lanes, panel_data, right, rows_here.len(), columns, store);
+                    if has_matrix_units() {
+                        let numbers = amx::Numbers::Int8;
+                        amx::tile(numbers, lanes, panel_data, right, rows_here.len(), columns, store);
                     } else {
                         let left = Left { data: panel_data, row_stride: 1, lane_stride: MR };
                         tile(Multiply::Int8Quads, lanes, left, right, rows_here.len(), columns, store);

@@ -26,24 +26,28 @@ const PANELS: usize = 6;
 /// Tasks of a thread, so that a thread that was held up does not keep the others waiting.
 const TASKS_PER_THREAD: usize = 4;
 
-/// The most that this processor has of what the products here need.
-pub(super) fn best_instructions() -> Instructions {
-    if !(is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")) {
-        Instructions::Library
-    } else if amx::are_there() {
-        Instructions::Amx
-    } else {
-        Instructions::Avx512
+/// Whether this processor has what the products here need.
+pub(super) fn has_instructions(instructions: Instructions) -> bool {
+    let registers = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    match instructions {
+        Instructions::Library => true,
+        Instructions::Avx512 => registers,
+        Instructions::Amx => registers && amx::are_there(),
     }
 }
 
-/// How `bf16` is multiplied here. Intel's processors multiply pairs of `bf16` in registers at half the rate of `f32` or less (measured on
-/// Sapphire Rapids: docs/performance.md), in the units of [`amx`] at ten times that rate; AMD's at twice. The choice must not be measured at run
-/// time: it decides the last bits.
+/// Whether the units of [`amx`] multiply.
+fn has_matrix_units() -> bool {
+    Instructions::used() == Instructions::Amx
+}
+
+/// How `bf16` is multiplied here: in the units of [`amx`], where there are any, else in registers. AMD's processors multiply pairs of `bf16` there at twice
+/// the rate of `f32`, Intel's at half of it or less (measured on Sapphire Rapids: docs/performance.md). The choice must not be measured at run time:
+/// it decides the last bits.
 static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
     let vendor = std::arch::x86_64::__cpuid(0);
     let intel = vendor.ebx == u32::from_le_bytes(*b"Genu");
-    if Instructions::used() == Instructions::Amx {
+    if has_matrix_units() {
         Format::Bfloat16Tiles
     } else if is_x86_feature_detected!("avx512bf16") && !intel {
         Format::Bfloat16Pairs
@@ -54,7 +58,7 @@ static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
 
 /// How `f32` is multiplied here.
 static FLOAT32: LazyLock<Format> =
-    LazyLock::new(|| if Instructions::used() == Instructions::Amx { Format::Float32Tiles } else { Format::Float32 });
+    LazyLock::new(|| if has_matrix_units() { Format::Float32Tiles } else { Format::Float32 });
 
 fn format_of(precision: Precision) -> Format {
     match precision {
@@ -372,6 +376,6 @@ struct Panels {
     data: *const f32,
     /// From one panel to the next.
     panel_stride: usize,
-    /// From row to row and from lane to lane in a panel.
+    /// From row to row and from lane to lane in a panel; the units of [`amx`] know it without.
     left: (usize, usize),
 }

@@ -26,7 +26,7 @@ pub(crate) enum Format {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Units {
     Registers(Multiply),
-    Tiles(amx::Multiply),
+    Tiles(amx::Numbers),
 }
 
 impl Format {
@@ -34,8 +34,8 @@ impl Format {
         match self {
             Format::Float32 | Format::RoundedFloat32 => Units::Registers(Multiply::Float32),
             Format::Bfloat16Pairs => Units::Registers(Multiply::Bfloat16Pairs),
-            Format::Bfloat16Tiles => Units::Tiles(amx::Multiply::Bfloat16),
-            Format::Float32Tiles => Units::Tiles(amx::Multiply::Float32),
+            Format::Bfloat16Tiles => Units::Tiles(amx::Numbers::Bfloat16),
+            Format::Float32Tiles => Units::Tiles(amx::Numbers::Float32),
         }
     }
 
@@ -101,7 +101,7 @@ impl Source {
 ///
 /// # Safety
 /// The processor must have AVX-512 F and BW (and BF16 for whatever holds `bf16`); `source` must be valid for `steps` and `width`, `panel`
-/// for `format.lanes(steps) * format.planes()` times [`NR`] words.
+/// for `format.lanes(steps) * format.planes() * NR` words, at a multiple of 64 bytes.
 pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, width: usize, panel: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -118,7 +118,7 @@ pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, wi
 /// Packs `width <= format.rows()` rows of a left factor over `steps` of K.
 ///
 /// # Safety
-/// As for [`pack_right`], for `format.rows()` times as many words.
+/// As for [`pack_right`], `panel` for `format.lanes(steps) * format.planes() * format.rows()` words.
 pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, width: usize, panel: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -219,6 +219,7 @@ macro_rules! packing_rows {
                                 transpose(block);
                             }
                         } else {
+                            assert_eq!(source.k_stride, 1);
                             for i in 0..width.saturating_sub(w).min(16) {
                                 let words = $along(source.at(step, w + i).data, steps - step);
                                 for (block, words) in blocks.iter_mut().zip(words) {
