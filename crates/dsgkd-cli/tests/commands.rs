@@ -352,10 +352,10 @@ fn the_environment_limits_the_products_and_the_run_says_so() {
     let world = World::new();
     let config = world.experiment("plain", false, "");
     for wrong in ["sse", ""] {
-        let (stdout, stderr) = common::ran(dsgkd().env("DSGKD_PRODUCTS", wrong).arg("train").arg(&config), 2);
+        let (stdout, stderr) = ran(dsgkd().env("DSGKD_PRODUCTS", wrong).arg("train").arg(&config), 2);
         assert_eq!((stdout.as_str(), stderr.as_str()), ("", "error: DSGKD_PRODUCTS: library, avx512 or amx\n"));
     }
-    common::ran(dsgkd().env("DSGKD_PRODUCTS", "library").arg("train").arg(&config), 0);
+    ran(dsgkd().env("DSGKD_PRODUCTS", "library").arg("train").arg(&config), 0);
     let environment: Value = serde_json::from_slice(&common::bytes(&world.path("plain/environment.json"))).unwrap();
     assert_eq!(environment["products"], "library");
 }

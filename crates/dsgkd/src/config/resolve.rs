@@ -61,3 +61,60 @@ impl Config {
         table.try_into().map_err(|error: toml::de::Error| Error::Config(error.message().to_string()))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::tests::read;
+    use super::*;
+
+    #[test]
+    fn presets_fill_only_what_was_not_written() {
+        let reference = read("preset = 'reference'\n[text]\nmax_length = 100\n[[teachers]]\nmodel='t'", &[]).unwrap();
+        assert_eq!(
+            (reference.text.terms, reference.text.max_length, reference.text.max_terms),
+            (TermRule::Reference, 100, 32)
+        );
+        assert_eq!(reference.distill.attention, AttentionRows::Positional);
+        assert!(
+            reference.distill.attention_after_dropout
+                && reference.distill.teacher_cache == TeacherCacheStore::None
+                && reference.evaluation.reference_subsamples
+        );
+        let resolved = reference.resolved();
+        assert_eq!(resolved.student.head, Some(HeadKind::Reference));
+        assert_eq!((resolved.train.learning_rate, resolved.train.warmup_ratio), (Some(1e-4), Some(0.25)));
+        let plain = read("", &["preset=reference", "seed=5"]).unwrap().resolved();
+        assert_eq!((plain.text.max_length, plain.student.head), (384, Some(HeadKind::Family)));
+        assert_eq!((plain.train.learning_rate, plain.train.warmup_ratio), (Some(1e-5), Some(0.15)));
+        assert_eq!(plain.data.split.seed, Some(5));
+        assert_eq!(plain.text.min_student_tokens, Some(1));
+        let default = read("[[teachers]]\nmodel='t'\n[train]\nlearning_rate=3e-5", &[]).unwrap().resolved();
+        assert_eq!((default.student.head, default.train.learning_rate), (Some(HeadKind::Mean), Some(3e-5)));
+        assert_eq!(default.text.min_student_tokens, Some(2));
+        for (rule, least) in [("reference", 1), ("dictionary", 2)] {
+            let text = read("[text]\ndictionary = 'd.txt'", &[&format!("text.terms={rule}")]).unwrap().resolved().text;
+            assert_eq!(text.min_student_tokens, Some(least), "{rule}");
+        }
+    }
+
+    #[test]
+    fn the_head_hangs_on_when_a_teacher_is_heard() {
+        use HeadKind::{Family, Mean, Reference};
+        let teacher = "[[teachers]]\nmodel='t'";
+        for (text, set, head, probing) in [
+            (teacher, &[][..], Mean, true),
+            (teacher, &["student.linear_probing=false"], Mean, false),
+            (teacher, &["student.head=family"], Family, false),
+            (teacher, &["distill.when=with-labels"], Family, false),
+            (teacher, &["preset=reference"], Reference, false),
+            (teacher, &["preset=reference", "student.head=mean", "distill.when=before-labels"], Mean, true),
+            ("", &[], Family, false),
+            ("", &["student.head=mean"], Mean, false),
+            ("", &["student.head=mean", "student.linear_probing=true"], Mean, true),
+        ] {
+            let student = read(text, set).unwrap().resolved().student;
+            assert_eq!((student.head, student.linear_probing), (Some(head), Some(probing)), "{text} {set:?}");
+        }
+    }
+}

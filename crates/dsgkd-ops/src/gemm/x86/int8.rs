@@ -4,7 +4,8 @@
 //! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
 
 use super::super::{Cores, Finish, Matrix, Product, has_avx512};
-use super::kernel::{Left, MR, Multiply, NR, Store, tile};
+use super::format::Format;
+use super::kernel::{Left, MR, NR, Store};
 use super::pack::{below, transpose};
 use super::{PANELS, amx, finish_panel, has_matrix_units, room, task_size, with_scratch};
 use crate::parallel::SharedMut;
@@ -32,15 +33,9 @@ pub(crate) fn is_available() -> bool {
     has_avx512() && is_x86_feature_detected!("avx512vnni")
 }
 
-/// Lanes that `inputs` steps take.
-fn lanes_of(inputs: usize) -> usize {
-    let lanes = inputs.div_ceil(STEPS);
-    if has_matrix_units() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
-}
-
-/// Rows of a tile, and of the left factor's panels.
-fn high() -> usize {
-    if has_matrix_units() { amx::ROWS } else { MR }
+/// What both factors are packed as.
+fn format() -> Format {
+    if has_matrix_units() { Format::Int8Tiles } else { Format::Int8Quads }
 }
 
 impl Int8Weight {
@@ -48,7 +43,7 @@ impl Int8Weight {
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Int8Weight {
         assert!(is_available());
         let outputs = weight.len() / inputs;
-        let (panels, all_lanes) = (outputs.div_ceil(NR), lanes_of(inputs));
+        let (panels, all_lanes) = (outputs.div_ceil(NR), format().lanes(inputs));
         let mut quads = vec![[0i8; STEPS]; panels * all_lanes * NR];
         let (mut scales, mut offsets) = (vec![0f32; panels * NR], vec![0i32; panels * NR]);
         for (output, row) in weight.chunks_exact(inputs).enumerate() {
@@ -97,8 +92,9 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
             part(weight, left, 0..rows, columns(0, panels), out);
         });
     }
-    let size = task_size(rows, high(), threads);
-    if rows >= threads * high() {
+    let high = format().rows();
+    let size = task_size(rows, high, threads);
+    if rows >= threads * high {
         (0..rows.div_ceil(size)).into_par_iter().for_each(|task| {
             let rows = task * size..((task + 1) * size).min(rows);
             with_scratch(0, |buffer| unsafe {
@@ -144,7 +140,7 @@ unsafe impl Sync for Quantised {}
 /// # Safety
 /// The processor must have AVX-512.
 unsafe fn quantise(matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
-    let (all_lanes, high) = (lanes_of(matrix.columns), high());
+    let (all_lanes, high) = (format().lanes(matrix.columns), format().rows());
     let panels = rows.len().div_ceil(high);
     let lanes = room(buffer, panels * all_lanes * high + 16 + panels * high);
     // SAFETY: `room` made room for both; panels and rows lie inside.
@@ -194,7 +190,7 @@ unsafe fn quantise_panel(
         for first in (0..steps).step_by(16 * STEPS) {
             let quantised =
                 |row: usize| quantised_along(data.wrapping_add(row * stride + first), steps - first, inverse[row]);
-            if has_matrix_units() {
+            if format().has_tiles() {
                 for row in 0..width {
                     _mm512_store_ps(panel.add((first / (16 * STEPS) * amx::ROWS + row) * 16), quantised(row));
                 }
@@ -239,9 +235,10 @@ unsafe fn quantised_along(data: *const f32, steps: usize, inverse: __m512) -> __
 /// # Safety
 /// Nobody else writes this part meanwhile.
 unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns: Range<usize>, target: Target) {
+    let format = format();
     // SAFETY: the processor was asked.
-    let _tiles = has_matrix_units().then(|| unsafe { amx::Tiles::new() });
-    let (lanes, high) = (lanes_of(weight.inputs), high());
+    let _tiles = unsafe { format.hold_tiles() };
+    let (lanes, high) = (format.lanes(weight.inputs), format.rows());
     let (out, stride) = (target.out.pointer(), target.stride);
     for first in columns.clone().step_by(PANELS * NR) {
         let group = first..(first + PANELS * NR).min(columns.end);
@@ -249,7 +246,8 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
             let rows_here = row..(row + high).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
             unsafe {
-                let panel_data = left.lanes.add(panel * lanes * high);
+                let data = left.lanes.add(panel * lanes * high);
+                let left_panel = Left { data, row_stride: 1, lane_stride: high };
                 for column in group.clone().step_by(NR) {
                     let store = Store {
                         out: out.add(row * stride + column),
@@ -262,13 +260,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                     };
                     let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
                     let columns = (group.end - column).min(NR);
-                    if has_matrix_units() {
-                        let numbers = amx::Numbers::Int8;
-                        amx::tile(numbers, lanes, panel_data, right, rows_here.len(), columns, store);
-                    } else {
-                        let left = Left { data: panel_data, row_stride: 1, lane_stride: MR };
-                        tile(Multiply::Int8Quads, lanes, left, right, rows_here.len(), columns, store);
-                    }
+                    format.tile(lanes, left_panel, right, rows_here.len(), columns, store);
                 }
                 if let Some(finish) = target.finish {
                     finish_panel(finish, row / high, rows_here, group.clone(), out, stride);

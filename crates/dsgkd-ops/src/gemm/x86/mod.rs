@@ -5,14 +5,16 @@
 //! in one order, whoever computes it: the result does not depend on the number of threads.
 
 mod amx;
+mod format;
 mod int8;
 mod kernel;
 mod pack;
 
 use super::{Cores, Finish, Instructions, Matrix, Place, Precision, Product, Right, has_avx512};
 use crate::parallel::SharedMut;
-use kernel::{Left, NR, Store, tile};
-use pack::{Format, Source, Units, pack_left, pack_right};
+use format::Format;
+use kernel::{Left, NR, Store};
+use pack::{Source, pack_left, pack_right};
 use rayon::prelude::*;
 use std::arch::x86_64::__m512;
 use std::cell::RefCell;
@@ -249,7 +251,7 @@ impl Plan<'_> {
     /// Nobody else writes this part meanwhile.
     unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
         // SAFETY: the processor has what the format needs.
-        let _tiles = matches!(self.format.units(), Units::Tiles(_)).then(|| unsafe { amx::Tiles::new() });
+        let _tiles = unsafe { self.format.hold_tiles() };
         let all_lanes = self.format.lanes(self.steps);
         // Blocks of K of equal size, and whole ones.
         let block = all_lanes.div_ceil(all_lanes.div_ceil(self.format.blocking().0).max(1)).max(1);
@@ -333,14 +335,7 @@ impl Plan<'_> {
                         };
                         let right = right.add(panel * right_stride);
                         let (rows, columns) = ((rows.end - row).min(high), (group.end - column).min(NR));
-                        match format.units() {
-                            Units::Registers(multiply) => {
-                                tile(multiply, lanes.len(), left, right, rows, columns, store);
-                            }
-                            Units::Tiles(multiply) => {
-                                amx::tile(multiply, lanes.len(), left.data, right, rows, columns, store);
-                            }
-                        }
+                        format.tile(lanes.len(), left, right, rows, columns, store);
                     }
                     if let Some(finish) = self.finish.filter(|_| lanes.end == all_lanes) {
                         let rows = row..(row + high).min(rows.end);

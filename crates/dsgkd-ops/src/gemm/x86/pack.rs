@@ -3,79 +3,10 @@
 //! A panel of `W` columns (of the right factor) or rows (of the left) becomes `[lanes][W]`. The units of [`amx`] want whole blocks of sixteen lanes,
 //! `[blocks][planes][16][W]`, and of a left factor each row's lanes together, `[blocks][planes][W][16]`. What lies beyond the matrix is zero.
 
-use super::kernel::{MR, Multiply, NR};
-use super::{PANELS, amx};
+use super::amx;
+use super::format::Format;
+use super::kernel::{MR, NR};
 use std::arch::x86_64::*;
-
-/// What a lane holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// An `f32`.
-    Float32,
-    /// An `f32` that was rounded to `bf16`: for processors that multiply `f32` faster than pairs of `bf16`.
-    RoundedFloat32,
-    /// Two `bf16`.
-    Bfloat16Pairs,
-    /// Two `bf16`, in blocks for [`amx`].
-    Bfloat16Tiles,
-    /// Two `f32` as three planes of two `bf16`, in blocks for [`amx`].
-    Float32Tiles,
-}
-
-/// What multiplies a format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Units {
-    Registers(Multiply),
-    Tiles(amx::Numbers),
-}
-
-impl Format {
-    pub(super) fn units(self) -> Units {
-        match self {
-            Format::Float32 | Format::RoundedFloat32 => Units::Registers(Multiply::Float32),
-            Format::Bfloat16Pairs => Units::Registers(Multiply::Bfloat16Pairs),
-            Format::Bfloat16Tiles => Units::Tiles(amx::Numbers::Bfloat16),
-            Format::Float32Tiles => Units::Tiles(amx::Numbers::Float32),
-        }
-    }
-
-    fn has_tiles(self) -> bool {
-        matches!(self.units(), Units::Tiles(_))
-    }
-
-    /// Steps of K in a lane.
-    pub(super) fn steps(self) -> usize {
-        match self {
-            Format::Float32 | Format::RoundedFloat32 => 1,
-            Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles => 2,
-        }
-    }
-
-    /// Lanes that `steps` of K take, in whole blocks.
-    pub(super) fn lanes(self, steps: usize) -> usize {
-        let lanes = steps.div_ceil(self.steps());
-        if self.has_tiles() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
-    }
-
-    /// Planes of a number: 32-bit words of a lane.
-    pub(super) fn planes(self) -> usize {
-        if self == Format::Float32Tiles { 3 } else { 1 }
-    }
-
-    /// Rows of a tile, and of a left factor's panel.
-    pub(super) fn rows(self) -> usize {
-        if self.has_tiles() { amx::ROWS } else { MR }
-    }
-
-    /// Lanes of K that a tile runs over before it is stored, and panels of the right factor that are packed, then used by all rows: that many
-    /// panels stay in the second cache.
-    pub(super) fn blocking(self) -> (usize, usize) {
-        match self {
-            Format::Float32 | Format::RoundedFloat32 | Format::Bfloat16Pairs | Format::Float32Tiles => (384, PANELS),
-            Format::Bfloat16Tiles => (768, 2 * PANELS),
-        }
-    }
-}
 
 /// A part of a factor: step `k` of K in row or column `w` at `data[k * k_stride + w * w_stride]`; one of the strides is 1.
 #[derive(Clone, Copy)]
@@ -110,6 +41,7 @@ pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, wi
             Format::RoundedFloat32 => rounded_lanes::<NR>(source, steps, width, panel),
             Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs_lanes::<NR>(source, steps, width, panel),
             Format::Float32Tiles => planes_lanes::<NR>(source, steps, width, panel),
+            Format::Int8Quads | Format::Int8Tiles => unreachable!("int8.rs quantises"),
         }
         zero_lanes_to_the_end(format, steps, NR, panel);
     }
@@ -128,6 +60,7 @@ pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, wid
             Format::Bfloat16Pairs => pairs_lanes::<MR>(source, steps, width, panel),
             Format::Bfloat16Tiles => pairs_rows::<{ amx::ROWS }>(source, steps, width, panel),
             Format::Float32Tiles => planes_rows::<{ amx::ROWS }>(source, steps, width, panel),
+            Format::Int8Quads | Format::Int8Tiles => unreachable!("int8.rs quantises"),
         }
     }
 }

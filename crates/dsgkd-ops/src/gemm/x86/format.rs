@@ -1,0 +1,112 @@
+//! What the products' factors are packed as, and what that decides: who multiplies them and in which pieces.
+
+use super::kernel::{self, Left, MR, Multiply, Store};
+use super::{PANELS, amx};
+
+/// What a lane holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// An `f32`.
+    Float32,
+    /// An `f32` that was rounded to `bf16`: for processors that multiply `f32` faster than pairs of `bf16`.
+    RoundedFloat32,
+    /// Two `bf16`.
+    Bfloat16Pairs,
+    /// Two `bf16`, in blocks for [`amx`].
+    Bfloat16Tiles,
+    /// Two `f32` as three planes of two `bf16`, in blocks for [`amx`].
+    Float32Tiles,
+    /// Four `int8`.
+    Int8Quads,
+    /// Four `int8`, in blocks for [`amx`].
+    Int8Tiles,
+}
+
+/// What multiplies a format.
+enum Units {
+    Registers(Multiply),
+    Tiles(amx::Numbers),
+}
+
+impl Format {
+    fn units(self) -> Units {
+        match self {
+            Format::Float32 | Format::RoundedFloat32 => Units::Registers(Multiply::Float32),
+            Format::Bfloat16Pairs => Units::Registers(Multiply::Bfloat16Pairs),
+            Format::Bfloat16Tiles => Units::Tiles(amx::Numbers::Bfloat16),
+            Format::Float32Tiles => Units::Tiles(amx::Numbers::Float32),
+            Format::Int8Quads => Units::Registers(Multiply::Int8Quads),
+            Format::Int8Tiles => Units::Tiles(amx::Numbers::Int8),
+        }
+    }
+
+    pub(super) fn has_tiles(self) -> bool {
+        matches!(self.units(), Units::Tiles(_))
+    }
+
+    /// Steps of K in a lane.
+    pub(super) fn steps(self) -> usize {
+        match self {
+            Format::Float32 | Format::RoundedFloat32 => 1,
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles => 2,
+            Format::Int8Quads | Format::Int8Tiles => 4,
+        }
+    }
+
+    /// Lanes that `steps` of K take, in whole blocks.
+    pub(super) fn lanes(self, steps: usize) -> usize {
+        let lanes = steps.div_ceil(self.steps());
+        if self.has_tiles() { lanes.next_multiple_of(amx::BLOCK) } else { lanes }
+    }
+
+    /// Planes of a number: 32-bit words of a lane.
+    pub(super) fn planes(self) -> usize {
+        if self == Format::Float32Tiles { 3 } else { 1 }
+    }
+
+    /// Rows of a tile, and of a left factor's panel.
+    pub(super) fn rows(self) -> usize {
+        if self.has_tiles() { amx::ROWS } else { MR }
+    }
+
+    /// Lanes of K that a tile runs over before it is stored, and panels of the right factor that are packed, then used by all rows: that many
+    /// panels stay in the second cache.
+    pub(super) fn blocking(self) -> (usize, usize) {
+        match self {
+            Format::Float32 | Format::RoundedFloat32 | Format::Bfloat16Pairs | Format::Float32Tiles => (384, PANELS),
+            Format::Bfloat16Tiles => (768, 2 * PANELS),
+            Format::Int8Quads | Format::Int8Tiles => (usize::MAX, PANELS),
+        }
+    }
+
+    /// What a thread must hold while it calls [`Format::tile`].
+    ///
+    /// # Safety
+    /// The processor must have what the format needs.
+    pub(super) unsafe fn hold_tiles(self) -> Option<amx::Tiles> {
+        // SAFETY: the caller's promise.
+        self.has_tiles().then(|| unsafe { amx::Tiles::new() })
+    }
+
+    /// One tile of `rows` by `columns`, over `lanes` lanes of K.
+    ///
+    /// # Safety
+    /// As for [`kernel::tile`] or [`amx::tile`]; this thread must hold what [`Format::hold_tiles`] gives.
+    pub(super) unsafe fn tile(
+        self,
+        lanes: usize,
+        left: Left,
+        right: *const f32,
+        rows: usize,
+        columns: usize,
+        store: Store,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.units() {
+                Units::Registers(multiply) => kernel::tile(multiply, lanes, left, right, rows, columns, store),
+                Units::Tiles(numbers) => amx::tile(numbers, lanes, left.data, right, rows, columns, store),
+            }
+        }
+    }
+}
