@@ -195,6 +195,15 @@ pub(crate) struct GridArgs {
     /// Train nothing: compare the arms that are done
     #[arg(long)]
     pub(crate) finished: bool,
+    /// Take this arm alone (repeatable)
+    #[arg(long = "arm", value_name = "ARM")]
+    pub(crate) arms: Vec<String>,
+    /// Take these seeds of the file's alone: `--seeds 1,2`
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) seeds: Vec<u64>,
+    /// Hold the arms against this one in place of the first
+    #[arg(long, value_name = "ARM")]
+    pub(crate) against: Option<String>,
     /// Write the first four arms under all conditions as a curve, an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) chart: Option<PathBuf>,

@@ -4,6 +4,8 @@
 mod common;
 
 use common::{World, dsgkd};
+use serde_json::Value as Json;
+use std::path::PathBuf;
 
 const GRID: &str = r#"
 output_dir = "grid"
@@ -44,7 +46,7 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     );
     let folder = world.path("grid").join("30 labels").join("taught").join("seed-2");
     let environment = std::fs::read_to_string(folder.join("environment.json")).unwrap();
-    let counts: serde_json::Value = serde_json::from_str(&environment).unwrap();
+    let counts: Json = serde_json::from_str(&environment).unwrap();
     assert_eq!(counts["notes"]["training"], 30);
     assert!(counts["notes"]["unlabeled"].as_u64().unwrap() > 20);
     let config = std::fs::read_to_string(folder.join("config.toml")).unwrap();
@@ -63,21 +65,53 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let arm = |name: &str| world.path("grid").join("all").join(name);
     let compared = dsgkd().arg("compare").args([arm("alone"), arm("taught")]).assert().success();
     let compared = String::from_utf8(compared.get_output().stdout.clone()).unwrap();
-    assert!(compared.contains("(60 and 60 rows)") && !compared.contains("DeLong"), "{compared}");
+    assert!(
+        compared.contains("taught minus alone, means over seeds; ") && compared.contains("(60 and 60 rows)"),
+        "{compared}"
+    );
+    assert!(!compared.contains("DeLong"), "{compared}");
     dsgkd().arg("report").args([arm("alone"), arm("taught")]).arg("-o").arg(world.path("r.html")).assert().success();
     let page = std::fs::read_to_string(world.path("r.html")).unwrap();
     assert!(page.contains(">1; 2<") && !page.contains("DeLong"), "both seeds, and rows that are not independent");
+    assert!(page.contains("means over seeds; ") && page.contains("count the rows of all seeds together"));
+
+    // It says what the grid says of the same runs, whose scores are not ranked among each other.
+    let json = |arguments: &[&str], paths: &[PathBuf]| -> Json {
+        let mut command = dsgkd();
+        let found = command.args(arguments).args(paths).arg("--json").assert().success();
+        serde_json::from_slice(&found.get_output().stdout).unwrap()
+    };
+    let cells = json(&["grid", "--finished", "--against", "taught"], std::slice::from_ref(&file));
+    let compared = json(&["compare"], &[arm("taught"), arm("alone")]);
+    let auroc = &compared["differences"][0][1]["differences"][0];
+    let cell = &cells[2]; // "alone" under "all", which "taught" follows
+    assert!((cell["arm"] == "alone") && cells[3]["difference"].is_null() && cells[1]["difference"].is_null());
+    assert_eq!(cell["mean"], auroc["candidate"]);
+    for part in ["difference", "interval", "p_value"] {
+        assert_eq!(cell["difference"][part], auroc[part], "{part}");
+    }
+    assert_eq!(json(&["evaluate"], &[arm("alone")])["intervals"]["estimates"][0]["value"], cell["mean"]);
+
+    // A part of it.
+    let mut command = dsgkd();
+    command.arg("grid").arg(&file).args(["--finished", "--arm", "alone", "--against", "taught", "--seeds", "2"]);
+    let part = String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap();
+    assert!(part.contains("| difference to taught [95 %") && part.lines().count() == 2 + 4, "{part}");
+    for (wrong, message) in [(["--arm", "alon"], "there are: alone, taught"), (["--seeds", "3"], "seed 3 is none")] {
+        let refused = dsgkd().arg("grid").arg(&file).args(wrong).assert().code(2).get_output().stderr.clone();
+        assert!(String::from_utf8(refused).unwrap().contains(message));
+    }
 
     // Settings are chosen by the validation notes, of the same runs.
     let validated = world.path("validated.toml");
     std::fs::write(&validated, GRID.replace("resplit = true", "resplit = true\non = \"validation\"")).unwrap();
     let chosen = dsgkd().arg("grid").arg(&validated).args(["--finished", "--json"]).assert().success();
-    let chosen: Vec<serde_json::Value> = serde_json::from_slice(&chosen.get_output().stdout).unwrap();
+    let chosen: Vec<Json> = serde_json::from_slice(&chosen.get_output().stdout).unwrap();
     let shown = dsgkd().arg("grid").arg(&validated).arg("--finished").assert().success();
     let shown = String::from_utf8(shown.get_output().stdout.clone()).unwrap();
     assert!(shown.contains("auroc of validation notes") && !shown.contains("undefined"), "{shown}");
     let record = std::fs::read_to_string(folder.join("training.json")).unwrap();
-    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    let record: Json = serde_json::from_str(&record).unwrap();
     assert_eq!(chosen.len(), 4);
     assert_eq!(chosen[1]["seeds"][1], record["validation"]["auroc"], "{record}");
     assert!(chosen[1]["difference"]["interval"].is_null() && record["validation"]["notes"].as_u64().unwrap() > 0);

@@ -7,14 +7,14 @@ use crate::run::folder::{RunFolder, comparable, differences, read_json};
 use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
-/// One run, or the runs of one experiment's folds or seeds.
+/// One run, or the runs of one experiment's folds and seeds.
 pub struct FinishedRuns {
     /// Name of the folder.
     pub name: String,
-    /// The folders of the runs.
+    /// The folders of the runs, seed by seed and fold by fold.
     pub folders: Vec<RunFolder>,
-    /// Their test predictions, in the same order.
-    pub predictions: Vec<Predictions>,
+    /// Their test predictions in the same order, the folds of each seed together.
+    pub seeds: Vec<Vec<Predictions>>,
 }
 
 impl FinishedRuns {
@@ -37,9 +37,22 @@ impl FinishedRuns {
     /// # Errors
     /// A file that is not there, or not what dsgkd wrote.
     pub fn of(name: String, folders: Vec<RunFolder>) -> Result<FinishedRuns> {
-        let predictions = folders.iter().map(read_predictions).collect::<Result<_>>()?;
-        Ok(FinishedRuns { name, folders, predictions })
+        // What is one run needs no seed to be told from another's.
+        let seed = |run: &RunFolder| if folders.len() == 1 { Ok(Seed::default()) } else { seed_of(run) };
+        let mut runs = folders.iter().map(|run| Ok((seed(run)?, run.clone()))).collect::<Result<Vec<_>>>()?;
+        runs.sort_by_key(|(seed, _)| *seed);
+        let of_seed = |runs: &[(Seed, RunFolder)]| runs.iter().map(|(_, run)| read_predictions(run)).collect();
+        let seeds = runs.chunk_by(|(one, _), (next, _)| one == next).map(of_seed).collect::<Result<_>>()?;
+        Ok(FinishedRuns { name, folders: runs.into_iter().map(|(_, run)| run).collect(), seeds })
     }
+}
+
+/// What the folds of one training share: its seed, and that of its split.
+type Seed = (u64, Option<u64>);
+
+fn seed_of(run: &RunFolder) -> Result<Seed> {
+    let config = config::load(Some(&run.config()), &[])?;
+    Ok((config.seed, config.data.split.seed))
 }
 
 /// Whether the runs differ in fold and seed alone. Figures over runs of several experiments would be nobody's.

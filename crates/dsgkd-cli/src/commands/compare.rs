@@ -33,9 +33,9 @@ pub(crate) struct SideBySide {
 pub(crate) fn side_by_side(runs: &[FinishedRuns], options: BootstrapOptions) -> Result<SideBySide> {
     let mut compared = SideBySide { runs: vec![], differences: vec![] };
     for (number, run) in runs.iter().enumerate() {
-        compared.runs.push((run.name.clone(), bootstrap(&run.predictions, options)?));
+        compared.runs.push((run.name.clone(), bootstrap(&run.seeds, options)?));
         if number > 0 {
-            let comparison = compare(&runs[0].predictions, &run.predictions, options)?;
+            let comparison = compare(&runs[0].seeds, &run.seeds, options)?;
             compared.differences.push((run.name.clone(), comparison));
         }
     }

@@ -14,18 +14,18 @@ use dsgkd::runs::{FinishedRuns, file_name};
 use std::path::Path;
 
 pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
-    let (name, predictions) = match (&args.run, &args.predictions) {
+    let (name, seeds) = match (&args.run, &args.predictions) {
         (Some(run), _) => {
             let runs = FinishedRuns::read(run)?;
-            (runs.name, runs.predictions)
+            (runs.name, runs.seeds)
         }
-        (None, Some(file)) => (file_name(file), vec![from_table(file, args)?]),
+        (None, Some(file)) => (file_name(file), vec![vec![from_table(file, args)?]]),
         (None, None) => return Err(Error::Config("name a run folder, or --predictions FILE".to_string())),
     };
     let mut config = Config::default();
     config.evaluation.bootstrap_samples = args.bootstrap_samples;
     config.evaluation.reference_subsamples = args.subsamples;
-    let metrics = evaluate_predictions(&predictions, &config)?;
+    let metrics = evaluate_predictions(&seeds, &config)?;
     if args.predictions.is_some() && args.prevalence.is_none() && metrics.classes.len() == 2 && !global.quiet {
         stderr_line(
             "evaluate: the measures at_prevalence are undefined, for --prevalence (the share of positives among the training notes) was not given",

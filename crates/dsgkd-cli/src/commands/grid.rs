@@ -14,7 +14,10 @@ use dsgkd::grid::{results, table};
 use dsgkd::run::atomic::write_file;
 
 pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
-    let grid = load_grid(&args.grid)?;
+    let mut grid = load_grid(&args.grid)?;
+    let arms = if args.arms.is_empty() { vec![] } else { args.arms.iter().chain(&args.against).cloned().collect() };
+    grid.keep(&arms, &args.seeds)?;
+    let against = args.against.as_ref().map_or(Ok(0), |name| grid.arm(name))?;
     // A wrong key in the last cell is not to be found after hours.
     let mut experiments = vec![];
     for column in &grid.columns {
@@ -41,14 +44,14 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
         })?;
     }
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
-    let cells = results(&grid, options, args.finished)?;
+    let cells = results(&grid, against, options, args.finished)?;
     if cells.is_empty() {
         // One cell after the other, each with its seeds.
         let is_done = |config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty());
-        let (file, first) = (args.grid.display(), &grid.arms[0].name);
+        let (file, baseline) = (args.grid.display(), &grid.arms[against].name);
         let what = match experiments.chunks(grid.seeds.len()).any(|cell| cell.iter().all(is_done)) {
             true => format!(
-                "arm \"{first}\" of {file}, which the others are held against, is not done yet under any condition"
+                "arm \"{baseline}\" of {file}, which the others are held against, is not done yet under any condition"
             ),
             false => format!("no cell of {file} is done yet"),
         };
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     if global.json {
         print_json(&cells)?;
     } else {
-        print(&table(&grid, &cells))?;
+        print(&table(&grid, against, &cells))?;
     }
     Ok(Outcome::Done)
 }

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
         // These folds, whatever else lies beside them.
         let folds = runs_of(&config).iter().map(|fold| RunFolder::existing(&fold.output_dir)).collect();
         let runs = FinishedRuns::of(file_name(&config.output_dir), folds)?;
-        let metrics = dsgkd::experiment::evaluate_predictions(&runs.predictions, &config)?;
+        let metrics = dsgkd::experiment::evaluate_predictions(&runs.seeds, &config)?;
         write_json(&config.output_dir.join("metrics.json"), &metrics)?;
         if global.json {
             print_json(&metrics)?

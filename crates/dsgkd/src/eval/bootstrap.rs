@@ -1,7 +1,7 @@
 //! How sure a metric is: percentile bootstrap intervals.
 
 use super::metrics::{Metric, Metrics};
-use super::pool::{Pool, groups_of};
+use super::pool::{Seeds, groups_of};
 use super::predictions::Predictions;
 use super::random::Random;
 use crate::error::{Error, Result};
@@ -54,8 +54,11 @@ pub struct Intervals {
     /// What was resampled: `notes`, or fewer where notes are drawn by group (all notes of a patient together).
     #[serde(default)]
     pub units: usize,
-    /// Rows of predictions, more than `notes` where several runs are pooled.
+    /// Rows of predictions, more than `notes` where there are several seeds.
     pub rows: usize,
+    /// Seeds whose mean the values are.
+    #[serde(default = "one")]
+    pub seeds: usize,
     /// Classes of the classifier.
     pub classes: usize,
     /// Bootstrap samples drawn.
@@ -64,6 +67,10 @@ pub struct Intervals {
     pub seed: u64,
     /// In the order of tables.
     pub estimates: Vec<Estimate>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// How often each of `units` units is drawn in bootstrap sample `index`: `units` draws with replacement.
@@ -80,7 +87,8 @@ pub(super) fn draw_sample(units: usize, seed: u64, index: usize) -> Vec<u32> {
 /// chapter 13): the notes are drawn with replacement `samples` times, and the interval runs from the 2.5 % to the 97.5 %
 /// point of the metric over the samples.
 ///
-/// Several runs (folds, seeds) are pooled: their rows are concatenated, each judged at its own run's threshold. What is
+/// An arm is its seeds, each the runs of its folds, whose rows are put into one list, each judged at its own run's threshold. Every sample measures every
+/// seed by itself and takes the mean: in one list, several trainings' scores would be ranked among each other, though one's 0.4 may be another's 0.6. What is
 /// drawn is the *note*: all rows of one id come and go together, so five seeds of one test set do not pass for five times
 /// the notes. Where the predictions name groups (patients), a group is drawn with all its notes (the cluster bootstrap, Davison & Hinkley
 /// 1997, section 3.8): ten notes of one patient tell less than ten of ten. The interval tells of other test sets, not of other training runs.
@@ -89,24 +97,25 @@ pub(super) fn draw_sample(units: usize, seed: u64, index: usize) -> Vec<u32> {
 ///
 /// # Errors
 /// [`Error::Data`] as [`Predictions::validate`], when the runs' classes differ, and when a note lies in two groups; [`Error::Config`] for 0 samples.
-pub fn bootstrap(runs: &[Predictions], options: BootstrapOptions) -> Result<Intervals> {
+pub fn bootstrap(seeds: &[Vec<Predictions>], options: BootstrapOptions) -> Result<Intervals> {
     check_samples(options.samples)?;
-    let pool = Pool::new(runs, &groups_of(runs)?)?;
-    let all = pool.scored.measure_all();
+    let arm = Seeds::new(seeds, &groups_of(seeds.iter().flatten())?)?;
+    let all = arm.measure_all();
     let resampled: Vec<Metrics> = (0..options.samples)
         .into_par_iter()
-        .map(|index| pool.measure(&draw_sample(pool.units, options.seed, index)))
+        .map(|index| arm.measure(&draw_sample(arm.units, options.seed, index)))
         .collect();
-    let estimates = Metric::of_classes(pool.classes).map(|metric| {
+    let estimates = Metric::of_classes(arm.classes).map(|metric| {
         let (interval, undefined_samples) = interval_of(resampled.iter().map(|sample| sample.get(metric)));
         let value = all.get(metric);
         Estimate { metric, value, interval: value.and(interval), undefined_samples }
     });
     Ok(Intervals {
-        notes: pool.notes,
-        units: pool.units,
-        rows: pool.unit_of_row.len(),
-        classes: pool.classes,
+        notes: arm.notes,
+        units: arm.units,
+        rows: arm.rows,
+        seeds: arm.count(),
+        classes: arm.classes,
         samples: options.samples,
         seed: options.seed,
         estimates: estimates.collect(),

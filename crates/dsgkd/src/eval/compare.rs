@@ -3,7 +3,7 @@
 use super::bootstrap::{BootstrapOptions, Interval, check_samples, draw_sample, interval_of};
 use super::delong::{AurocDifference, delong_difference};
 use super::metrics::Metric;
-use super::pool::{Pool, Seeds, groups_of};
+use super::pool::{Seeds, groups_of};
 use super::predictions::Predictions;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -54,6 +54,10 @@ pub struct Comparison {
     /// What was resampled: `notes`, or fewer where notes are drawn by group.
     #[serde(default)]
     pub units: usize,
+    /// Seeds of the first arm, whose mean its values are.
+    pub baseline_seeds: usize,
+    /// Seeds of the second arm.
+    pub candidate_seeds: usize,
     /// Rows of the first arm, over all its runs.
     pub baseline_rows: usize,
     /// Rows of the second arm.
@@ -71,11 +75,18 @@ pub struct Comparison {
     pub delong: Option<AurocDifference>,
 }
 
+impl Comparison {
+    /// The difference in one metric; `None` where it is not reported for this number of classes.
+    pub fn of(&self, metric: Metric) -> Option<&Difference> {
+        self.differences.iter().find(|difference| difference.metric == metric)
+    }
+}
+
 /// Compares two arms by a paired bootstrap: each sample draws the same notes for both (Efron & Tibshirani 1993, chapter 16).
 ///
-/// An arm is one run or several: the predictions of its folds are concatenated (every note predicted out of fold), and so
-/// are those of its seeds. Notes are paired by id and drawn by id with all their rows, so several seeds of one note count
-/// as one note. Groups (patients) are drawn with all their notes, as in [`super::bootstrap()`].
+/// An arm is its seeds, each the runs of its folds, measured as in [`super::bootstrap()`]: the folds' rows together (every note predicted out of fold), and
+/// the mean over the seeds. Notes are paired by id and drawn by id with all their rows, so several seeds of one note count
+/// as one note. Groups (patients) are drawn with all their notes.
 ///
 /// The p-value turns the interval around: with `n` samples in which both metrics are defined and `d*` their differences,
 /// `p = min(1, 2 min(#{d* <= 0} + 1, #{d* >= 0} + 1) / (n + 1))`. The `+ 1` (Davison & Hinkley 1997, section 4.2) counts the
@@ -86,15 +97,19 @@ pub struct Comparison {
 /// or not the same in both arms, when a note's share of the rows differs between the arms (it stands twice in one and once
 /// in the other, while another stands once in both), when the classes differ, or as [`Predictions::validate`].
 /// [`Error::Config`] for 0 samples.
-pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: BootstrapOptions) -> Result<Comparison> {
+pub fn compare(
+    baseline: &[Vec<Predictions>],
+    candidate: &[Vec<Predictions>],
+    options: BootstrapOptions,
+) -> Result<Comparison> {
     check_samples(options.samples)?;
     // A group that one arm knows holds for the other too.
-    let groups = groups_of(baseline.iter().chain(candidate))?;
-    let first = Pool::new(baseline, &groups).map_err(in_arm("baseline"))?;
-    let second = Pool::new(candidate, &groups).map_err(in_arm("candidate"))?;
-    check_pairs(&Vec::from_iter(baseline), &Vec::from_iter(candidate))?;
+    let groups = groups_of(baseline.iter().chain(candidate).flatten())?;
+    let first = Seeds::new(baseline, &groups).map_err(in_arm("baseline"))?;
+    let second = Seeds::new(candidate, &groups).map_err(in_arm("candidate"))?;
+    check_pairs(&Vec::from_iter(baseline.iter().flatten()), &Vec::from_iter(candidate.iter().flatten()))?;
 
-    let (first_all, second_all) = (first.scored.measure_all(), second.scored.measure_all());
+    let (first_all, second_all) = (first.measure_all(), second.measure_all());
     let resampled: Vec<_> = (0..options.samples)
         .into_par_iter()
         .map(|index| {
@@ -108,46 +123,20 @@ pub fn compare(baseline: &[Predictions], candidate: &[Predictions], options: Boo
             resampled.iter().map(|(first, second)| minus(second.get(metric), first.get(metric))).collect();
         Difference::new(metric, first_all.get(metric), second_all.get(metric), &sampled)
     });
+    let independent = first.rows_are_independent() && second.rows_are_independent();
     Ok(Comparison {
         notes: first.notes,
         units: first.units,
-        baseline_rows: first.unit_of_row.len(),
-        candidate_rows: second.unit_of_row.len(),
+        baseline_seeds: first.count(),
+        candidate_seeds: second.count(),
+        baseline_rows: first.rows,
+        candidate_rows: second.rows,
         classes: first.classes,
         samples: options.samples,
         seed: options.seed,
         differences: differences.collect(),
-        delong: (first.rows_are_independent() && second.rows_are_independent())
-            .then(|| delong(baseline, candidate))
-            .flatten(),
+        delong: independent.then(|| delong(&baseline.concat(), &candidate.concat())).flatten(),
     })
-}
-
-/// Compares the means over seeds of one metric: `baseline` and `candidate` are the arms' seeds, each the runs of its folds. As [`compare`], but each
-/// sample measures every seed by itself and takes the means, so that estimate and interval are of one thing. Put into one list, several
-/// trainings' scores would be ranked among each other, though one's 0.4 may be another's 0.6.
-///
-/// # Errors
-/// As [`compare`].
-pub fn compare_seeds(
-    baseline: &[Vec<Predictions>],
-    candidate: &[Vec<Predictions>],
-    metric: Metric,
-    options: BootstrapOptions,
-) -> Result<Difference> {
-    check_samples(options.samples)?;
-    let groups = groups_of(baseline.iter().chain(candidate).flatten())?;
-    let first = Seeds::new(baseline, &groups).map_err(in_arm("baseline"))?;
-    let second = Seeds::new(candidate, &groups).map_err(in_arm("candidate"))?;
-    check_pairs(&Vec::from_iter(baseline.iter().flatten()), &Vec::from_iter(candidate.iter().flatten()))?;
-    let sampled: Vec<Option<f64>> = (0..options.samples)
-        .into_par_iter()
-        .map(|index| {
-            let drawn = draw_sample(first.units, options.seed, index);
-            minus(second.mean_of(metric, &drawn), first.mean_of(metric, &drawn))
-        })
-        .collect();
-    Ok(Difference::new(metric, first.mean(metric), second.mean(metric), &sampled))
 }
 
 fn in_arm(arm: &'static str) -> impl Fn(Error) -> Error {

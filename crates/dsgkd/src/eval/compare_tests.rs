@@ -34,13 +34,18 @@ fn shuffled(predictions: &Predictions) -> Predictions {
 }
 
 fn of(comparison: &Comparison, metric: Metric) -> &Difference {
-    comparison.differences.iter().find(|difference| difference.metric == metric).unwrap()
+    comparison.of(metric).unwrap()
+}
+
+/// An arm of one seed and one fold.
+fn arm(run: &Predictions) -> Vec<Vec<Predictions>> {
+    vec![vec![run.clone()]]
 }
 
 #[test]
 fn an_arm_does_not_differ_from_itself_in_any_order() {
     let run = example(80, 1);
-    let comparison = compare(std::slice::from_ref(&run), &[shuffled(&run)], OPTIONS).unwrap();
+    let comparison = compare(&arm(&run), &arm(&shuffled(&run)), OPTIONS).unwrap();
     for difference in &comparison.differences {
         assert_eq!(difference.difference, Some(0.0), "{}", difference.metric);
         let not_paired = format!("{}: not paired", difference.metric);
@@ -52,25 +57,13 @@ fn an_arm_does_not_differ_from_itself_in_any_order() {
 #[test]
 fn a_better_arm_is_found_and_the_sign_is_candidate_minus_baseline() {
     let run = example(200, 2);
-    let comparison = compare(std::slice::from_ref(&run), &[improved(&run, 0.4)], OPTIONS).unwrap();
+    let comparison = compare(&arm(&run), &arm(&improved(&run, 0.4)), OPTIONS).unwrap();
     let (auroc, brier) = (of(&comparison, Metric::Auroc), of(&comparison, Metric::Brier));
     assert!(auroc.difference.unwrap() > 0.0 && auroc.interval.unwrap().low > 0.0);
     assert!(brier.difference.unwrap() < 0.0 && brier.interval.unwrap().high < 0.0);
     assert_eq!(auroc.p_value, Some(2.0 / 501.0));
-    let turned = compare(&[improved(&run, 0.4)], &[run], OPTIONS).unwrap();
+    let turned = compare(&arm(&improved(&run, 0.4)), &arm(&run), OPTIONS).unwrap();
     assert_eq!(of(&turned, Metric::Auroc).difference, auroc.difference.map(|difference| -difference));
-}
-
-#[test]
-fn one_seed_is_compared_as_one_list() {
-    let run = example(90, 6);
-    let better = improved(&run, 0.1);
-    let halves = |run: &Predictions| vec![part(run, 0, 40), part(run, 40, 90)];
-    for metric in [Metric::Auroc, Metric::Brier] {
-        let listed = compare(&halves(&run), &halves(&better), OPTIONS).unwrap();
-        let seeds = compare_seeds(&[halves(&run)], &[halves(&better)], metric, OPTIONS).unwrap();
-        assert_eq!(&seeds, of(&listed, metric));
-    }
 }
 
 #[test]
@@ -80,11 +73,12 @@ fn seeds_are_not_ranked_among_each_other() {
     // Another scale of probabilities in one seed leaves its ranks as they are.
     let mut scaled = other.clone();
     scaled.probabilities.chunks_exact_mut(2).for_each(|row| (row[1], row[0]) = (0.2 * row[1], 1.0 - 0.2 * row[1]));
-    let arm = |second: &Predictions| [vec![run.clone()], vec![second.clone()]];
-    let found = compare_seeds(&arm(&other), &arm(&scaled), Metric::Auroc, OPTIONS).unwrap();
-    assert_eq!((found.difference, found.interval), (Some(0.0), Some(Interval { low: 0.0, high: 0.0 })));
+    let seeds = |second: &Predictions| [vec![run.clone()], vec![second.clone()]];
+    let found = compare(&seeds(&other), &seeds(&scaled), OPTIONS).unwrap();
+    let auroc = of(&found, Metric::Auroc);
+    assert_eq!((auroc.difference, auroc.interval), (Some(0.0), Some(Interval { low: 0.0, high: 0.0 })));
     // Put into one list they would differ.
-    let listed = compare(&arm(&other).concat(), &arm(&scaled).concat(), OPTIONS).unwrap();
+    let listed = compare(&[seeds(&other).concat()], &[seeds(&scaled).concat()], OPTIONS).unwrap();
     assert!(of(&listed, Metric::Auroc).difference.unwrap().abs() > 0.02);
 }
 
@@ -92,12 +86,13 @@ fn seeds_are_not_ranked_among_each_other() {
 fn all_seeds_draw_the_same_notes() {
     let run = example(60, 8);
     let better = improved(&run, 0.3);
-    let once = compare_seeds(&[vec![run.clone()]], &[vec![better.clone()]], Metric::Auroc, OPTIONS).unwrap();
+    let once = compare(&arm(&run), &arm(&better), OPTIONS).unwrap();
     // A seed that says the same again tells no more: drawn apart, two would have a narrower interval.
     let twice = |run: &Predictions| [vec![run.clone()], vec![shuffled(run)]];
-    let found = compare_seeds(&twice(&run), &twice(&better), Metric::Auroc, OPTIONS).unwrap();
+    let found = compare(&twice(&run), &twice(&better), OPTIONS).unwrap();
+    let (once, found) = (of(&once, Metric::Auroc), of(&found, Metric::Auroc));
     let ends = |found: &Difference| found.interval.map(|interval| [interval.low, interval.high]).unwrap();
-    assert!(ends(&once).iter().zip(ends(&found)).all(|(one, two)| (one - two).abs() < 1e-12), "{once:?} {found:?}");
+    assert!(ends(once).iter().zip(ends(found)).all(|(one, two)| (one - two).abs() < 1e-12), "{once:?} {found:?}");
     assert_eq!(once.p_value, found.p_value);
 }
 
@@ -105,38 +100,35 @@ fn all_seeds_draw_the_same_notes() {
 fn a_seed_with_other_test_notes_draws_its_own_among_all() {
     let run = example(60, 8);
     let seeds = [vec![part(&run, 20, 60)], vec![part(&run, 0, 40)]];
-    let pools = Seeds::new(&seeds, &groups_of(seeds.iter().flatten()).unwrap()).unwrap();
-    assert_eq!(pools.units, 60);
+    let arm = Seeds::new(&seeds, &groups_of(seeds.iter().flatten()).unwrap()).unwrap();
+    assert_eq!((arm.units, arm.notes, arm.rows), (60, 60, 80));
     // Notes drawn once that lie in one seed alone, the others not at all: what is measured is those.
     let mut names = run.ids.clone();
     names.sort();
     let drawn = |from: usize, to: usize| -> Vec<u32> {
         names.iter().map(|name| u32::from(run.ids[from..to].contains(name))).collect()
     };
-    let whole = Pool::new(&[part(&run, 20, 40)], &Default::default()).unwrap();
-    assert_eq!(pools.mean_of(Metric::Auroc, &drawn(20, 40)), whole.scored.measure_all().get(Metric::Auroc));
-    assert_eq!(pools.mean_of(Metric::Auroc, &drawn(0, 20)), None, "the first seed has none of them");
+    let both = part(&run, 20, 40).evaluate().unwrap();
+    assert_eq!(arm.measure(&drawn(20, 40)).auroc, both.auroc);
+    assert_eq!(arm.measure(&drawn(0, 20)).auroc, None, "the first seed has none of them");
 }
 
 #[test]
 fn seeds_are_clustered_and_folds_concatenated() {
     let whole = example(120, 3);
     let better = improved(&whole, 0.1);
-    let plain = compare(std::slice::from_ref(&whole), std::slice::from_ref(&better), OPTIONS).unwrap();
-    let folds = compare(&[part(&whole, 0, 50), part(&whole, 50, 120)], std::slice::from_ref(&better), OPTIONS).unwrap();
-    assert_eq!(plain, folds);
-    let seeds = compare(&[whole.clone(), whole.clone()], &[better.clone(), better.clone()], OPTIONS).unwrap();
-    assert_eq!((seeds.notes, seeds.baseline_rows), (120, 240));
+    let plain = compare(&arm(&whole), &arm(&better), OPTIONS).unwrap();
+    let folds = [vec![part(&whole, 0, 50), part(&whole, 50, 120)]];
+    assert_eq!(plain, compare(&folds, &arm(&better), OPTIONS).unwrap());
+    let twice = |run: &Predictions| [vec![run.clone()], vec![run.clone()]];
+    let seeds = compare(&twice(&whole), &twice(&better), OPTIONS).unwrap();
+    assert_eq!((seeds.notes, seeds.baseline_rows, seeds.baseline_seeds), (120, 240, 2));
     for (plain, seeds) in plain.differences.iter().zip(&seeds.differences) {
         assert_eq!(plain.p_value, seeds.p_value, "{}", plain.metric);
         assert!((plain.interval.unwrap().low - seeds.interval.unwrap().low).abs() < 1e-12);
     }
-    assert!(
-        compare(&[whole.clone(), part(&whole, 0, 50)], &[better], OPTIONS)
-            .unwrap_err()
-            .to_string()
-            .contains("mixtures")
-    );
+    let uneven = [vec![whole.clone()], vec![part(&whole, 0, 50)]];
+    assert!(compare(&uneven, &arm(&better), OPTIONS).unwrap_err().to_string().contains("mixtures"));
 }
 
 #[test]
@@ -150,19 +142,19 @@ fn arms_about_other_notes_are_refused_with_counts() {
         assert!(column);
     }
     third.probabilities.truncate(38);
-    let message = compare(std::slice::from_ref(&first), &[third], OPTIONS).unwrap_err().to_string();
+    let message = compare(&arm(&first), &arm(&third), OPTIONS).unwrap_err().to_string();
     assert!(message.contains("3 of 20 ids of the baseline") && message.contains("2 of 19 ids"), "{message}");
     assert!(!message.contains("other\""), "{message}");
 
     let mut relabelled = first.clone();
     relabelled.labels[5] = 1 - relabelled.labels[5];
-    let message = compare(std::slice::from_ref(&first), &[relabelled.clone()], OPTIONS).unwrap_err().to_string();
+    let message = compare(&arm(&first), &arm(&relabelled), OPTIONS).unwrap_err().to_string();
     assert!(message.contains("1 of 20 notes have another label"), "{message}");
-    let message = compare(&[first.clone(), relabelled], std::slice::from_ref(&first), OPTIONS).unwrap_err().to_string();
+    let message = compare(&[vec![first.clone(), relabelled]], &arm(&first), OPTIONS).unwrap_err().to_string();
     assert!(message.contains("baseline: 1 ids"), "{message}");
     let mut renamed = first.clone();
     renamed.classes.reverse();
-    assert!(compare(&[first], &[renamed], OPTIONS).unwrap_err().to_string().contains("classes"));
+    assert!(compare(&arm(&first), &arm(&renamed), OPTIONS).unwrap_err().to_string().contains("classes"));
 }
 
 #[test]

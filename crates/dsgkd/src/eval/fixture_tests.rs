@@ -169,8 +169,8 @@ fn intervals_and_p_values_equal_an_independent_computation() {
     };
     let options =
         BootstrapOptions { samples: case["samples"].as_u64().unwrap() as usize, seed: case["seed"].as_u64().unwrap() };
-    let intervals = bootstrap(&[run("scores")], options).unwrap();
-    let comparison = compare(&[run("scores")], &[run("other")], options).unwrap();
+    let intervals = bootstrap(&[vec![run("scores")]], options).unwrap();
+    let comparison = compare(&[vec![run("scores")]], &[vec![run("other")]], options).unwrap();
     for (name, expected) in case["expected"].as_object().unwrap() {
         let estimate = intervals.estimates.iter().find(|estimate| estimate.metric.name() == name).unwrap();
         let interval = estimate.interval.unwrap();
@@ -193,8 +193,8 @@ fn intervals_and_p_values_equal_an_independent_computation() {
     // Several rows of a note are not independent, nor are notes of one patient.
     let mut grouped = run("scores");
     grouped.groups = vec!["p".to_string(); 2].into_iter().chain(vec![String::new(); labels.len() - 2]).collect();
-    let of_groups = compare(&[grouped], &[run("other")], options).unwrap();
+    let of_groups = compare(&[vec![grouped]], &[vec![run("other")]], options).unwrap();
     assert_eq!((of_groups.delong, of_groups.units), (None, labels.len() - 1));
-    let twice = [run("scores"), run("scores")];
+    let twice = [vec![run("scores")], vec![run("scores")]];
     assert_eq!(compare(&twice, &twice, options).unwrap().delong, None);
 }

@@ -1,5 +1,7 @@
 //! The list of metrics, in the order in which every table shows them, and [`evaluate`].
 
+use super::pool::{Groups, Seeds};
+use super::predictions::Predictions;
 use super::scored::{Part, Scored};
 use crate::config::Monitor;
 use crate::error::{Error, Result};
@@ -59,6 +61,16 @@ macro_rules! declare_metrics {
             /// The value of a metric; `None` when undefined.
             pub fn get(&self, metric: Metric) -> Option<f64> {
                 match metric { $(Metric::$variant => self.$field,)* }
+            }
+
+            /// Each metric's mean over several measurements of one classifier, `None` where it is undefined in one of them; `notes` are those of all.
+            pub(super) fn mean(all: &[Metrics]) -> Metrics {
+                let mean = |values: Option<f64>| values.map(|sum| sum / all.len() as f64);
+                Metrics {
+                    notes: all.iter().map(|one| one.notes).sum(),
+                    classes: all.first().map_or(0, |one| one.classes),
+                    $($field: mean(all.iter().map(|one| one.$field).sum()),)*
+                }
             }
         }
     };
@@ -142,6 +154,14 @@ impl Serialize for Metrics {
         }
         map.end()
     }
+}
+
+/// Every metric of an arm: the mean over its seeds, each the rows of its folds together, each of these judged at the threshold of its own run.
+///
+/// # Errors
+/// As [`Predictions::validate`], and when the runs' classes differ.
+pub fn measure(seeds: &[Vec<Predictions>]) -> Result<Metrics> {
+    Ok(Seeds::new(seeds, &Groups::new())?.measure_all())
 }
 
 /// Measures a classifier.

@@ -44,7 +44,7 @@ mod fixture_tests;
 mod property_tests;
 
 pub use bootstrap::{BootstrapOptions, Estimate, Interval, Intervals, bootstrap};
-pub use compare::{Comparison, Difference, compare, compare_seeds};
-pub use metrics::{Metric, Metrics, evaluate};
+pub use compare::{Comparison, Difference, compare};
+pub use metrics::{Metric, Metrics, evaluate, measure};
 pub use predictions::{Predictions, TextColumns};
 pub use subsamples::{Spread, Subsamples, reference_subsamples};

@@ -1,20 +1,16 @@
 //! Several runs of one classifier put together, note by note.
 
-use super::metrics::{Metric, Metrics};
+use super::metrics::Metrics;
 use super::predictions::Predictions;
 use super::scored::{Part, Scored};
 use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Runs put together: checked rows, and for each row the number of what it is drawn with.
-pub(super) struct Pool {
-    pub(super) scored: Scored,
-    pub(super) classes: usize,
+/// The runs of one seed put together: checked rows, and for each row the number of what it is drawn with.
+struct Pool {
+    scored: Scored,
     /// `[rows]`, numbers of units: notes, or groups of notes, sorted by name.
-    pub(super) unit_of_row: Vec<u32>,
-    pub(super) units: usize,
-    /// Distinct ids.
-    pub(super) notes: usize,
+    unit_of_row: Vec<u32>,
 }
 
 /// The group of each note that has one, by its id.
@@ -71,78 +67,91 @@ fn ids_of(runs: &[Predictions]) -> impl Iterator<Item = &str> + Clone {
 pub(super) struct Seeds {
     /// With the place of each of its units among those of all seeds.
     pools: Vec<(Pool, Vec<u32>)>,
+    pub(super) classes: usize,
     /// Of all seeds.
     pub(super) units: usize,
+    /// Distinct ids.
+    pub(super) notes: usize,
+    /// Of all seeds.
+    pub(super) rows: usize,
 }
 
 impl Seeds {
     /// As [`Pool::new`], of each seed's runs.
     pub(super) fn new(seeds: &[Vec<Predictions>], groups: &Groups) -> Result<Self> {
-        let all = units(seeds.iter().flat_map(|runs| ids_of(runs)), groups);
+        check_runs(&Vec::from_iter(seeds.iter().flatten()))?;
+        let ids = || seeds.iter().flat_map(|runs| ids_of(runs));
+        let all = units(ids(), groups);
         let place = |runs: &Vec<Predictions>| {
             let places = units(ids_of(runs), groups).into_keys().map(|unit| all[&unit]).collect();
             Ok((Pool::new(runs, groups)?, places))
         };
-        Ok(Seeds { pools: seeds.iter().map(place).collect::<Result<_>>()?, units: all.len() })
-    }
-
-    /// The mean over the seeds; `None` where it is undefined in one of them.
-    pub(super) fn mean(&self, metric: Metric) -> Option<f64> {
-        mean(self.pools.iter().map(|(pool, _)| pool.scored.measure_all().get(metric)))
-    }
-
-    /// The same, each row counted as often as its unit was drawn.
-    pub(super) fn mean_of(&self, metric: Metric, drawn: &[u32]) -> Option<f64> {
-        mean(self.pools.iter().map(|(pool, places)| {
-            let drawn: Vec<u32> = places.iter().map(|place| drawn[*place as usize]).collect();
-            pool.measure(&drawn).get(metric)
-        }))
-    }
-}
-
-fn mean(values: impl ExactSizeIterator<Item = Option<f64>>) -> Option<f64> {
-    let count = values.len() as f64;
-    values.sum::<Option<f64>>().map(|sum| sum / count)
-}
-
-impl Pool {
-    /// Concatenates runs of the same classifier; notes without a group are units by themselves.
-    pub(super) fn new(runs: &[Predictions], groups: &Groups) -> Result<Self> {
-        let Some(first) = runs.first() else {
-            return Err(Error::Data("there are no predictions to evaluate".into()));
-        };
-        for (index, run) in runs.iter().enumerate() {
-            run.validate().map_err(|error| match error {
-                Error::Data(message) if runs.len() > 1 => Error::Data(format!("run {}: {message}", index + 1)),
-                other => other,
-            })?;
-            if run.classes != first.classes {
-                return Err(Error::Data(format!(
-                    "run {} has other classes, or another order of them, than run 1: {:?} and {:?}",
-                    index + 1,
-                    run.classes,
-                    first.classes
-                )));
-            }
-        }
-        let parts: Vec<Part<'_>> = runs.iter().map(Predictions::part).collect();
-        let (unit_of_row, units) = numbered_units(ids_of(runs), groups);
-        Ok(Pool {
-            scored: Scored::new(&parts, first.classes.len())?,
-            classes: first.classes.len(),
-            unit_of_row,
-            units,
-            notes: ids_of(runs).collect::<BTreeSet<_>>().len(),
+        Ok(Seeds {
+            pools: seeds.iter().map(place).collect::<Result<_>>()?,
+            classes: seeds[0][0].classes.len(),
+            units: all.len(),
+            notes: ids().collect::<BTreeSet<_>>().len(),
+            rows: ids().count(),
         })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.pools.len()
     }
 
     /// Whether every row is drawn by itself, as methods for independent notes take for granted.
     pub(super) fn rows_are_independent(&self) -> bool {
-        self.units == self.unit_of_row.len()
+        self.units == self.rows
+    }
+
+    /// Each metric's mean over the seeds; `None` where it is undefined in one of them.
+    pub(super) fn measure_all(&self) -> Metrics {
+        Metrics::mean(&Vec::from_iter(self.pools.iter().map(|(pool, _)| pool.scored.measure_all())))
+    }
+
+    /// The same, each row counted as often as its unit was drawn.
+    pub(super) fn measure(&self, drawn: &[u32]) -> Metrics {
+        let of_seed = |(pool, places): &(Pool, Vec<u32>)| {
+            let drawn: Vec<u32> = places.iter().map(|place| drawn[*place as usize]).collect();
+            pool.measure(&drawn)
+        };
+        Metrics::mean(&Vec::from_iter(self.pools.iter().map(of_seed)))
+    }
+}
+
+/// Refuses runs that are not of one classifier, or not predictions. They are counted from 1.
+fn check_runs(runs: &[&Predictions]) -> Result<()> {
+    let Some(first) = runs.first() else {
+        return Err(Error::Data("there are no predictions to evaluate".into()));
+    };
+    for (index, run) in runs.iter().enumerate() {
+        run.validate().map_err(|error| match error {
+            Error::Data(message) if runs.len() > 1 => Error::Data(format!("run {}: {message}", index + 1)),
+            other => other,
+        })?;
+        if run.classes != first.classes {
+            return Err(Error::Data(format!(
+                "run {} has other classes, or another order of them, than run 1: {:?} and {:?}",
+                index + 1,
+                run.classes,
+                first.classes
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Pool {
+    /// Concatenates the runs of one seed; notes without a group are units by themselves.
+    fn new(runs: &[Predictions], groups: &Groups) -> Result<Self> {
+        let parts: Vec<Part<'_>> = runs.iter().map(Predictions::part).collect();
+        let classes = runs.first().map_or(0, |run| run.classes.len());
+        let (unit_of_row, _) = numbered_units(ids_of(runs), groups);
+        Ok(Pool { scored: Scored::new(&parts, classes)?, unit_of_row })
     }
 
     /// Measures the rows, each counted as often as its unit was drawn.
-    pub(super) fn measure(&self, drawn: &[u32]) -> Metrics {
+    fn measure(&self, drawn: &[u32]) -> Metrics {
         let counts: Vec<u32> = self.unit_of_row.iter().map(|&unit| drawn[unit as usize]).collect();
         self.scored.measure(&counts)
     }

@@ -91,7 +91,7 @@ proptest! {
 fn intervals_hold_the_estimate_nearly_always_and_tighten_with_notes() {
     let options = BootstrapOptions { samples: 200, seed: 3 };
     let auroc_interval = |notes, seed| {
-        let estimate = bootstrap(&[example(notes, seed)], options).unwrap().estimates.swap_remove(0);
+        let estimate = bootstrap(&[vec![example(notes, seed)]], options).unwrap().estimates.swap_remove(0);
         (estimate.value.unwrap(), estimate.interval.unwrap())
     };
     // Seeds are fixed: this is one computation, not a lottery. The percentile interval is not centred on the estimate, so

@@ -1,7 +1,7 @@
 //! The original's ten subsamples, to stand beside published numbers.
 
 use super::metrics::{Metric, Metrics};
-use super::pool::{Groups, Pool};
+use super::pool::{Groups, Seeds};
 use super::predictions::Predictions;
 use super::random::Random;
 use crate::error::{Error, Result};
@@ -46,23 +46,23 @@ const REFERENCE_SAMPLES: usize = 10;
 ///
 /// # Errors
 /// As [`super::bootstrap()`]; also with fewer than two notes.
-pub fn reference_subsamples(runs: &[Predictions], seed: u64) -> Result<Subsamples> {
+pub fn reference_subsamples(seeds: &[Vec<Predictions>], seed: u64) -> Result<Subsamples> {
     // By note, as the original does, whatever groups there are.
-    let pool = Pool::new(runs, &Groups::new())?;
-    let notes_per_sample = pool.notes * 3 / 4;
+    let arm = Seeds::new(seeds, &Groups::new())?;
+    let notes_per_sample = arm.notes * 3 / 4;
     if notes_per_sample == 0 {
         return Err(Error::Data("75 % of one note is no note: subsamples need two notes or more".into()));
     }
     let measured: Vec<Metrics> = (0..REFERENCE_SAMPLES)
         .map(|index| {
-            let mut notes: Vec<usize> = (0..pool.notes).collect();
+            let mut notes: Vec<usize> = (0..arm.notes).collect();
             Random::stream(seed, index as u64).draw_to_front(&mut notes, notes_per_sample);
-            let mut drawn = vec![0; pool.notes];
+            let mut drawn = vec![0; arm.notes];
             notes[..notes_per_sample].iter().for_each(|&note| drawn[note] = 1);
-            pool.measure(&drawn)
+            arm.measure(&drawn)
         })
         .collect();
-    let spreads = Metric::of_classes(pool.classes).map(|metric| {
+    let spreads = Metric::of_classes(arm.classes).map(|metric| {
         let values: Vec<f64> = measured.iter().filter_map(|sample| sample.get(metric)).collect();
         let mean = (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         let standard_deviation = mean.filter(|_| values.len() > 1).map(|mean| {
@@ -72,8 +72,8 @@ pub fn reference_subsamples(runs: &[Predictions], seed: u64) -> Result<Subsample
         Spread { metric, mean, standard_deviation, undefined_samples: measured.len() - values.len() }
     });
     Ok(Subsamples {
-        notes: pool.notes,
-        classes: pool.classes,
+        notes: arm.notes,
+        classes: arm.classes,
         notes_per_sample,
         samples: REFERENCE_SAMPLES,
         seed,
@@ -90,16 +90,16 @@ mod tests {
 
     #[test]
     fn the_ten_subsamples_hold_three_quarters() {
-        let runs = [example(101, 6)];
-        let subsamples = reference_subsamples(&runs, 1).unwrap();
+        let seeds = [vec![example(101, 6)]];
+        let subsamples = reference_subsamples(&seeds, 1).unwrap();
         assert_eq!((subsamples.notes_per_sample, subsamples.samples), (75, 10));
         let wide =
-            bootstrap(&runs, BootstrapOptions { samples: 400, seed: 11 }).unwrap().estimates[0].interval.unwrap();
+            bootstrap(&seeds, BootstrapOptions { samples: 400, seed: 11 }).unwrap().estimates[0].interval.unwrap();
         let (mean, deviation) =
             (subsamples.spreads[0].mean.unwrap(), subsamples.spreads[0].standard_deviation.unwrap());
         assert!(wide.low < mean && mean < wide.high);
         assert!(deviation > 0.0 && 4.0 * deviation < wide.high - wide.low, "{deviation}");
-        assert_eq!(subsamples, reference_subsamples(&runs, 1).unwrap());
-        assert!(reference_subsamples(&[example(1, 1)], 1).is_err());
+        assert_eq!(subsamples, reference_subsamples(&seeds, 1).unwrap());
+        assert!(reference_subsamples(&[vec![example(1, 1)]], 1).is_err());
     }
 }

@@ -37,6 +37,9 @@ pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
     if columns.iter().any(|(_, intervals)| intervals.rows != intervals.notes) {
         rows.push(header("rows", columns.iter().map(|(_, intervals)| intervals.rows)));
     }
+    if columns.iter().any(|(_, intervals)| intervals.seeds > 1) {
+        rows.push(header("seeds", columns.iter().map(|(_, intervals)| intervals.seeds)));
+    }
     for metric in metrics_of(columns.iter().map(|(_, intervals)| intervals.classes)) {
         let cells = columns.iter().map(|(_, intervals)| match find(&intervals.estimates, metric) {
             Some(Estimate { value: Some(value), interval, .. }) => {
@@ -51,7 +54,8 @@ pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
     for (name, intervals) in columns {
         let (samples, seed) = (intervals.samples, intervals.seed);
         let of = drawn_by_group(intervals.units, intervals.notes);
-        text.push_str(&format!("{name}: 95 % intervals of {samples} bootstrap samples{of}, seed {seed}\n"));
+        let means = means_of(intervals.seeds);
+        text.push_str(&format!("{name}: {means}95 % intervals of {samples} bootstrap samples{of}, seed {seed}\n"));
         for estimate in &intervals.estimates {
             push_undefined(&mut text, name, estimate.metric, estimate.undefined_samples, samples);
         }
@@ -100,8 +104,9 @@ pub fn comparison_table(baseline: &str, candidate: &str, comparison: &Comparison
     let mut text = render(&rows);
     let Comparison { notes, samples, seed, baseline_rows, candidate_rows, .. } = comparison;
     let of = drawn_by_group(comparison.units, *notes);
+    let means = means_of(comparison.baseline_seeds.max(comparison.candidate_seeds));
     text.push_str(&format!(
-        "difference: {candidate} minus {baseline}, paired on {notes} notes ({baseline_rows} and {candidate_rows} rows); 95 % \
+        "difference: {candidate} minus {baseline}, {means}paired on {notes} notes ({baseline_rows} and {candidate_rows} rows); 95 % \
          intervals and two-sided p of {samples} bootstrap samples{of}, seed {seed}; p is not corrected for several metrics\n"
     ));
     if let Some(test) = comparison.delong {
@@ -173,6 +178,11 @@ pub(crate) fn p_text(p_value: Option<f64>) -> String {
 pub(crate) fn drawn_by_group(units: usize, notes: usize) -> String {
     // Zero units: written before groups were.
     if units == notes || units == 0 { String::new() } else { format!(" of {units} groups") }
+}
+
+/// Says that values are means, where there are several seeds.
+pub(crate) fn means_of(seeds: usize) -> String {
+    if seeds > 1 { "means over seeds; ".to_string() } else { String::new() }
 }
 
 fn push_undefined(text: &mut String, name: &str, metric: Metric, undefined: usize, samples: usize) {

@@ -30,18 +30,22 @@ fn two_and_three_classes_stand_side_by_side() {
 fn intervals_comparisons_and_subsamples_are_shown() {
     let options = BootstrapOptions { samples: 50, seed: 1 };
     let (mut first, second) = (example(40, 1), example(40, 1));
-    let intervals = bootstrap(std::slice::from_ref(&first), options).unwrap();
+    let intervals = bootstrap(&[vec![first.clone()]], options).unwrap();
     let text = intervals_table(&[("a", &intervals)]);
     let auroc = &intervals.estimates[0];
     let (value, interval) = (auroc.value.unwrap(), auroc.interval.unwrap());
     assert!(text.contains(&format!("{value:.3} [{:.3}, {:.3}]", interval.low, interval.high)), "{text}");
     assert!(text.contains("a: 95 % intervals of 50 bootstrap samples, seed 1\n"), "{text}");
 
-    let text = subsamples_table(&[("a", &reference_subsamples(std::slice::from_ref(&first), 1).unwrap())]);
+    let text = subsamples_table(&[("a", &reference_subsamples(&[vec![first.clone()]], 1).unwrap())]);
     assert!(text.contains(" ± ") && text.contains("10 subsamples of 30 notes"), "{text}");
 
+    let seeds = bootstrap(&[vec![first.clone()], vec![second.clone()]], options).unwrap();
+    let text = intervals_table(&[("a", &seeds)]);
+    assert!(text.contains("\nseeds ") && text.contains("a: means over seeds; 95 % intervals of 50"), "{text}");
+
     first.training_prevalence = None;
-    let comparison = compare(&[first], &[second], options).unwrap();
+    let comparison = compare(&[vec![first]], &[vec![second]], options).unwrap();
     let text = comparison_table("plain", "distilled", &comparison);
     assert!(text.contains("0.000 [0.000, 0.000]") && text.contains("  1.000\n"), "{text}");
     assert!(text.contains("f1_at_prevalence is undefined in 50 of 50 samples"), "{text}");

@@ -3,7 +3,9 @@
 use crate::config::{Config, DataConfig, Truncation};
 use crate::data::Notes;
 use crate::error::{Error, Result};
-use crate::eval::{BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, reference_subsamples};
+use crate::eval::{
+    BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, measure, reference_subsamples,
+};
 use crate::run::atomic::write_folder;
 use crate::run::folder::{RunFolder, write_json};
 use crate::text::Tokenizer;
@@ -88,20 +90,19 @@ pub(super) fn write_test(
         training_prevalence: (notes.labels.len() == 2).then_some(prevalence),
     };
     write_json(&folder.predictions(), &predictions)?;
-    let metrics = evaluate_predictions(std::slice::from_ref(&predictions), config)?;
+    let metrics = evaluate_predictions(&[vec![predictions]], config)?;
     write_json(&folder.metrics(), &metrics)?;
     Ok(metrics)
 }
 
-/// Measures and intervals of one or several runs' predictions together.
-pub fn evaluate_predictions(runs: &[Predictions], config: &Config) -> Result<RunMetrics> {
+/// Measures and intervals of an arm: its seeds, each the predictions of its folds.
+pub fn evaluate_predictions(seeds: &[Vec<Predictions>], config: &Config) -> Result<RunMetrics> {
     let options = BootstrapOptions { samples: config.evaluation.bootstrap_samples, seed: config.seed };
-    let intervals = bootstrap(runs, options)?;
+    let intervals = bootstrap(seeds, options)?;
     let subsamples =
-        config.evaluation.reference_subsamples.then(|| reference_subsamples(runs, config.seed)).transpose()?;
-    let pooled = Predictions::pooled(runs)?;
-    let metrics = pooled.evaluate()?;
-    Ok(RunMetrics { notes: pooled.ids.len(), classes: pooled.classes, metrics, intervals, subsamples })
+        config.evaluation.reference_subsamples.then(|| reference_subsamples(seeds, config.seed)).transpose()?;
+    let classes = seeds.iter().flatten().next().map_or(vec![], |run| run.classes.clone());
+    Ok(RunMetrics { notes: intervals.rows, classes, metrics: measure(seeds)?, intervals, subsamples })
 }
 
 /// Writes the Hugging Face folder that `predict` and `transformers` open.

@@ -121,6 +121,31 @@ pub fn load_grid(path: &Path) -> Result<Grid> {
 }
 
 impl Grid {
+    /// The number of the arm of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn arm(&self, name: &str) -> Result<usize> {
+        self.arms.iter().position(|arm| arm.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.arms.iter().map(|arm| arm.name.as_str()).collect();
+            Error::Config(format!("no arm is called \"{name}\"; there are: {}", names.join(", ")))
+        })
+    }
+
+    /// Leaves the arms of these names and these seeds, each in the file's order; all of them where none is named.
+    ///
+    /// # Errors
+    /// A name or a seed that the file does not have.
+    pub fn keep(&mut self, arms: &[String], seeds: &[u64]) -> Result<()> {
+        arms.iter().try_for_each(|name| self.arm(name).map(|_| ()))?;
+        if let Some(seed) = seeds.iter().find(|seed| !self.seeds.contains(seed)) {
+            return Err(Error::Config(format!("seed {seed} is none of the grid file's; add it to its `seeds`")));
+        }
+        self.arms.retain(|arm| arms.is_empty() || arms.contains(&arm.name));
+        self.seeds.retain(|seed| seeds.is_empty() || seeds.contains(seed));
+        Ok(())
+    }
+
     /// Where the runs of a cell's seed lie.
     pub fn folder(&self, arm: &Arm, column: &Column, seed: u64) -> PathBuf {
         self.output_dir.join(&column.name).join(&arm.name).join(format!("seed-{seed}"))

@@ -8,7 +8,7 @@ pub mod rivals;
 use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
-use crate::eval::{BootstrapOptions, Difference, Interval, Predictions, compare_seeds};
+use crate::eval::{BootstrapOptions, Interval, Predictions, compare, measure};
 use crate::experiment::{TrainingRecord, unfinished_runs};
 use crate::run::folder::read_json;
 use crate::runs::FinishedRuns;
@@ -30,7 +30,7 @@ pub struct Cell {
     pub standard_deviation: Option<f64>,
     /// Seconds that a training took, the mean over folds and seeds; `None` where one was cut off and resumed.
     pub seconds: Option<f64>,
-    /// To the first arm; `None` for that one itself.
+    /// To the arm that the others are held against; `None` for that one itself.
     pub difference: Option<CellDifference>,
 }
 
@@ -47,31 +47,36 @@ pub struct CellDifference {
     pub resampled: Option<Resampled>,
 }
 
-/// Reads all cells of a grid whose runs are done; with `finished_only` those that are, of the conditions whose first arm is.
+/// Reads all cells of a grid whose runs are done, each held against the arm of that number; with `finished_only` those that are done, of the
+/// conditions under which that arm is.
 ///
 /// # Errors
 /// A cell that is not done, or of another experiment than the grid file says now; runs on different notes.
-pub fn results(grid: &Grid, options: BootstrapOptions, finished_only: bool) -> Result<Vec<Cell>> {
+pub fn results(grid: &Grid, against: usize, options: BootstrapOptions, finished_only: bool) -> Result<Vec<Cell>> {
     let mut cells = vec![];
     for column in &grid.columns {
-        let mut first: Option<Runs> = None;
+        if finished_only && !is_done(grid, &grid.arms[against], column)? {
+            continue;
+        }
+        let baseline = Runs::read(grid, &grid.arms[against], column)?;
         for (number, arm) in grid.arms.iter().enumerate() {
-            if finished_only && !is_done(grid, arm, column)? {
-                if number == 0 {
-                    break;
-                }
-                continue;
+            if number == against {
+                cells.push(cell(arm, column, &baseline, None));
+            } else if !finished_only || is_done(grid, arm, column)? {
+                let runs = Runs::read(grid, arm, column)?;
+                let difference = difference(grid, &baseline, &runs, options)?;
+                cells.push(cell(arm, column, &runs, Some(difference)));
             }
-            let runs = Runs::read(grid, arm, column)?;
-            let (mean, standard_deviation) = spread(&runs.seeds);
-            let (seconds, _) = spread(&runs.seconds);
-            let difference = first.as_ref().map(|first| difference(grid, first, &runs, options)).transpose()?;
-            let (column, arm, seeds) = (column.name.clone(), arm.name.clone(), runs.seeds.clone());
-            cells.push(Cell { column, arm, seeds, mean, standard_deviation, seconds, difference });
-            first.get_or_insert(runs);
         }
     }
     Ok(cells)
+}
+
+fn cell(arm: &Arm, column: &Column, runs: &Runs, difference: Option<CellDifference>) -> Cell {
+    let (mean, standard_deviation) = spread(&runs.seeds);
+    let (seconds, _) = spread(&runs.seconds);
+    let (column, arm, seeds) = (column.name.clone(), arm.name.clone(), runs.seeds.clone());
+    Cell { column, arm, seeds, mean, standard_deviation, seconds, difference }
 }
 
 /// The runs of one cell.
@@ -96,10 +101,13 @@ impl Runs {
             runs.seconds.extend(records.iter().map(|record| record.seconds));
             match grid.on {
                 Part::Test => {
-                    let of_fold = |fold: &Predictions| Ok(fold.evaluate()?.get(grid.metric));
-                    runs.folds.push(of_seed.predictions.iter().map(of_fold).collect::<Result<_>>()?);
-                    runs.seeds.push(Predictions::pooled(&of_seed.predictions)?.evaluate()?.get(grid.metric));
-                    runs.rows.push(of_seed.predictions);
+                    let of = |runs: &[Predictions]| Ok(measure(&[runs.to_vec()])?.get(grid.metric));
+                    for folds in of_seed.seeds {
+                        runs.folds
+                            .push(folds.iter().map(|fold| of(std::slice::from_ref(fold))).collect::<Result<_>>()?);
+                        runs.seeds.push(of(&folds)?);
+                        runs.rows.push(folds);
+                    }
                 }
                 Part::Validation => {
                     let folds: Vec<Option<f64>> =
@@ -113,16 +121,21 @@ impl Runs {
     }
 }
 
-/// Of a cell to the first of its condition.
-fn difference(grid: &Grid, first: &Runs, runs: &Runs, options: BootstrapOptions) -> Result<CellDifference> {
-    let resampled = over_folds(&first.folds, &runs.folds, grid.resplit);
+/// Of a cell to another of its condition.
+fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptions) -> Result<CellDifference> {
+    let resampled = over_folds(&baseline.folds, &runs.folds, grid.resplit);
     if grid.on == Part::Validation {
-        let difference = spread(&runs.seeds).0.zip(spread(&first.seeds).0).map(|(mean, of_first)| mean - of_first);
+        let difference = spread(&runs.seeds).0.zip(spread(&baseline.seeds).0).map(|(mean, baseline)| mean - baseline);
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
     }
-    let Difference { difference, interval, p_value, .. } =
-        compare_seeds(&first.rows, &runs.rows, grid.metric, options)?;
-    Ok(CellDifference { difference, interval, p_value, resampled })
+    let comparison = compare(&baseline.rows, &runs.rows, options)?;
+    let found = comparison.of(grid.metric);
+    Ok(CellDifference {
+        difference: found.and_then(|found| found.difference),
+        interval: found.and_then(|found| found.interval),
+        p_value: found.and_then(|found| found.p_value),
+        resampled,
+    })
 }
 
 /// Whether all runs of a cell are done.
@@ -163,16 +176,17 @@ fn spread(values: &[Option<f64>]) -> (Option<f64>, Option<f64>) {
     (Some(mean), (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt()))
 }
 
-/// The cells as a Markdown table.
-pub fn table(grid: &Grid, cells: &[Cell]) -> String {
+/// The cells as a Markdown table; `against` as for [`results`].
+pub fn table(grid: &Grid, against: usize, cells: &[Cell]) -> String {
     let (metric, several) = (grid.metric, grid.columns.len() > 1);
+    let baseline = if against == 0 { "the first arm" } else { &grid.arms[against].name };
     let of = if grid.on == Part::Validation { " of validation notes" } else { "" };
     let mut out = String::new();
     if several {
         out += "| condition ";
     }
     out += &format!(
-        "| arm | {metric}{of}, mean ± sd of seeds | difference to the first arm [95 %, other notes] | p | [95 %, other folds] | p | seconds a training |\n"
+        "| arm | {metric}{of}, mean ± sd of seeds | difference to {baseline} [95 %, other notes] | p | [95 %, other folds] | p | seconds a training |\n"
     );
     out += &"|---".repeat(if several { 8 } else { 7 });
     out += "|\n";

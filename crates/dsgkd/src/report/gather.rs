@@ -79,13 +79,14 @@ pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<G
     let arms = runs.iter().map(|run| arm(run, options, bootstrap)).collect::<Result<Vec<Arm>>>()?;
     let mut comparisons = vec![];
     for run in runs.iter().skip(1) {
-        comparisons.push((run.name.clone(), compare(&runs[0].predictions, &run.predictions, bootstrap)?));
+        comparisons.push((run.name.clone(), compare(&runs[0].seeds, &run.seeds, bootstrap)?));
     }
     Ok(Gathered { arms, comparisons, bootstrap })
 }
 
 fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -> Result<Arm> {
-    let pooled = Predictions::pooled(&run.predictions)?;
+    let runs = run.seeds.concat();
+    let pooled = Predictions::pooled(&runs)?;
     // The runs of an arm differ in fold or seed alone.
     let configs: Vec<Option<Config>> =
         run.folders.iter().map(|folder| Some(config::load(Some(&folder.config()), &[]).ok()?.resolved())).collect();
@@ -94,7 +95,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     seeds.dedup();
     let config = configs.into_iter().next().flatten();
     let subgroups = match &config {
-        Some(config) => subgroups(config, &run.predictions, &options.subgroups, samples)?,
+        Some(config) => subgroups(config, &run.seeds, &options.subgroups, samples)?,
         None if options.subgroups.is_empty() => vec![],
         None => return Err(Error::Config(format!("{}: has no config.toml to find --subgroup columns by", run.name))),
     };
@@ -104,9 +105,9 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         environments: run.folders.iter().map(|folder| json_file(&folder.environment())).collect(),
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
-        intervals: bootstrap(&run.predictions, samples)?,
-        binary: binary(&run.predictions, &pooled),
-        confusion: confusion(&run.predictions, pooled.classes.len()),
+        intervals: bootstrap(&run.seeds, samples)?,
+        binary: binary(&runs, &pooled),
+        confusion: confusion(&runs, pooled.classes.len()),
         calibration: reliability(&pooled)?,
         scaled: scaled_reliability(run)?,
         subgroups,
@@ -127,7 +128,7 @@ fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliabilit
             None => return Ok(None),
         }
     }
-    let runs = run.predictions.iter().zip(&temperatures);
+    let runs = run.seeds.iter().flatten().zip(&temperatures);
     let runs: Vec<Predictions> = runs.map(|(predictions, temperature)| scaled(predictions, *temperature)).collect();
     let scaled = reliability(&Predictions::pooled(&runs)?)?;
     Ok(Some((temperatures, scaled)))

@@ -43,11 +43,11 @@ struct Facts {
 /// Measures parts of the notes. Without columns asked for, data files that are gone are no error: there are no subgroups then.
 pub(super) fn subgroups(
     config: &Config,
-    runs: &[Predictions],
+    seeds: &[Vec<Predictions>],
     columns: &[String],
     samples: BootstrapOptions,
 ) -> Result<Vec<Subgroups>> {
-    let facts = match facts(config, runs, columns) {
+    let facts = match facts(config, seeds, columns) {
         Ok(facts) => facts,
         Err(_) if columns.is_empty() => return Ok(vec![]),
         Err(error) => return Err(error),
@@ -60,14 +60,14 @@ pub(super) fn subgroups(
         divisions.push((format!("column {column}"), by_column(&facts, index, column)?));
     }
     let measured = divisions.into_iter().filter(|(_, parts)| !parts.is_empty()).map(|(by, parts)| {
-        let parts = parts.into_iter().map(|(name, ids)| measure(runs, name, &ids, samples));
+        let parts = parts.into_iter().map(|(name, ids)| measure(seeds, name, &ids, samples));
         Ok(Subgroups { by, parts: parts.collect::<Result<_>>()? })
     });
     measured.collect()
 }
 
-fn facts(config: &Config, runs: &[Predictions], columns: &[String]) -> Result<HashMap<String, Facts>> {
-    let wanted: HashSet<&String> = runs.iter().flat_map(|run| &run.ids).collect();
+fn facts(config: &Config, seeds: &[Vec<Predictions>], columns: &[String]) -> Result<HashMap<String, Facts>> {
+    let wanted: HashSet<&String> = seeds.iter().flatten().flat_map(|run| &run.ids).collect();
     let mut facts = HashMap::new();
     let mut missing = None;
     visit_tested_files(&config.data, &mut |note, names, cells| {
@@ -155,11 +155,21 @@ fn by_column(facts: &HashMap<String, Facts>, index: usize, column: &str) -> Resu
     Ok(values.into_iter().map(|(value, ids)| (value.unwrap_or_else(|| "(empty)".to_string()), ids)).collect())
 }
 
-fn measure(runs: &[Predictions], name: String, ids: &HashSet<String>, samples: BootstrapOptions) -> Result<Subgroup> {
-    let parts: Vec<Predictions> = runs.iter().map(|run| part(run, ids)).filter(|part| !part.ids.is_empty()).collect();
-    let rows = parts.iter().map(|part| part.ids.len()).sum();
-    let positives = parts.iter().flat_map(|part| &part.labels).filter(|label| **label == 1).count();
-    let intervals = if rows < LEAST_NOTES { None } else { Some(bootstrap(&parts, samples)?) };
+fn measure(
+    seeds: &[Vec<Predictions>],
+    name: String,
+    ids: &HashSet<String>,
+    samples: BootstrapOptions,
+) -> Result<Subgroup> {
+    let of_seed = |runs: &Vec<Predictions>| -> Vec<Predictions> {
+        runs.iter().map(|run| part(run, ids)).filter(|part| !part.ids.is_empty()).collect()
+    };
+    let parts: Vec<Vec<Predictions>> = seeds.iter().map(of_seed).filter(|parts| !parts.is_empty()).collect();
+    let all = || parts.iter().flatten();
+    let rows = all().map(|part| part.ids.len()).sum();
+    let positives = all().flat_map(|part| &part.labels).filter(|label| **label == 1).count();
+    let notes = all().flat_map(|part| &part.ids).collect::<HashSet<_>>().len();
+    let intervals = if notes < LEAST_NOTES { None } else { Some(bootstrap(&parts, samples)?) };
     Ok(Subgroup { name, rows, positives, intervals })
 }
 
