@@ -139,7 +139,8 @@ fn the_reference_preset_trains_its_published_head() {
     let config: Value = serde_json::from_slice(&common::bytes(&world.path("reference/model/config.json"))).unwrap();
     assert_eq!(config["dsgkd_head"], "reference");
     let card = std::fs::read_to_string(world.path("reference/model/README.md")).unwrap();
-    assert!(card.contains("classifier.out_proj"));
+    assert!(card.contains("trust_remote_code=True") && card.contains("the published one"), "{card}");
+    assert!(world.path("reference/model/modeling_dsgkd.py").exists());
     dsgkd().arg("predict").arg(world.path("reference/model")).arg(world.path("notes.csv")).assert().success();
 }
 

@@ -1,6 +1,7 @@
 //! A model: an encoder of a known family, its heads, and their parameters in one arena.
 
 mod folder;
+mod modeling;
 
 pub use folder::{LoadReport, heads_of};
 

@@ -1,6 +1,6 @@
 //! Models in Hugging Face folders: `config.json` and the weights beside it, read and written.
 
-use super::{Heads, Model, means_the_same};
+use super::{Heads, Model, means_the_same, modeling};
 use crate::architecture::Architecture;
 use crate::classifier::HeadForm;
 use crate::error::{Error, Result};
@@ -93,8 +93,7 @@ impl Model {
     }
 
     /// Writes `config.json` and `model.safetensors` into an existing folder, as Hugging Face's `save_pretrained` would. Projections
-    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`; to the one on the mean belongs the Python code
-    /// by which `AutoModelForSequenceClassification` opens it where it is trusted.
+    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`, and their Python code ([`modeling`]) lies beside.
     pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
         let exported = self.layout.tensors().iter().filter(|spec| self.projection(&spec.name).is_none());
         let tensors = exported.map(|spec| (spec.name.as_str(), &spec.shape[..], &self.values[spec.range.clone()]));
@@ -103,23 +102,9 @@ impl Model {
         let text = serde_json::to_string_pretty(&self.exported_config(format))
             .map_err(|error| Error::folder(&path, error.to_string()))?;
         std::fs::write(&path, text + "\n").map_err(Error::io(&path, "write"))?;
-        let Some(code) = self.mean_classifier().map(|_| self.modeling_code()) else { return Ok(()) };
-        let path = folder.join(format!("{MODELING_MODULE}.py"));
+        let Some(code) = self.modeling_code() else { return Ok(()) };
+        let path = folder.join(format!("{}.py", modeling::MODULE));
         std::fs::write(&path, code).map_err(Error::io(&path, "write"))
-    }
-
-    /// How `transformers` computes a head on the mean of the tokens.
-    fn modeling_code(&self) -> String {
-        let pooler = if self.family.takes_add_pooling_layer() { ", add_pooling_layer=False" } else { "" };
-        let values = [
-            ("{Name}", self.python_name()),
-            ("{prefix}", self.family.prefix().to_string()),
-            ("{pooler}", pooler.to_string()),
-            ("{dropout}", self.family.dropout_keys()[2].to_string()),
-            ("{model_type}", self.mean_model_type()),
-        ];
-        let template = include_str!("modeling_dsgkd.py.in").to_string();
-        values.into_iter().fold(template, |code, (place, value)| code.replace(place, &value))
     }
 
     fn exported_config(&self, format: WeightFormat) -> Value {
@@ -131,7 +116,7 @@ impl Model {
         config["torch_dtype"] = json!(dtype);
         if let Some(object) = config.as_object_mut() {
             object.remove("dtype");
-            for key in ["dsgkd_head", MODEL_TYPE, "auto_map"] {
+            for key in modeling::KEYS {
                 object.remove(key); // of what the folder held that was read
             }
         }
@@ -153,39 +138,16 @@ impl Model {
             if let Some(object) = config.as_object_mut() {
                 object.remove("num_labels");
             }
-            if let Some(name) = self.form.name() {
-                config["dsgkd_head"] = json!(name);
-                // That class would take what it knows by name and begin the rest at random.
-                if let Some(object) = config.as_object_mut() {
-                    object.remove("architectures");
-                }
-            }
-            if self.mean_classifier().is_some() {
-                let name = self.python_name();
-                let class = format!("{name}ForMeanClassification");
-                config["auto_map"] = json!({
-                    "AutoConfig": format!("{MODELING_MODULE}.{name}MeanConfig"),
-                    "AutoModelForSequenceClassification": format!("{MODELING_MODULE}.{class}"),
-                });
-                config["architectures"] = json!([class]);
-                config[MODEL_TYPE] = config["model_type"].clone();
-                config["model_type"] = json!(self.mean_model_type());
-            }
+            self.name_code(&mut config);
         } else if self.mlm.is_some() {
             config["architectures"] = json!([format!("{}ForMaskedLM", self.python_name())]);
         }
         config
     }
 
-    /// The `model_type` of a folder whose head is on the mean: one that `transformers` lacks. Under the encoder's own it would open, without this
-    /// folder's code, as a class whose first-token head begins at random, and answer.
-    fn mean_model_type(&self) -> String {
-        format!("dsgkd-mean-{}", self.config.get("model_type").and_then(Value::as_str).unwrap_or_default())
-    }
-
     /// What the names of Python's classes begin with. One family serves several model types; XLM-RoBERTa's and CamemBERT's classes have names of their
     /// own.
-    fn python_name(&self) -> String {
+    pub(super) fn python_name(&self) -> String {
         match self.config.get("model_type").and_then(Value::as_str) {
             Some("xlm-roberta") => "XLMRoberta".to_string(),
             Some("camembert") => "Camembert".to_string(),
@@ -193,11 +155,6 @@ impl Model {
         }
     }
 }
-
-/// The key of the encoder's own `model_type` where a folder has another.
-const MODEL_TYPE: &str = "dsgkd_model_type";
-/// The Python module in a folder whose head `transformers` does not know.
-const MODELING_MODULE: &str = "modeling_dsgkd";
 
 /// The heads that a classifier's folder was written with: its class names and its form.
 pub fn heads_of(folder: &Path) -> Result<Heads> {
@@ -224,7 +181,7 @@ pub fn heads_of(folder: &Path) -> Result<Heads> {
 /// A `config.json`, with the encoder's own `model_type`.
 fn read_config(path: &Path) -> Result<Value> {
     let mut config = read_json(path)?;
-    if let Some(own) = config.as_object_mut().and_then(|object| object.remove(MODEL_TYPE)) {
+    if let Some(own) = config.as_object_mut().and_then(|object| object.remove(modeling::MODEL_TYPE)) {
         config["model_type"] = own;
     }
     Ok(config)

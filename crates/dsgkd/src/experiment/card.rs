@@ -22,12 +22,8 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
         _ => ", after masked-language-model training on the training notes",
     };
     let mut card = format!(
-        "---\nlibrary_name: transformers\n{}---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\nA classifier of {}, made from {} by dsgkd {}: {method}{adapted}.\n\n\
          - training notes: {} ({}), and {} without labels\n- terms by the rule `{}`, at most {} tokens a note\n{}",
-        match config.student.head {
-            Some(HeadKind::Family | HeadKind::Mean) | None => "pipeline_tag: text-classification\n",
-            Some(HeadKind::Reference) => "", // a pipeline would answer without the head
-        },
         student.classes.join(" / "),
         model_name(&config.student.model),
         env!("CARGO_PKG_VERSION"),
@@ -59,23 +55,18 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
             card += &format!("| {name} | {} |\n", value.map_or("undefined".to_string(), |value| format!("{value:.4}")));
         }
     }
-    if config.student.head == Some(HeadKind::Reference) {
-        card += "\nIts head is the published one (pooler, dropout, dense, GELU, dropout, linear), which no class of `transformers` \
-                 has. The encoder opens with `AutoModel`; the head's tensors are `classifier.dense` and `classifier.out_proj`:\n\n\
-                 ```python\n\
-                 import torch\nfrom safetensors.torch import load_file\nfrom transformers import AutoModel\n\
-                 encoder, head = AutoModel.from_pretrained(FOLDER), load_file(FOLDER + \"/model.safetensors\")\n\
-                 pooled = encoder(**inputs).pooler_output\n\
-                 hidden = torch.nn.functional.gelu(pooled @ head[\"classifier.dense.weight\"].T + head[\"classifier.dense.bias\"])\n\
-                 logits = hidden @ head[\"classifier.out_proj.weight\"].T + head[\"classifier.out_proj.bias\"]\n```\n";
-    }
-    if student.mean_classifier().is_some() {
-        card += "\nIts head is linear, on the mean of a note's last hidden states, which no class of `transformers` has; `modeling_dsgkd.py` beside this file is one:\n\n\
-                 ```python\n\
-                 from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\
-                 model = AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)\n\
-                 tokenizer = AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)\n\
-                 logits = model.eval()(**tokenizer([NOTE], return_tensors=\"pt\")).logits\n```\n";
-    }
+    let head = match config.student.head {
+        Some(HeadKind::Reference) => "the published one (pooler, dropout, dense, GELU, dropout, linear)",
+        Some(HeadKind::Mean) => "linear, on the mean of a note's last hidden states",
+        Some(HeadKind::Family) | None => return card,
+    };
+    card += &format!(
+        "\nIts head is {head}, which no class of `transformers` has; `modeling_dsgkd.py` beside this file is one:\n\n\
+         ```python\n\
+         from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\
+         model = AutoModelForSequenceClassification.from_pretrained(FOLDER, trust_remote_code=True)\n\
+         tokenizer = AutoTokenizer.from_pretrained(FOLDER, trust_remote_code=True)\n\
+         logits = model.eval()(**tokenizer([NOTE], return_tensors=\"pt\")).logits\n```\n"
+    );
     card
 }
