@@ -129,6 +129,12 @@ impl RunObserver for Progress {
             aligned.concat(),
             if summary.bad_rows > 0 { format!(", {} bad rows skipped", summary.bad_rows) } else { String::new() },
         ));
+        if summary.unlabeled_left_out > 0 {
+            self.say(&format!(
+                "{}: {} notes without labels are left out: they, or others of their group, are validation or test notes",
+                self.name, summary.unlabeled_left_out
+            ));
+        }
         if summary.aligned_terms.contains(&0) {
             self.say(&format!(
                 "{}: a teacher has nothing to teach: no term is kept; `dsgkd check` says why",

@@ -34,6 +34,50 @@ fn check_names_the_bad_row_that_leaves_a_single_class() {
 }
 
 #[test]
+fn notes_that_are_measured_are_not_read_without_their_labels() {
+    let world = World::new();
+    let file = world.experiment("export", true, "");
+    // The whole export, labels or not.
+    std::fs::copy(world.path("notes.csv"), world.path("export.csv")).unwrap();
+    let all = ["--set", "data.unlabeled=[\"export.csv\"]"];
+    let (checked, _) = ran(dsgkd().current_dir(world.root()).arg("check").arg(&file).args(all), 0);
+    assert!(checked.contains("120 labelled, 120 without labels") && checked.contains(" training: "), "{checked}");
+    let count = |line: &str| -> usize {
+        let found = checked.lines().find(|found| found.contains(line)).unwrap_or_else(|| panic!("{line}: {checked}"));
+        found
+            .trim_start_matches(|character: char| !character.is_ascii_digit())
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    let measured = count(" validation: ") + count(" test: ");
+    assert_eq!((count(" training: ") + measured, count("without labels are left out")), (120, measured), "{checked}");
+    let mut train = dsgkd();
+    train.current_dir(world.root()).arg("train").arg(&file).args(all).args(["--set", "distill.num_train_epochs=1"]);
+    let (_, said) = ran(&mut train, 0);
+    assert!(said.contains(&format!("({} more without labels)", 120 - measured)), "{said}");
+    assert!(said.contains(&format!("{measured} notes without labels are left out: they")), "{said}");
+}
+
+#[test]
+fn check_shows_the_bad_rows_and_how_many_more_there_are() {
+    let world = World::new();
+    let file = world.experiment("rows", false, "");
+    let bad: String = (0..12).map(|number| format!("x{number},p,,yes\n")).collect();
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    std::fs::write(world.path("notes.csv"), notes + &bad).unwrap();
+    let (checked, _) = ran(dsgkd().arg("check").arg(&file), 1);
+    for line in ["line 122, column \"note\"", "line 131, column \"note\"", "and 2 more"] {
+        assert!(checked.contains(line) && !checked.contains("line 132"), "{line}: {checked}");
+    }
+    assert!(checked.contains(" cut at 48 tokens"), "{checked}");
+    let (checked, _) = ran(dsgkd().arg("check").arg(&file).args(["--set", "text.max_length=400"]), 1);
+    assert!(checked.contains(" cut at 64 tokens"), "the model has no more positions: {checked}");
+}
+
+#[test]
 fn a_teacher_with_nothing_to_teach_is_named() {
     let world = World::new();
     let experiment = world.experiment("distill", true, "");

@@ -116,6 +116,27 @@ fn folds_are_trained_kept_and_pooled() {
     let written = std::fs::metadata(world.path("folds/fold-1/predictions.json")).unwrap().modified().unwrap();
     assert_eq!(serde_json::from_str::<Value>(&train()).unwrap(), first);
     assert_eq!(std::fs::metadata(world.path("folds/fold-1/predictions.json")).unwrap().modified().unwrap(), written);
+    // What `evaluate` says of them is what their training said.
+    let again: Value = serde_json::from_str(&stdout(dsgkd().arg("evaluate").arg(world.path("folds")).args([
+        "--json",
+        "--bootstrap-samples",
+        "100",
+    ])))
+    .unwrap();
+    assert_eq!(again, first);
+    // Some folds are not all of them; one is itself.
+    let predictions = world.path("folds/fold-2/predictions.json");
+    std::fs::rename(&predictions, world.path("aside.json")).unwrap();
+    let partial = stderr_of(dsgkd().arg("evaluate").arg(world.path("folds")), 3);
+    assert!(partial.contains("folds: holds 2 of the 3 folds of seed 3; train the others first"), "{partial}");
+    stdout(dsgkd().arg("evaluate").arg(world.path("folds/fold-1")));
+    std::fs::rename(world.path("aside.json"), predictions).unwrap();
+    // Beside a run of its own they would not be found.
+    let alone = ["--set", "data.split.folds=3", "--set", "output_dir=alone", "--set", "train.num_train_epochs=1"];
+    dsgkd().arg("train").arg(&experiment).args(alone).current_dir(world.root()).assert().success();
+    let refused =
+        stderr_of(dsgkd().arg("train").arg(&experiment).args(alone).arg("--all-folds").current_dir(world.root()), 2);
+    assert!(refused.contains("alone: holds a run of its own"), "{refused}");
     // Folds of one experiment are one wherever their files lay, and not where these were others.
     let settings = world.path("folds/fold-1/config.toml");
     let moved = std::fs::read_to_string(&settings).unwrap().replace(&*world.root().to_string_lossy(), "/elsewhere");

@@ -143,8 +143,9 @@ fn a_grid_with_nothing_to_show_says_why() {
     };
     write("", &[arm("all", "0"), arm("few", "30")]);
     let (table, talk) = grid(&["--finished"]);
-    assert_eq!((table.lines().count(), talk.lines().count()), (2, 1), "{table}{talk}");
-    assert!(talk.contains("no cell of grid.toml is done yet"), "{talk}");
+    assert_eq!((table.lines().count(), talk.lines().count()), (2, 2), "{table}{talk}");
+    let left_out = "left out: all (0 of 2 seeds), few (0 of 2 seeds); dsgkd grid grid.toml trains them";
+    assert!(talk.contains(left_out), "{talk}");
     assert_eq!(grid(&["--finished", "--quiet"]).1, "");
     assert_eq!(grid(&["--finished", "--json"]).0.trim(), "[]");
 
@@ -152,7 +153,11 @@ fn a_grid_with_nothing_to_show_says_why() {
     grid(&["--quiet"]);
     write("", &[arm("all", "0"), arm("few", "30")]);
     let talk = grid(&["--finished"]).1;
-    assert!(talk.contains("arm \"all\" of grid.toml, which the others are held against, is not done yet"), "{talk}");
+    assert!(talk.contains("arm \"all\", which the others are held against, is not done yet"), "{talk}");
+    // What is done is shown beside what is not.
+    let (table, talk) = grid(&["--finished", "--against", "few"]);
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert!(talk.contains("left out: all (0 of 2 seeds); dsgkd grid"), "{talk}");
 
     write("on = \"validation\"\n", &[arm("few", "30")]);
     let (table, talk) = grid(&["--finished"]);

@@ -25,7 +25,10 @@ fn report(world: &World, runs: &[&str], more: &[&str]) -> String {
 fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     let world = World::with_notes(&notes_csv(CANARY));
     train(&world, "alone", false);
-    train(&world, "taught", true);
+    // Where prepared students are kept is a path like any other.
+    let kept = format!("cache_dir={}", world.path("kept-students").display());
+    let taught = world.experiment("taught", true, "");
+    dsgkd().arg("train").arg(&taught).args(["--quiet", "--set", &kept]).assert().success();
     let page = report(&world, &["alone", "taught"], &["--subgroup", "urgent"]);
     for section in [
         "What was run on what",
@@ -54,6 +57,15 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     }
     assert!(page.matches("<svg").count() >= 8 && !page.contains("NaN"));
     assert!(!page.contains(&*world.root().to_string_lossy()), "where files lie is nobody's business");
+    let files: Vec<&str> = page.split("<pre>").skip(1).map(|file| file.split("</pre>").next().unwrap()).collect();
+    assert!(files.len() == 2 && files[1].contains("kept-students"), "{files:?}");
+    assert!(!files.concat().contains('/'), "no path but names: {files:?}");
+    // Of each run, how it was built.
+    let built = page.split("internal validation</td>").nth(1).unwrap().split("</td>").next().unwrap();
+    assert!(
+        built.contains("alone: an encoder fine-tuned without") && built.contains("from 1 frozen teacher,"),
+        "{built}"
+    );
     assert_eq!(page, report(&world, &["alone", "taught"], &["--subgroup", "urgent"]));
 
     // As JSON there is no page; with one in a file, its name.
@@ -89,6 +101,44 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     dsgkd().arg("report").arg(world.root()).arg("nowhere").assert().failure();
     std::fs::write(world.path("alone/predictions.json"), "{\"ids\": [").unwrap();
     dsgkd().arg("report").arg(world.path("alone")).assert().code(3);
+}
+
+/// What stands in the next cell of the row that this name begins.
+fn cell(page: &str, row: &str) -> String {
+    let after = page.split(&format!(">{row}</td>")).nth(1).unwrap_or_else(|| panic!("no row {row}"));
+    after.split('>').nth(1).unwrap().split('<').next().unwrap().to_string()
+}
+
+#[test]
+fn two_seeds_of_the_same_notes_are_no_more_notes() {
+    let world = World::new();
+    train(&world, "one", false);
+    // A second training that came to the same as the first.
+    for (copy, seed) in [("two/1", 3), ("two/2", 4)] {
+        let folder = world.path(copy);
+        std::fs::create_dir_all(&folder).unwrap();
+        for file in ["config.toml", "environment.json", "predictions.json", "history.jsonl"] {
+            std::fs::copy(world.path("one").join(file), folder.join(file)).unwrap();
+        }
+        let config = std::fs::read_to_string(folder.join("config.toml")).unwrap();
+        let config = config.replacen("\nseed = 3\n", &format!("\nseed = {seed}\n"), 1);
+        std::fs::write(folder.join("config.toml"), config).unwrap();
+    }
+    let (one, two) = (report(&world, &["one"], &[]), report(&world, &["two"], &[]));
+    assert_eq!(cell(&two, "seeds"), "3; 4");
+    assert_eq!(cell(&two, "test notes, all runs"), cell(&one, "test notes"));
+    assert_eq!(cell(&two, "notes"), cell(&one, "notes"));
+    // Shares at thresholds and parts of the notes, with their intervals: the tables' rows are equal.
+    let rows = |page: &str, from: &str| page.split(from).nth(1).unwrap().split("</tbody>").next().unwrap().to_string();
+    for from in [">one half</td>", "By note length", "By share of Latin letters"] {
+        assert_eq!(rows(&one, from), rows(&two, from), "{from}");
+    }
+    assert!(one.contains(">notes</th>") && !one.contains(">rows</th>"));
+    assert!(one.contains("take every note for independent"));
+    // One split, two trainings on it.
+    assert!(two.contains("\n# seeds 3, 4\n") && two.matches("\nseed = 3\n").count() == 1);
+    assert!(one.matches("\nseed = 3\n").count() == 2 && !one.contains("# seeds"));
+    assert!(two.contains("2 runs with 2 seeds in this report") && two.contains(" test in each of 2 runs; "));
 }
 
 /// Of each note, and the class that was decided.

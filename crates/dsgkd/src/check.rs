@@ -1,7 +1,7 @@
 //! What is in the notes, before an hour is spent on them (`dsgkd check`).
 
 use crate::config::{Baseline, Config};
-use crate::data::{BadRows, Note, Notes, make_splits, read_notes};
+use crate::data::{Note, Notes, Splits, leave_out_tested, make_splits, read_notes};
 use crate::error::Result;
 use crate::experiment::models::{longest, open_models};
 use crate::text::{Aligner, DropCounts, Encoding, TermSelector};
@@ -20,14 +20,16 @@ pub struct CheckReport {
     pub unlabeled: usize,
     /// Rows that cannot be read, with the first of them in words.
     pub bad_rows: u64,
-    /// The first bad row.
-    pub first_bad_row: Option<String>,
+    /// The first of them, up to ten.
+    pub first_bad_rows: Vec<String>,
     /// Notes of each class.
     pub labels: Vec<(String, usize)>,
     /// Of classes with hardly a note, a line each.
     pub advice: Vec<String>,
-    /// Notes of the training, validation and test part; or why the notes cannot be split.
-    pub split: Result<[usize; 3], String>,
+    /// The training, validation and test part; or why the notes cannot be split.
+    pub split: Result<[PartReport; 3], String>,
+    /// Notes without labels that a training leaves out: they, or others of their group, are validation or test notes.
+    pub unlabeled_left_out: usize,
     /// Notes whose text another note has too.
     pub duplicates: usize,
     /// Share of letters by script, the most frequent first.
@@ -42,6 +44,19 @@ pub struct CheckReport {
     pub models: Vec<ModelReport>,
 }
 
+/// One part of the split.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartReport {
+    /// `training`, `validation` or `test`.
+    pub part: String,
+    /// Its notes; of the training part those with labels.
+    pub notes: usize,
+    /// Of each class.
+    pub classes: Vec<usize>,
+    /// Groups, where `data.group` is set.
+    pub groups: Option<usize>,
+}
+
 /// How one model reads the notes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ModelReport {
@@ -49,6 +64,8 @@ pub struct ModelReport {
     pub role: String,
     /// Tokens a note, special tokens included, before truncation.
     pub tokens: Quartiles,
+    /// Tokens of a note at most: `text.max_length`, or what the model has positions for.
+    pub max_length: usize,
     /// Notes that truncation cuts.
     pub truncated: usize,
     /// Tokens that are the unknown token, as a share.
@@ -94,23 +111,28 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     let mut data = config.data.clone();
     data.skip_bad_rows = true;
     // Where too little is left without the bad rows, the first of them is what is wrong.
-    let notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
+    let mut notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
+    let given = notes.unlabeled.len();
+    let seed = config.data.split.seed.unwrap_or(config.seed);
+    let split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
+    let unlabeled_left_out =
+        split.as_ref().map_or(0, |splits| leave_out_tested(&mut notes, splits, config.data.duplicates));
     let all: Vec<&Note> = notes.notes.iter().chain(&notes.unlabeled).collect();
     let selector = TermSelector::new(&config.text, config.data.normalization)?;
     let terms: Vec<usize> = all.par_iter().map(|note| selector.terms(&note.text).len()).collect();
     let indices: Vec<usize> = (0..notes.notes.len()).collect();
-    let seed = config.data.split.seed.unwrap_or(config.seed);
-    let split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
+    let beyond_budget = split.as_ref().map_or(0, |splits| splits.unlabeled.len());
     let (scripts, mixed_notes) = scripts(&all);
     let labels: Vec<(String, usize)> = notes.labels.iter().cloned().zip(notes.class_counts(&indices)).collect();
     Ok(CheckReport {
         notes: notes.notes.len(),
-        unlabeled: notes.unlabeled.len(),
+        unlabeled: given + beyond_budget,
         bad_rows: notes.bad_rows.total(),
-        first_bad_row: first_bad_row(&notes.bad_rows),
+        first_bad_rows: notes.bad_rows.first.iter().map(ToString::to_string).collect(),
         advice: advice(&labels, !config.data.labels.is_empty()),
         labels,
-        split: split.map(|s| [s.train.len(), s.validation.len(), s.test.len()]).map_err(|error| error.to_string()),
+        split: split.map(|splits| parts(config, &notes, &splits)).map_err(|error| error.to_string()),
+        unlabeled_left_out,
         duplicates: duplicates(&notes),
         scripts,
         mixed_notes,
@@ -133,8 +155,17 @@ fn advice(labels: &[(String, usize)], are_named: bool) -> Vec<String> {
     rare.collect()
 }
 
-fn first_bad_row(rows: &BadRows) -> Option<String> {
-    rows.first.as_ref().map(ToString::to_string)
+fn parts(config: &Config, notes: &Notes, splits: &Splits) -> [PartReport; 3] {
+    let parts = [("training", &splits.train), ("validation", &splits.validation), ("test", &splits.test)];
+    parts.map(|(part, indices)| {
+        let groups: HashSet<&String> = indices.iter().filter_map(|index| notes.notes[*index].group.as_ref()).collect();
+        PartReport {
+            part: part.to_string(),
+            notes: indices.len(),
+            classes: notes.class_counts(indices),
+            groups: (!config.data.group.is_empty()).then_some(groups.len()),
+        }
+    })
 }
 
 fn duplicates(notes: &Notes) -> usize {
@@ -177,6 +208,7 @@ fn models(config: &Config, notes: &[&Note], classes: &[String]) -> Result<Vec<Mo
             encodings.iter().flat_map(|encoding| &encoding.ids).filter(|id| tokenizer.unknown() == Some(**id));
         reports.push(ModelReport {
             role: if number == 0 { "student".into() } else { "teacher".into() },
+            max_length: aligner.max_lengths[number],
             truncated: lengths.iter().filter(|length| **length > aligner.max_lengths[number]).count(),
             unknown_share: unknown.count() as f64 / lengths.iter().sum::<usize>().max(1) as f64,
             tokens: Quartiles::of(lengths),

@@ -14,7 +14,7 @@ pub use examples::DataSummary;
 pub use results::{PredictionSettings, RunMetrics, RunSummary, SETTINGS_FILE, TrainingRecord, evaluate_predictions};
 
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, to_toml};
-use crate::data::{Notes, make_splits, read_notes};
+use crate::data::{Notes, leave_out_tested, make_splits, read_notes};
 use crate::error::Result;
 use crate::infer::Scorer;
 use crate::pretrain::PretrainLog;
@@ -67,9 +67,10 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         return read_finished(&RunFolder::existing(&config.output_dir));
     }
     device::check(&config.train)?;
-    let notes = read_notes(&config.data)?;
+    let mut notes = read_notes(&config.data)?;
     let seed = config.data.split.seed.unwrap_or(config.seed);
     let splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
+    let left_out = leave_out_tested(&mut notes, &splits, config.data.duplicates);
     let class_counts = notes.class_counts(&splits.train);
     let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / splits.train.len().max(1) as f64);
     if config.baseline == Baseline::TfIdf {
@@ -82,6 +83,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest))?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (mut set, test, summary) = make_examples(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
+    let summary = DataSummary { unlabeled_left_out: left_out, ..summary };
     observer.prepared(&summary);
     let begun = begin(config, resume, &notes, &summary)?;
     let folder = &begun.folder;

@@ -18,6 +18,7 @@ pub mod experiment;
 pub mod grid;
 pub mod hub;
 pub mod infer;
+mod path_names;
 pub mod predict;
 pub mod pretrain;
 mod private;

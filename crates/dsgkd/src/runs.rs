@@ -3,8 +3,10 @@
 use crate::config;
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
+use crate::path_names::end_that_tells_apart;
 use crate::run::folder::{RunFolder, comparable, differences, read_json};
 use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One run, or the runs of one experiment's folds and seeds.
@@ -25,11 +27,29 @@ impl FinishedRuns {
     pub fn read(folder: &Path) -> Result<FinishedRuns> {
         let folders = with(folder, |run| run.predictions().exists())?;
         if folders.is_empty() {
-            let message = format!("{}: holds no run with test predictions", folder.display());
+            let message = format!(
+                "{}: holds no run with test predictions, neither itself nor in folders of seeds and folds; of a grid name an arm's folder",
+                folder.display()
+            );
             return Err(Error::Data(message));
         }
         check_one_experiment(folder, &folders)?;
+        if folders.len() > 1 || folders[0].root() != folder {
+            check_folds(folder, &folders)?;
+        }
         FinishedRuns::of(file_name(folder), folders)
+    }
+
+    /// Of several folders, each with a name of its own: as many folders of its path as tell it from the others.
+    ///
+    /// # Errors
+    /// As [`FinishedRuns::read`].
+    pub fn read_each(folders: &[PathBuf]) -> Result<Vec<FinishedRuns>> {
+        let mut all = folders.iter().map(|folder| FinishedRuns::read(folder)).collect::<Result<Vec<_>>>()?;
+        for (runs, folder) in all.iter_mut().zip(folders) {
+            runs.name = end_that_tells_apart(folder, folders).display().to_string();
+        }
+        Ok(all)
     }
 
     /// Of these run folders.
@@ -72,6 +92,23 @@ fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether all folds of each seed are there: without one, the figures would be of some notes and not of all.
+fn check_folds(folder: &Path, runs: &[RunFolder]) -> Result<()> {
+    let mut folds: BTreeMap<Seed, (usize, BTreeSet<usize>)> = BTreeMap::new();
+    for run in runs {
+        let config = config::load(Some(&run.config()), &[])?;
+        let of_seed = folds.entry(seed_of(run)?).or_insert((config.data.split.folds, BTreeSet::new()));
+        of_seed.1.insert(config.data.split.fold);
+    }
+    let is_partial = |(_, (all, there)): &(&Seed, &(usize, BTreeSet<usize>))| there.len() < *all;
+    let Some(((seed, _), (all, there))) = folds.iter().find(is_partial) else { return Ok(()) };
+    Err(Error::Data(format!(
+        "{}: holds {} of the {all} folds of seed {seed}; train the others first, or name one fold's folder",
+        folder.display(),
+        there.len()
+    )))
 }
 
 /// What a run shares with the others of its experiment: settings but for fold and seed, and the bytes of its files, wherever these lay.

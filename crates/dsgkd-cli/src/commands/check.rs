@@ -39,16 +39,28 @@ fn table(report: &CheckReport) -> String {
     }
     report.advice.iter().for_each(|advice| line("advice", advice.clone()));
     line("bad rows", report.bad_rows.to_string());
-    if let Some(first) = &report.first_bad_row {
-        line("", format!("first: {first}"));
+    report.first_bad_rows.iter().for_each(|row| line("", row.clone()));
+    match report.bad_rows.saturating_sub(report.first_bad_rows.len() as u64) {
+        0 => {}
+        more => line("", format!("and {more} more")),
     }
     match &report.split {
-        Ok([train, validation, test]) => {
-            line("split", format!("{train} training, {validation} validation, {test} test"));
+        Ok(parts) => {
+            for (place, part) in parts.iter().filter(|part| part.notes > 0).enumerate() {
+                let of_class = report.labels.iter().zip(&part.classes);
+                let classes: Vec<String> = of_class.map(|((class, _), count)| format!("{count} {class}")).collect();
+                let groups = part.groups.map_or(String::new(), |groups| format!("; {groups} groups"));
+                let name = if place == 0 { "split" } else { "" };
+                line(name, format!("{} {}: {}{groups}", part.notes, part.part, classes.join(", ")));
+            }
         }
         Err(error) => line("split", format!("REFUSED: {error}")),
     }
-    line("duplicates", format!("{} notes repeat an earlier one", report.duplicates));
+    if report.unlabeled_left_out > 0 {
+        let what = "notes without labels are left out: they, or others of their group, are validation or test notes";
+        line("", format!("{} {what}", report.unlabeled_left_out));
+    }
+    line("duplicates", format!("{} labelled notes repeat an earlier one", report.duplicates));
     let scripts = report.scripts.iter().take(5).map(|(script, share)| format!("{script} {:.1} %", 100.0 * share));
     line("letters by script", scripts.collect::<Vec<_>>().join(", "));
     line("mixed notes", format!("{} have letters of more than one script", report.mixed_notes));
@@ -57,7 +69,12 @@ fn table(report: &CheckReport) -> String {
         line(&format!("{} tokens", model.role), quartiles(model.tokens));
         line(
             "",
-            format!("{} notes are truncated; {:.2} % unknown tokens", model.truncated, 100.0 * model.unknown_share),
+            format!(
+                "{} notes are cut at {} tokens; {:.2} % unknown tokens",
+                model.truncated,
+                model.max_length,
+                100.0 * model.unknown_share
+            ),
         );
         if model.role == "teacher" {
             let dropped = model.dropped_terms;

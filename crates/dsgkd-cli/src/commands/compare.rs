@@ -10,7 +10,7 @@ use dsgkd::runs::FinishedRuns;
 use serde::Serialize;
 
 pub(crate) fn run(args: &CompareArgs, global: &Global) -> CommandResult {
-    let runs = args.runs.iter().map(|run| FinishedRuns::read(run)).collect::<Result<Vec<_>>>()?;
+    let runs = FinishedRuns::read_each(&args.runs)?;
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
     let compared = side_by_side(&runs, options)?;
     if global.json {

@@ -33,7 +33,13 @@ pub(crate) fn run(args: &DemoArgs, global: &Global) -> CommandResult {
         let mut config = dsgkd::config::load(Some(&path), &[])?.resolved();
         config.output_dir = output.join(method);
         config.validate()?;
-        train_each(&config, global)?;
+        train_each(&config, global).map_err(|error| match error {
+            // Without a folder named, the same command begins a new one.
+            Error::Interrupted(_) => {
+                Error::Interrupted(format!("stopped; dsgkd demo -o {} goes on from there", output.display()))
+            }
+            other => other,
+        })?;
         runs.push(FinishedRuns::read(&config.output_dir)?);
     }
     let compared = side_by_side(&runs, BootstrapOptions::default())?;

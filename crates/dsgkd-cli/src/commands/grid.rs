@@ -5,13 +5,26 @@ use crate::args::{Global, GridArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
-use dsgkd::error::Error;
+use dsgkd::config::Config;
 use dsgkd::eval::BootstrapOptions;
 use dsgkd::experiment::unfinished_runs;
 use dsgkd::grid::chart::chart;
-use dsgkd::grid::file::{Part, load_grid};
+use dsgkd::grid::file::{Grid, Part, load_grid};
 use dsgkd::grid::{results, table};
 use dsgkd::run::atomic::write_file;
+
+/// The cells that lack a run, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
+fn unfinished_cells(grid: &Grid, experiments: &[Config]) -> Vec<String> {
+    let cells = grid.columns.iter().flat_map(|column| grid.arms.iter().map(move |arm| (column, arm)));
+    let done = experiments
+        .chunks(grid.seeds.len())
+        .map(|seeds| seeds.iter().filter(|config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty())).count());
+    let lacking = cells.zip(done).filter(|(_, done)| *done < grid.seeds.len()).map(|((column, arm), done)| {
+        let under = if grid.columns.len() > 1 { format!("{}: ", column.name) } else { String::new() };
+        format!("{under}{} ({done} of {} seeds)", arm.name, grid.seeds.len())
+    });
+    lacking.collect()
+}
 
 pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     let mut grid = load_grid(&args.grid)?;
@@ -38,24 +51,20 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     for (number, config) in experiments.iter().enumerate().filter(|_| !args.finished) {
         let cell = config.output_dir.strip_prefix(&grid.output_dir).unwrap_or(&config.output_dir);
         talk.say(&format!("grid: {} of {}: {}", number + 1, experiments.len(), cell.display()));
-        train_each(config, global).map_err(|error| match error {
-            Error::Interrupted(_) => Error::Interrupted("stopped; the same command goes on from there".to_string()),
-            other => other,
-        })?;
+        train_each(config, global)?;
     }
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
     let cells = results(&grid, against, options, args.finished)?;
+    let left_out = if args.finished { unfinished_cells(&grid, &experiments) } else { vec![] };
+    if !left_out.is_empty() {
+        let file = args.grid.display();
+        talk.say(&format!("grid: not done, and left out: {}; dsgkd grid {file} trains them", left_out.join(", ")));
+    }
     if cells.is_empty() {
-        // One cell after the other, each with its seeds.
-        let is_done = |config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty());
-        let (file, baseline) = (args.grid.display(), &grid.arms[against].name);
-        let what = match experiments.chunks(grid.seeds.len()).any(|cell| cell.iter().all(is_done)) {
-            true => format!(
-                "arm \"{baseline}\" of {file}, which the others are held against, is not done yet under any condition"
-            ),
-            false => format!("no cell of {file} is done yet"),
-        };
-        talk.say(&format!("grid: {what}; dsgkd grid {file} trains what is not"));
+        let baseline = &grid.arms[against].name;
+        talk.say(&format!(
+            "grid: arm \"{baseline}\", which the others are held against, is not done yet under any condition"
+        ));
     }
     if let Some(path) = &args.chart {
         let svg = chart(&grid, &cells)?;

@@ -12,7 +12,8 @@ use dsgkd::predict::{Predictor, Rounding};
 use std::path::Path;
 
 pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
-    if let Some(output) = args.output.as_ref().filter(|output| is_same_file(&args.notes, output)) {
+    let output = args.output.as_deref().filter(|output| *output != Path::new("-"));
+    if let Some(output) = output.filter(|output| is_same_file(&args.notes, output)) {
         // The table of predictions may lack rows of it.
         return Err(Error::Config(format!("-o: {} is read; write to another file", output.display())));
     }
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     };
     let summary = predictor.stream(
         records,
-        |columns, added| writer(args, global, columns, added),
+        |columns, added| writer(args, output, global, columns, added),
         args.skip_bad_rows,
         &mut tell,
     )?;
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     if summary.bad_rows.total() > 0 {
         progress.say(&format!("predict: skipped {}", summary.bad_rows));
     }
-    if global.json && args.output.is_some() {
+    if global.json && output.is_some() {
         print_json(&summary)?;
     }
     Ok(Outcome::Done)
@@ -77,8 +78,14 @@ fn describe(rounding: &Rounding) -> String {
     )
 }
 
-fn writer(args: &PredictArgs, global: &Global, columns: &[String], added: &[NewColumn]) -> Result<TableWriter> {
-    match &args.output {
+fn writer(
+    args: &PredictArgs,
+    output: Option<&Path>,
+    global: &Global,
+    columns: &[String],
+    added: &[NewColumn],
+) -> Result<TableWriter> {
+    match output {
         Some(path) => TableWriter::create(path, columns, added),
         None => {
             let format = match &args.format {

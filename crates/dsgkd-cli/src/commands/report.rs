@@ -4,7 +4,7 @@ use crate::args::{Global, ReportArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_written};
 use crate::progress::Progress;
-use dsgkd::error::{Error, Result};
+use dsgkd::error::Error;
 use dsgkd::report::{ReportOptions, report};
 use dsgkd::run::atomic::write_file;
 use dsgkd::runs::FinishedRuns;
@@ -14,7 +14,7 @@ pub(crate) fn run(args: &ReportArgs, global: &Global) -> CommandResult {
         let message = "the report is a page: name its file with -o; `dsgkd evaluate --json` and `dsgkd compare --json` print the figures";
         return Err(Error::Config(message.to_string()));
     }
-    let runs = args.runs.iter().map(|run| FinishedRuns::read(run)).collect::<Result<Vec<_>>>()?;
+    let runs = FinishedRuns::read_each(&args.runs)?;
     let options =
         ReportOptions { subgroups: args.subgroup.clone(), bootstrap_samples: args.bootstrap_samples, seed: args.seed };
     let page = report(&runs, &options)?;

@@ -31,6 +31,9 @@ pub(crate) fn run(args: &TrainArgs, global: &Global) -> CommandResult {
         return Ok(Outcome::Done);
     }
     let mut progress = Progress::new(global.quiet, &name(&config));
+    if let (folds @ 2.., fold) = (config.data.split.folds, config.data.split.fold) {
+        progress.say(&format!("{}: fold {fold} of {folds} alone; --all-folds trains each", name(&config)));
+    }
     if args.resume && is_finished(&config)? {
         progress.say(&format!("{}: is done, there is nothing to resume", name(&config)));
     }
@@ -59,6 +62,13 @@ fn train_folds(config: &Config, global: &Global) -> Result<()> {
 
 /// Trains each of the runs that `config` stands for. One that is finished is kept; one that was cut off is resumed.
 pub(crate) fn train_each(config: &Config, global: &Global) -> Result<()> {
+    if config.data.split.folds > 0 && RunFolder::existing(&config.output_dir).config().exists() {
+        let folder = config.output_dir.display();
+        let message = format!(
+            "{folder}: holds a run of its own, beside which the folds would not be found; choose another output_dir"
+        );
+        return Err(Error::Config(message));
+    }
     for of_fold in unfinished_runs(config)? {
         let name = match config.data.split.folds {
             0 => name(config),
@@ -68,7 +78,10 @@ pub(crate) fn train_each(config: &Config, global: &Global) -> Result<()> {
         let begun = RunFolder::existing(&of_fold.output_dir).config().exists();
         let trained = dsgkd::experiment::run(&of_fold, begun, &mut progress);
         progress.finish();
-        trained?;
+        trained.map_err(|error| match error {
+            Error::Interrupted(_) => Error::Interrupted("stopped; the same command goes on from there".to_string()),
+            other => other,
+        })?;
     }
     Ok(())
 }

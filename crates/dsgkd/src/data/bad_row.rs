@@ -120,15 +120,20 @@ impl From<BadRow> for RowError {
 pub struct BadRows {
     /// Rows by reason.
     pub counts: BTreeMap<Reason, u64>,
-    /// The first bad row met.
-    pub first: Option<BadRow>,
+    /// The first bad rows met, up to [`BadRows::EXAMPLES`].
+    pub first: Vec<BadRow>,
 }
 
 impl BadRows {
+    /// Rows that are kept as examples.
+    pub const EXAMPLES: usize = 10;
+
     /// Counts a row.
     pub fn add(&mut self, row: BadRow) {
         *self.counts.entry(row.reason).or_default() += 1;
-        self.first.get_or_insert(row);
+        if self.first.len() < BadRows::EXAMPLES {
+            self.first.push(row);
+        }
     }
 
     /// Rows in all.
@@ -153,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_by_reason_and_keeps_the_first() {
+    fn counts_by_reason_and_keeps_the_first_ones() {
         let row = |line, reason| BadRow {
             file: Path::new("a.csv").into(),
             line,
@@ -167,8 +172,8 @@ mod tests {
         rows.add(row(9, Reason::MissingText));
         assert_eq!(rows.to_string(), "3 bad rows: 1 with broken quotes, 2 without text");
         assert_eq!(
-            rows.first.map(|row| row.to_string()).as_deref(),
-            Some("a.csv, line 3, column \"note\": has no text")
+            rows.first.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [3, 5, 9].map(|line| format!("a.csv, line {line}, column \"note\": has no text"))
         );
     }
 }

@@ -40,6 +40,6 @@ pub use mapper::{NoteMapper, normalise};
 pub use notes::{Note, Notes, read_notes, visit_tested_files};
 
 pub use reader::{Record, Records};
-pub use split::{Splits, make_splits};
+pub use split::{Splits, leave_out_tested, make_splits};
 pub use template::Template;
 pub use write::{NewColumn, TableWriter, Value, is_same_file};

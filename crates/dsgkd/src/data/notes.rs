@@ -7,6 +7,7 @@ use super::mapper::NoteMapper;
 use super::reader::Records;
 use crate::config::DataConfig;
 use crate::error::{Error, Result};
+use crate::path_names::end_that_tells_apart;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
@@ -172,21 +173,12 @@ fn check_ids(config: &DataConfig, notes: &[Note], files: &[PathBuf]) -> Result<(
     )))
 }
 
-/// What stands before a note's row number where several files are read: the file's name, with as many of its folders as tell it from the others,
-/// however their paths were written.
+/// What stands before a note's row number where several files are read.
 fn id_prefix(files: &[PathBuf], path: &Path) -> String {
     if files.len() < 2 {
         return String::new();
     }
-    let absolute = |file: &Path| std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf());
-    let end = |file: &Path, parts: usize| -> PathBuf {
-        let file = absolute(file);
-        let all: Vec<_> = file.components().collect();
-        all[all.len().saturating_sub(parts)..].iter().collect()
-    };
-    let parts = absolute(path).components().count();
-    let is_told_apart = |parts: &usize| files.iter().filter(|file| end(file, *parts) == end(path, *parts)).count() == 1;
-    format!("{}:", end(path, (1..parts).find(is_told_apart).unwrap_or(parts)).display())
+    format!("{}:", end_that_tells_apart(path, files).display())
 }
 
 struct Reading {
@@ -277,7 +269,7 @@ impl Reading {
         }
         if let (Some(first), true) = (files.first(), notes.is_empty()) {
             let skipped = &self.notes.bad_rows;
-            let why = skipped.first.as_ref().map(|row| format!(" ({skipped}; the first: {row})")).unwrap_or_default();
+            let why = skipped.first.first().map(|row| format!(" ({skipped}; the first: {row})")).unwrap_or_default();
             return Err(Error::Data(format!("{}: holds no note{why}", first.display())));
         }
         Ok(notes)

@@ -1,6 +1,6 @@
 //! Which notes train, which validate, which test: from given files, or dealt out by a seed.
 
-use super::notes::Notes;
+use super::notes::{Note, Notes};
 use super::units::{deal, duplicate_key, units};
 use crate::config::{DuplicatePolicy, SplitConfig};
 use crate::error::{Error, Result};
@@ -238,6 +238,23 @@ fn check_groups(notes: &Notes, splits: &Splits) -> Result<()> {
          move each group to one side",
         torn.len()
     )))
+}
+
+/// Takes out of the notes without labels those that stand among the validation or test notes too (the same text, unless `duplicates` allows it) or are of
+/// a group that does, and says how many: what is measured on a note must not come from a model that has read it.
+pub fn leave_out_tested(notes: &mut Notes, splits: &Splits, duplicates: DuplicatePolicy) -> usize {
+    let measured = || splits.validation.iter().chain(&splits.test).map(|index| &notes.notes[*index]);
+    let groups: HashSet<String> = measured().filter_map(|note| note.group.clone()).collect();
+    let texts: HashSet<String> = match duplicates {
+        DuplicatePolicy::Allow => HashSet::new(),
+        _ => measured().map(|note| duplicate_key(&note.text)).collect(),
+    };
+    let before = notes.unlabeled.len();
+    let is_measured = |note: &Note| {
+        note.group.as_ref().is_some_and(|group| groups.contains(group)) || texts.contains(&duplicate_key(&note.text))
+    };
+    notes.unlabeled.retain(|note| !is_measured(note));
+    before - notes.unlabeled.len()
 }
 
 fn count_duplicates(notes: &Notes, splits: &Splits) -> usize {

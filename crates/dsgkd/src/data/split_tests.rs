@@ -19,6 +19,29 @@ fn plain(negatives: usize, positives: usize) -> Notes {
 }
 
 #[test]
+fn notes_without_labels_that_are_measured_are_left_out() {
+    let other = |text: &str, group| Note { label: None, ..note(0, text, group) };
+    let all = || {
+        let unlabeled = vec![other("note  3", None), other("note 5", None), other("new", Some("p"))];
+        Notes { unlabeled, ..plain(6, 4) }
+    };
+    let splits = Splits { train: vec![0, 1, 2, 5], validation: vec![3], test: vec![4, 9], ..Splits::default() };
+    let texts = |notes: &Notes| notes.unlabeled.iter().map(|note| note.text.clone()).collect::<Vec<_>>();
+    let mut notes = all();
+    assert_eq!(leave_out_tested(&mut notes, &splits, DuplicatePolicy::Error), 1, "equal but for whitespace");
+    assert_eq!(texts(&notes), ["note 5", "new"], "what a training note says may be read");
+    // Another note of a tested patient.
+    let mut notes = all();
+    notes.notes[9].group = Some("p".to_string());
+    assert_eq!(leave_out_tested(&mut notes, &splits, DuplicatePolicy::SameSide), 2);
+    // Equal notes are no leak where the user says so; a patient's are.
+    let mut notes = all();
+    notes.notes[9].group = Some("p".to_string());
+    assert_eq!(leave_out_tested(&mut notes, &splits, DuplicatePolicy::Allow), 1);
+    assert_eq!(texts(&notes), ["note  3", "note 5"]);
+}
+
+#[test]
 fn a_label_budget_keeps_each_class_s_share_and_grows_by_adding() {
     let mut notes = Notes { labels: vec!["no".into(), "yes".into(), "rare".into()], ..Notes::default() };
     for number in 0..200u64 {

@@ -206,9 +206,9 @@ fn check(path: &Path, format: Format, columns: &[String], added: &[NewColumn]) -
     for column in added {
         if !seen.insert(&column.name) {
             return Err(Error::Data(format!(
-                "{}: the column \"{}\" that is to be added is already in the input; rename that one",
-                path.display(),
-                short(&column.name)
+                "the input has a column \"{}\" already, which {} would have twice; rename the input's",
+                short(&column.name),
+                path.display()
             )));
         }
     }

@@ -85,10 +85,10 @@ fn sheet_name(file: &Path, names: &[String], sheet: &str) -> Result<String> {
         return Ok(sheet.to_string());
     }
     let near = nearest(sheet, names.iter().map(String::as_str));
-    let near = near.map(|near| format!("; did you mean \"{}\"?", short(near))).unwrap_or_default();
+    let near = near.map(|near| format!(" (did you mean \"{}\"?)", short(near))).unwrap_or_default();
     let shown: Vec<String> = names.iter().take(30).map(|name| format!("\"{}\"", short(name))).collect();
     Err(Error::Data(format!(
-        "{}: data.sheet names sheet \"{}\", which is not there{near} Sheets: {}",
+        "{}: data.sheet names sheet \"{}\", which is not there{near}; there are: {}",
         file.display(),
         short(sheet),
         shown.join(", ")

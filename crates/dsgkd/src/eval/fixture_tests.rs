@@ -82,7 +82,7 @@ fn curves_shares_and_temperatures_are_those_of_other_programs() {
         assert!((ours - point[1]).abs() < TOLERANCE, "{ours} at {point:?}");
     }
     for row in points("wilson") {
-        let ours = wilson_interval(row[0] as u64, row[1] as u64).unwrap();
+        let ours = wilson_interval(row[0], row[1]).unwrap();
         assert!((ours.low - row[2]).abs() < TOLERANCE && (ours.high - row[3]).abs() < TOLERANCE, "{ours:?}, {row:?}");
     }
     let probabilities: Vec<f64> =

@@ -7,16 +7,19 @@ pub(super) const NORMAL_97_5: f64 = 1.959963984540054;
 
 /// Wilson's 95 % interval of `events` among `all` (Wilson, JASA 22, 1927): keeps near its level for small numbers and for shares near 0 and 1,
 /// where `share ± 1.96 standard errors` does not. Equals statsmodels' `proportion_confint(method="wilson")`. `None` for none of none.
-pub fn wilson_interval(events: u64, all: u64) -> Option<Interval> {
-    if all == 0 || events > all {
+///
+/// Counts need not be whole: of several seeds of the same notes they are the mean over the seeds, for five seeds do not tell of five times the notes.
+pub fn wilson_interval(events: f64, all: f64) -> Option<Interval> {
+    let is_share = all > 0.0 && (0.0..=all).contains(&events);
+    if !is_share {
         return None;
     }
-    let (n, share, z2) = (all as f64, events as f64 / all as f64, NORMAL_97_5 * NORMAL_97_5);
-    let middle = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = NORMAL_97_5 / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+    let (share, z2) = (events / all, NORMAL_97_5 * NORMAL_97_5);
+    let middle = (share + z2 / (2.0 * all)) / (1.0 + z2 / all);
+    let half = NORMAL_97_5 / (1.0 + z2 / all) * (share * (1.0 - share) / all + z2 / (4.0 * all * all)).sqrt();
     // At either end the formula gives that end but for its last digits.
     Some(Interval {
-        low: if events == 0 { 0.0 } else { middle - half },
+        low: if events == 0.0 { 0.0 } else { middle - half },
         high: if events == all { 1.0 } else { middle + half },
     })
 }
@@ -30,9 +33,19 @@ mod tests {
     fn none_and_all_have_one_open_end() {
         // n / (n + z^2) and z^2 / (n + z^2).
         let z2 = NORMAL_97_5 * NORMAL_97_5;
-        let (none, all) = (wilson_interval(0, 10).unwrap(), wilson_interval(10, 10).unwrap());
+        let (none, all) = (wilson_interval(0.0, 10.0).unwrap(), wilson_interval(10.0, 10.0).unwrap());
         assert!(none.low == 0.0 && (none.high - z2 / (10.0 + z2)).abs() < 1e-12);
         assert!(all.high == 1.0 && (all.low - 10.0 / (10.0 + z2)).abs() < 1e-12);
-        assert_eq!(wilson_interval(0, 0), None);
+        assert_eq!(wilson_interval(0.0, 0.0), None);
+        assert_eq!(wilson_interval(11.0, 10.0), None);
+    }
+
+    #[test]
+    fn two_identical_seeds_give_the_interval_of_one() {
+        assert_eq!(wilson_interval(74.0 / 2.0, 824.0 / 2.0), wilson_interval(37.0, 412.0));
+        // Where they are not identical, that of what lies between.
+        let [less, between, more] = [7.0, 7.5, 8.0].map(|events| wilson_interval(events, 10.0).unwrap());
+        assert!(less.low < between.low && between.low < more.low);
+        assert!(less.high < between.high && between.high < more.high);
     }
 }

@@ -16,6 +16,8 @@ pub struct DataSummary {
     pub training: usize,
     /// Notes that only distil.
     pub unlabeled: usize,
+    /// Notes without labels that stand among those to watch or test on, or are of their groups: nobody reads them.
+    pub unlabeled_left_out: usize,
     /// Notes to watch.
     pub validation: usize,
     /// Notes to test on.

@@ -95,10 +95,11 @@ pub(super) fn write_test(
     Ok(metrics)
 }
 
-/// Measures and intervals of an arm: its seeds, each the predictions of its folds.
+/// Measures and intervals of an arm: its seeds, each the predictions of its folds. The draw is the same whatever the training's seed, so that `evaluate` says of a
+/// run what its training said.
 pub fn evaluate_predictions(seeds: &[Vec<Predictions>], config: &Config) -> Result<RunMetrics> {
-    let options = BootstrapOptions { samples: config.evaluation.bootstrap_samples, seed: config.seed };
-    let intervals = bootstrap(seeds, options)?;
+    let samples = config.evaluation.bootstrap_samples;
+    let intervals = bootstrap(seeds, BootstrapOptions { samples, ..BootstrapOptions::default() })?;
     let subsamples =
         config.evaluation.reference_subsamples.then(|| reference_subsamples(seeds, config.seed)).transpose()?;
     let classes = seeds.iter().flatten().next().map_or(vec![], |run| run.classes.clone());

@@ -12,6 +12,7 @@ use crate::eval::threshold::{Confusion, decide};
 use crate::eval::{BootstrapOptions, Comparison, Intervals, Predictions, bootstrap, compare};
 use crate::runs::FinishedRuns;
 use serde_json::Value as Json;
+use std::collections::BTreeSet;
 
 /// All that a page shows.
 pub(super) struct Gathered {
@@ -31,6 +32,10 @@ pub(super) struct Arm {
     pub config: Option<Config>,
     /// Seeds of its runs, each once.
     pub seeds: Vec<u64>,
+    /// Those of its runs' splits.
+    pub split_seeds: Vec<u64>,
+    /// The folds that its runs are tested on.
+    pub folds: Vec<u64>,
     /// Versions and counts of every run.
     pub environments: Vec<Json>,
     /// Lines of every run's history.
@@ -90,9 +95,13 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     // The runs of an arm differ in fold or seed alone.
     let configs: Vec<Option<Config>> =
         run.folders.iter().map(|folder| Some(config::load(Some(&folder.config()), &[]).ok()?.resolved())).collect();
-    let mut seeds: Vec<u64> = configs.iter().flatten().map(|config| config.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
+    let of_runs = |number: &dyn Fn(&Config) -> Option<u64>| -> Vec<u64> {
+        let numbers: BTreeSet<u64> = configs.iter().flatten().filter_map(number).collect();
+        numbers.into_iter().collect()
+    };
+    let seeds = of_runs(&|config| Some(config.seed));
+    let split_seeds = of_runs(&|config| config.data.split.seed);
+    let folds = of_runs(&|config| Some(config.data.split.fold as u64));
     let config = configs.into_iter().next().flatten();
     let subgroups = match &config {
         Some(config) => subgroups(config, &run.seeds, &options.subgroups, samples)?,
@@ -102,6 +111,8 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     Ok(Arm {
         name: run.name.clone(),
         seeds,
+        split_seeds,
+        folds,
         environments: run.folders.iter().map(|folder| json_file(&folder.environment())).collect(),
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),

@@ -1,7 +1,7 @@
 //! The page's first section: what was run on what.
 
 use super::gather::{Arm, Gathered};
-use super::page::{heads, table};
+use super::page::{counted, heads, table};
 use crate::config::{Baseline, Config, DistillWhen, HeadKind};
 use crate::hub::model_name;
 use crate::runs::file_name;
@@ -23,6 +23,8 @@ pub(super) fn what_was_run(gathered: &Gathered) -> Markup {
     let counts = |key: &'static str| {
         move |run: &Json| run["notes"][key].as_u64().map_or("unknown".to_string(), |count| count.to_string())
     };
+    let has_several_runs = arms.iter().any(|arm| arm.environments.len() > 1);
+    let (each, all) = if has_several_runs { (", each run", ", all runs") } else { ("", "") };
     let text = |run: &Json, key: &str| run[key].as_str().unwrap_or("unknown").to_string();
     let rows = vec![
         row("student", &|arm| config(arm, &student)),
@@ -30,10 +32,10 @@ pub(super) fn what_was_run(gathered: &Gathered) -> Markup {
         row("teachers", &|arm| config(arm, &teachers)),
         row("classes", &|arm| arm.pooled.classes.join(", ")),
         row("runs (folds, seeds)", &|arm| arm.environments.len().to_string()),
-        row("training notes", &|arm| of_runs(arm, &counts("training"))),
-        row("notes without labels", &|arm| of_runs(arm, &counts("unlabeled"))),
-        row("validation notes", &|arm| of_runs(arm, &counts("validation"))),
-        row("test notes", &|arm| of_runs(arm, &counts("test"))),
+        row(&format!("training notes{each}"), &|arm| of_runs(arm, &counts("training"))),
+        row(&format!("notes without labels{each}"), &|arm| of_runs(arm, &counts("unlabeled"))),
+        row(&format!("validation notes{each}"), &|arm| of_runs(arm, &counts("validation"))),
+        row(&format!("test notes{all}"), &|arm| arm.intervals.notes.to_string()),
         row("seeds", &|arm| arm.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join("; ")),
         row("dsgkd", &|arm| of_runs(arm, &|run| text(run, "dsgkd"))),
         row("computed in", &|arm| of_runs(arm, &computed_in)),
@@ -48,7 +50,7 @@ fn student(config: &Config) -> String {
         (Baseline::TfIdf, _) => "none: TF-IDF and logistic regression".to_string(),
         (Baseline::None, 0) => name,
         (Baseline::None, epochs) => {
-            format!("{name}, first a masked language model of the training notes for {epochs} epochs")
+            format!("{name}, first a masked language model of the training notes for {}", counted(epochs, "epoch"))
         }
     }
 }
@@ -85,7 +87,9 @@ fn computed_in(run: &Json) -> String {
     let dtype = run["dtype"].as_str().unwrap_or("unknown");
     let device = run["device"].as_str().filter(|device| *device != "cpu");
     let on = device.map_or(String::new(), |device| format!(" on {device}"));
-    format!("{dtype}{on}, {} threads", run["threads"])
+    let threads = run["threads"].as_u64();
+    let threads = threads.map_or("unknown threads".to_string(), |threads| counted(threads as usize, "thread"));
+    format!("{dtype}{on}, {threads}")
 }
 
 /// Names and the first digits of the hashes.
@@ -114,9 +118,9 @@ mod tests {
         assert_eq!(teachers(&config), "medical, heard before the labels, at shuffled terms (a control)");
         config.distill.when = DistillWhen::WithLabels;
         assert_eq!(teachers(&config), "medical, heard with the labels, at shuffled terms (a control)");
-        let run = |device: &str| serde_json::json!({"dtype": "float32", "device": device, "threads": 2});
-        assert_eq!(computed_in(&run("cpu")), "float32, 2 threads");
-        assert_eq!(computed_in(&run("cuda")), "float32 on cuda, 2 threads");
+        let run = |device: &str, threads: usize| serde_json::json!({"dtype": "float32", "device": device, "threads": threads});
+        assert_eq!(computed_in(&run("cpu", 2)), "float32, 2 threads");
+        assert_eq!(computed_in(&run("cuda", 1)), "float32 on cuda, 1 thread");
         assert_eq!(classifier(&config), "the model family's, on the first token");
         (config.student.head, config.student.linear_probing) = (Some(HeadKind::Mean), Some(true));
         assert_eq!(classifier(&config), "linear, on the mean of the tokens, begun as a logistic regression");

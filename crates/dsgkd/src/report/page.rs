@@ -12,9 +12,9 @@ use crate::eval::proportion::wilson_interval;
 use crate::eval::table::{NOT_APPLICABLE, drawn_by_group, means_of, number, p_text, range, signed};
 use crate::eval::{Comparison, Interval, Intervals, Metric};
 use crate::hub::model_name;
-use crate::runs::file_name;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value as Json;
+use std::path::{Path, PathBuf};
 
 /// Metrics shown of parts of the notes: those that say something of few of them.
 const SUBGROUP_METRICS: [Metric; 4] =
@@ -72,6 +72,11 @@ pub(super) fn table(caption: &str, head: &[String], rows: &[Vec<String>]) -> Mar
 
 pub(super) fn heads(first: &str, rest: impl IntoIterator<Item = String>) -> Vec<String> {
     std::iter::once(first.to_string()).chain(rest).collect()
+}
+
+/// So many of what a noun names that has a plural in `s`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
@@ -239,9 +244,10 @@ fn curves(gathered: &Gathered) -> Result<Markup> {
 fn calibration(gathered: &Gathered) -> Result<Markup> {
     let arms = &gathered.arms;
     let dots = |color: usize, reliability: &Reliability| {
+        let times = times_counted(&arms[color]);
         let dots = reliability.bins.iter().filter_map(|bin| {
-            let observed = bin.observed_rate?;
-            let interval = wilson_interval((observed * bin.notes as f64).round() as u64, bin.notes as u64)?;
+            let (observed, rows) = (bin.observed_rate?, bin.notes as f64);
+            let interval = wilson_interval((observed * rows).round() / times, rows / times)?;
             Some((bin.mean_probability?, observed, interval.low, interval.high))
         });
         Series { color: Some(color), points: Points::Dots(dots.collect()) }
@@ -294,9 +300,15 @@ fn may_be_calibrated(arm: &Arm) -> bool {
     validated(arm) && arm.config.as_ref().is_some_and(|config| config.baseline == Baseline::None)
 }
 
-fn share(events: u64, all: u64) -> String {
+/// How often a note stands among an arm's rows: once a seed that tests it.
+fn times_counted(arm: &Arm) -> f64 {
+    arm.intervals.rows as f64 / arm.intervals.notes.max(1) as f64
+}
+
+/// With Wilson's interval of counts in which everything stands `times` times: counted again, it tells nothing new.
+fn share(events: u64, all: u64, times: f64) -> String {
     let value = (all > 0).then(|| events as f64 / all as f64);
-    with_interval(value, wilson_interval(events, all))
+    with_interval(value, wilson_interval(events as f64 / times, all as f64 / times))
 }
 
 fn decisions(arm: &Arm) -> Markup {
@@ -306,6 +318,8 @@ fn decisions(arm: &Arm) -> Markup {
     let confusion = html! {
         (table("Rows: true class; columns: predicted class, as predict decides.", &heads("", classes.iter().cloned()), &rows))
     };
+    let seeds = arm.intervals.seeds;
+    let share = |events: u64, all: u64| share(events, all, times_counted(arm));
     let thresholds = arm.binary.as_ref().map(|binary| {
         let rows: Vec<Vec<String>> = binary
             .thresholds
@@ -323,12 +337,14 @@ fn decisions(arm: &Arm) -> Markup {
             })
             .collect();
         let head = ["threshold at", "value", "sensitivity", "specificity", "PPV", "NPV", "share flagged"].map(str::to_string);
-        table(
-            "Wilson's 95 % intervals. Thresholds at a wanted sensitivity or specificity were found on these very notes, so what they promise \
-             flatters; fix a threshold before looking at test notes.",
-            &head,
-            &rows,
-        )
+        let of_seeds =
+            if seeds > 1 { ", and count the notes of one seed, though the shares are of the rows of all" } else { "" };
+        let caption = format!(
+            "Wilson's 95 % intervals take every note for independent, which notes of one patient are not{of_seeds}. Thresholds at a wanted \
+             sensitivity or specificity were found on these very notes, so what they promise flatters; fix a threshold before looking at test \
+             notes."
+        );
+        table(&caption, &head, &rows)
     });
     html! { section { h2 { "Decisions: " (arm.name) } @if let Some(thresholds) = thresholds { (thresholds) } (confusion) } }
 }
@@ -341,14 +357,14 @@ fn subgroups(arm: &Arm) -> Markup {
         Metric::of_classes(arm.pooled.classes.len()).filter(|metric| SUBGROUP_METRICS.contains(metric)).collect();
     // Of more than two classes none is the positive one.
     let positive = arm.binary.as_ref().map(|_| format!("of them {}", arm.pooled.classes[1]));
-    let head = heads("part", std::iter::once("rows".to_string()).chain(positive.clone()));
+    let head = heads("part", std::iter::once("notes".to_string()).chain(positive.clone()));
     let head: Vec<String> = head.into_iter().chain(metrics.iter().map(|metric| metric.name().to_string())).collect();
     html! {
         section {
             h2 { "Parts of the notes: " (arm.name) }
             @for division in &arm.subgroups {
                 @let rows: Vec<Vec<String>> = division.parts.iter().map(|part| {
-                    let mut row = vec![part.name.clone(), part.rows.to_string()];
+                    let mut row = vec![part.name.clone(), part.notes.to_string()];
                     row.extend(positive.as_ref().map(|_| part.positives.to_string()));
                     row.extend(metrics.iter().map(|metric| match &part.intervals {
                         Some(intervals) => estimate(intervals, *metric),
@@ -437,7 +453,12 @@ fn alignment(arm: &Arm) -> Markup {
                 .collect();
             let (terms, aligned) = (sum("/terms"), sum(&format!("/aligned_terms/{index}")));
             let reasons = if reasons.is_empty() { "none".to_string() } else { reasons.join(", ") };
-            vec![model_name(&teacher.model), terms.to_string(), share(aligned, terms), reasons]
+            vec![
+                model_name(&teacher.model),
+                terms.to_string(),
+                share(aligned, terms, arm.environments.len() as f64),
+                reasons,
+            ]
         })
         .collect();
     let head = ["teacher", "terms found", "share distilled", "dropped, by reason"].map(str::to_string);
@@ -456,7 +477,9 @@ fn tripod(gathered: &Gathered) -> Markup {
             div.wide { table {
                 caption { "What this tool knows of the reporting guideline's items (Collins et al., BMJ 2024)." }
                 thead { tr { th scope="col" { "item" } th scope="col" { "asks for" } th scope="col" { "here" } } }
-                tbody { @for (item, asks, here) in items(gathered) { tr { td { (item) } td { (asks) } td { (here) } } } }
+                tbody { @for (item, asks, here) in items(gathered) {
+                    tr { td { (item) } td { (asks) } td { @for line in here.lines() { div { (line) } } } }
+                } }
             } }
             p { "For the authors: " (FOR_THE_AUTHORS) }
         }
@@ -467,13 +490,89 @@ fn experiment(arm: &Arm) -> Result<Markup> {
     let Some(config) = &arm.config else { return Ok(html! {}) };
     let mut shown = config.clone();
     // Where files lie on the author's machine is nobody's business.
-    shown.output_dir = file_name(&config.output_dir).into();
+    shown.output_dir = last_part(&config.output_dir);
+    shown.cache_dir = last_part(&config.cache_dir);
     shown.student.model = model_name(&config.student.model).into();
     shown.teachers.iter_mut().for_each(|teacher| teacher.model = model_name(&teacher.model).into());
-    shown.text.dictionary = file_name(&config.text.dictionary).into();
+    shown.text.dictionary = last_part(&config.text.dictionary);
     for files in [&mut shown.data.train, &mut shown.data.validation, &mut shown.data.test, &mut shown.data.unlabeled] {
-        files.iter_mut().for_each(|file| *file = file_name(file).into());
+        files.iter_mut().for_each(|file| *file = last_part(file));
     }
-    let text = to_toml(&shown)?;
+    let numbers = [
+        ("", "seed", &arm.seeds[..]),
+        ("[data.split]", "seed", &arm.split_seeds[..]),
+        ("[data.split]", "fold", &arm.folds[..]),
+    ];
+    let text = of_all_runs(&to_toml(&shown)?, &numbers);
     Ok(html! { section { h2 { "Experiment file: " (arm.name) } div.wide { pre { (text) } } } })
+}
+
+/// Nothing where the path ends in none, as `..` does.
+fn last_part(path: &Path) -> PathBuf {
+    path.file_name().map(PathBuf::from).unwrap_or_default()
+}
+
+/// The file of one run with the numbers of all, as comments, in the lines of keys in which they differ: `(section, key, numbers)`.
+fn of_all_runs(text: &str, keys: &[(&str, &str, &[u64])]) -> String {
+    let mut section = "";
+    let mut lines = vec![];
+    for line in text.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let name = line.split_once(" = ").map_or("", |(name, _)| name);
+        let of_key = keys.iter().find(|(of, key, numbers)| *of == section && *key == name && numbers.len() > 1);
+        lines.push(match of_key {
+            Some((_, key, numbers)) => {
+                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+                format!("# {key}s {}", numbers.join(", "))
+            }
+            None => line.to_string(),
+        });
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_share_of_two_identical_seeds_is_as_sure_as_that_of_one() {
+        assert_eq!(share(74, 824, 2.0), share(37, 412, 1.0));
+        assert_ne!(share(74, 824, 1.0), share(37, 412, 1.0), "twice the notes");
+        assert_eq!((share(0, 0, 2.0), share(3, 3, 3.0)), (number(None), share(1, 1, 1.0)));
+    }
+
+    #[test]
+    fn the_experiment_file_of_several_runs_has_the_numbers_of_all() {
+        let mut config = Config { seed: 1, ..Config::default() };
+        config.data.split.seed = Some(7);
+        let text = to_toml(&config).unwrap();
+        let keys = |seeds: &[u64], folds: &[u64]| {
+            of_all_runs(
+                &text,
+                &[("", "seed", seeds), ("[data.split]", "seed", &[7][..]), ("[data.split]", "fold", folds)],
+            )
+        };
+        assert_eq!(keys(&[1], &[0]), text);
+        let expected = text.replacen("\nseed = 1\n", "\n# seeds 1, 2\n", 1);
+        assert_eq!(keys(&[1, 2], &[0]), expected);
+        assert_eq!(keys(&[1, 2], &[0, 1, 2]), expected.replacen("\nfold = 0\n", "\n# folds 0, 1, 2\n", 1));
+        assert!(expected.contains("# seeds") && expected.contains("\nseed = 7\n"), "{expected}");
+    }
+
+    #[test]
+    fn no_path_but_a_name_is_left_of_a_path() {
+        for (path, name) in [("/home/someone/.students", ".students"), ("/home/someone/..", ""), ("/", ""), ("", "")] {
+            assert_eq!(last_part(Path::new(path)), Path::new(name), "{path}");
+        }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "run")), ["0 runs", "1 run", "2 runs"]);
+    }
 }

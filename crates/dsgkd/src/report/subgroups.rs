@@ -11,6 +11,8 @@ use unicode_script::{Script, UnicodeScript};
 const MAX_VALUES: usize = 12;
 /// Fewer notes are counted and not measured: the interval would be all there is.
 const LEAST_NOTES: usize = 10;
+/// The part of notes that have no value.
+const EMPTY: &str = "(empty)";
 
 /// One way to divide the notes.
 pub(super) struct Subgroups {
@@ -24,8 +26,8 @@ pub(super) struct Subgroups {
 pub(super) struct Subgroup {
     /// Its value.
     pub name: String,
-    /// Test rows in it.
-    pub rows: usize,
+    /// Test notes in it, each once however many seeds it was tested with.
+    pub notes: usize,
     /// Of these, of the second class: of two, the positive one.
     pub positives: usize,
     /// Metrics; `None` for too few notes.
@@ -98,7 +100,7 @@ fn facts(config: &Config, seeds: &[Vec<Predictions>], columns: &[String]) -> Res
 
 type Parts = Vec<(String, HashSet<String>)>;
 
-/// Cuts at quantiles of a number: `pieces` parts of about equal size.
+/// Cuts at quantiles of a number: `pieces` parts of about equal size, before them the notes without one.
 fn by_number(facts: &HashMap<String, Facts>, number: impl Fn(&Facts) -> Option<f64>, pieces: usize) -> Parts {
     let mut sorted: Vec<f64> = facts.values().filter_map(&number).collect();
     sorted.sort_by(f64::total_cmp);
@@ -115,10 +117,10 @@ fn by_number(facts: &HashMap<String, Facts>, number: impl Fn(&Facts) -> Option<f
             (name, HashSet::new())
         })
         .collect();
+    parts.insert(0, (EMPTY.to_string(), HashSet::new()));
     for (id, facts) in facts {
-        if let Some(value) = number(facts) {
-            parts[edges.partition_point(|edge| *edge <= value)].1.insert(id.clone());
-        }
+        let part = number(facts).map_or(0, |value| 1 + edges.partition_point(|edge| *edge <= value));
+        parts[part].1.insert(id.clone());
     }
     parts.retain(|(_, ids)| !ids.is_empty());
     parts
@@ -152,7 +154,7 @@ fn by_column(facts: &HashMap<String, Facts>, index: usize, column: &str) -> Resu
         }
         return Ok(by_number(facts, number, 4));
     }
-    Ok(values.into_iter().map(|(value, ids)| (value.unwrap_or_else(|| "(empty)".to_string()), ids)).collect())
+    Ok(values.into_iter().map(|(value, ids)| (value.unwrap_or_else(|| EMPTY.to_string()), ids)).collect())
 }
 
 fn measure(
@@ -166,11 +168,11 @@ fn measure(
     };
     let parts: Vec<Vec<Predictions>> = seeds.iter().map(of_seed).filter(|parts| !parts.is_empty()).collect();
     let all = || parts.iter().flatten();
-    let rows = all().map(|part| part.ids.len()).sum();
-    let positives = all().flat_map(|part| &part.labels).filter(|label| **label == 1).count();
     let notes = all().flat_map(|part| &part.ids).collect::<HashSet<_>>().len();
+    let labelled = all().flat_map(|part| part.ids.iter().zip(&part.labels));
+    let positives = labelled.filter(|(_, label)| **label == 1).map(|(id, _)| id).collect::<HashSet<_>>().len();
     let intervals = if notes < LEAST_NOTES { None } else { Some(bootstrap(&parts, samples)?) };
-    Ok(Subgroup { name, rows, positives, intervals })
+    Ok(Subgroup { name, notes, positives, intervals })
 }
 
 /// The rows of the notes `ids`.
@@ -226,8 +228,32 @@ mod tests {
         let parts = by_column(&with(&numbers), 0, "Age").unwrap();
         let expected = [("below 10", 10), ("10 to below 20", 10), ("20 to below 30", 10), ("30 or more", 10)];
         assert_eq!(sizes(&parts), expected);
+        let mut some = facts(&[(1, 0.0, None)]);
+        some.extend(with(&numbers).into_iter().map(|(id, facts)| (format!("n{id}"), facts)));
+        let with_empty = [&[("(empty)", 1)][..], &expected[..]].concat();
+        assert_eq!(sizes(&by_column(&some, 0, "Age").unwrap()), with_empty, "a note without a number is in a part too");
         let words: Vec<String> = (0..40).map(|number| format!("secret{number}")).collect();
         let error = by_column(&with(&words), 0, "Complaint").unwrap_err().to_string();
         assert!(error.contains("40 different") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn of_two_seeds_each_note_is_counted_once() {
+        let run = Predictions {
+            ids: (0..12).map(|id| id.to_string()).collect(),
+            groups: vec![],
+            labels: (0..12).map(|id| usize::from(id % 3 == 0)).collect(),
+            probabilities: (0..12).flat_map(|id| [1.0 - f64::from(id) / 12.0, f64::from(id) / 12.0]).collect(),
+            classes: vec!["no".to_string(), "yes".to_string()],
+            training_prevalence: Some(0.5),
+        };
+        let seeds = [vec![run.clone()], vec![run]];
+        let of_first = |notes: usize| {
+            let ids = (0..notes).map(|id| id.to_string()).collect();
+            measure(&seeds, "first".to_string(), &ids, BootstrapOptions { samples: 5, seed: 0 }).unwrap()
+        };
+        let (all, nine) = (of_first(12), of_first(9));
+        assert_eq!((all.notes, all.positives, all.intervals.is_some()), (12, 4, true));
+        assert_eq!((nine.notes, nine.positives, nine.intervals.is_some()), (9, 3, false), "18 rows are 9 notes");
     }
 }

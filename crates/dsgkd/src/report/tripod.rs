@@ -2,27 +2,54 @@
 
 use super::gather::{Arm, Gathered};
 use super::made_from::classifier;
-use super::page::drawn;
+use super::page::{counted, drawn};
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, Monitor};
+use serde_json::Value as Json;
 
-/// `(item, what it asks for, what this report can say)`.
+/// `(item, what it asks for, what this report can say, in lines)`.
 pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, String)> {
-    let Some(arm) = gathered.arms.first() else { return vec![] };
-    let mut items = vec![];
-    if let Some(config) = &arm.config {
-        items.push(("12a", "How the data were used", split(config, arm)));
-        items.push(("12c", "Model, its building and internal validation", building(config, validated(arm))));
-        items.push(("13", "Class imbalance", imbalance(config, arm)));
-        items.push(("11", "Missing data", missing(config, arm)));
+    let arms = &gathered.arms;
+    if arms.is_empty() {
+        return vec![];
     }
-    items.push(("10, 21", "Sample size: notes and events in each analysis", sizes(arm)));
+    let each = |say: &dyn Fn(&Arm) -> String| of_arms(arms.iter().map(|arm| (arm.name.as_str(), say(arm))));
+    let mut items = vec![];
+    if arms.iter().any(|arm| arm.config.is_some()) {
+        let each_config = |say: &dyn Fn(&Config, &Arm) -> String| {
+            each(&|arm| arm.config.as_ref().map_or_else(|| "unknown".to_string(), |config| say(config, arm)))
+        };
+        let of_building = each_config(&|config, arm| building(config, validated(arm)));
+        items.push(("12a", "How the data were used", each_config(&split)));
+        items.push(("12c", "Model, its building and internal validation", of_building));
+        items.push(("13", "Class imbalance", each_config(&imbalance)));
+        items.push(("11", "Missing data", each_config(&missing)));
+    }
+    let of_sizes = each(&|arm| sizes(&arm.environments, arm.intervals.notes));
+    items.push(("10, 21", "Sample size: notes and events in each analysis", of_sizes));
     items.push(("12e", "Measures of performance", measures(gathered)));
-    items.push(("12f", "Recalibration", recalibration(arm)));
+    items.push(("12f", "Recalibration", each(&recalibration)));
     items.push(("14", "Fairness: parts of the notes", fairness(gathered)));
     items.push(("15", "Output and thresholds", output(gathered)));
-    items.push(("22", "The model, to be used by others", model(arm.config.as_ref()).into()));
+    let of_model = each(&|arm| model(arm.config.as_ref()).to_string());
+    items.push(("22", "The model, to be used by others", of_model));
     items.push(("23a", "Performance with intervals", performance(gathered)));
     items
+}
+
+/// What is said of the arms: once where it is the same of all, else a line for those of which it is the same.
+fn of_arms<'a>(said: impl Iterator<Item = (&'a str, String)>) -> String {
+    let mut lines: Vec<(Vec<&str>, String)> = vec![];
+    for (name, text) in said {
+        match lines.iter().position(|(_, other)| *other == text) {
+            Some(place) => lines[place].0.push(name),
+            None => lines.push((vec![name], text)),
+        }
+    }
+    if let [(_, text)] = &lines[..] {
+        return text.clone();
+    }
+    let lines = lines.iter().map(|(names, text)| format!("{}: {text}", names.join(", ")));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// What no tool can know.
@@ -32,11 +59,7 @@ pub(super) const FOR_THE_AUTHORS: &str = "Title and abstract (1, 2), background 
 
 fn split(config: &Config, arm: &Arm) -> String {
     let split = &config.data.split;
-    let test = match (config.data.test.is_empty(), split.folds) {
-        (false, _) => "test notes from files of their own".to_string(),
-        (true, 0) => format!("a share of {} of the notes held out as test notes", split.test_fraction),
-        (true, folds) => format!("{folds}-fold cross-validation, {} folds in this report", arm.environments.len()),
-    };
+    let test = tested_on(config, arm.environments.len(), arm.intervals.seeds);
     let group = match config.data.group.as_str() {
         "" => "notes divided one by one".to_string(),
         group => format!("all notes of one {group} on one side"),
@@ -48,6 +71,21 @@ fn split(config: &Config, arm: &Arm) -> String {
         (true, false) => "no validation notes".to_string(),
     };
     format!("{test}; {group}{stratified}; {validation}")
+}
+
+/// What the test notes are, and of how many trainings.
+fn tested_on(config: &Config, runs: usize, seeds: usize) -> String {
+    let split = &config.data.split;
+    let of_runs = counted(runs, "run");
+    let with_seeds = if seeds > 1 { format!(" with {seeds} seeds") } else { String::new() };
+    let held_out = match (config.data.test.is_empty(), split.folds) {
+        (false, _) => "test notes from files of their own".to_string(),
+        (true, 0) => format!("a share of {} of the notes held out as test notes", split.test_fraction),
+        (true, folds) => {
+            return format!("{folds}-fold cross-validation{with_seeds}, {of_runs} in this report");
+        }
+    };
+    if runs == 1 { held_out } else { format!("{held_out}, {of_runs}{with_seeds} in this report") }
 }
 
 /// Whether there were validation notes.
@@ -64,7 +102,8 @@ fn building(config: &Config, validated: bool) -> String {
     let mut method = match config.teachers.len() {
         0 => "an encoder fine-tuned without a teacher".to_string(),
         teachers => {
-            format!("an encoder fine-tuned and distilled (DSG-KD, arXiv 2409.14904) from {teachers} frozen teacher(s)")
+            let teachers = counted(teachers, "frozen teacher");
+            format!("an encoder fine-tuned and distilled (DSG-KD, arXiv 2409.14904) from {teachers}")
         }
     };
     if !config.teachers.is_empty() {
@@ -72,23 +111,23 @@ fn building(config: &Config, validated: bool) -> String {
             DistillWhen::WithLabels => ", heard with the labels".to_string(),
             DistillWhen::BeforeLabels => {
                 let at = rate(distill.learning_rate.or(train.learning_rate));
-                format!(", heard for {} epochs before the labels, learning rate {at}", distill.num_train_epochs)
+                let epochs = counted(distill.num_train_epochs, "epoch");
+                format!(", heard for {epochs} before the labels, learning rate {at}")
             }
         };
     }
     if config.adapt.num_train_epochs > 0 {
-        let (epochs, at) = (config.adapt.num_train_epochs, rate(Some(config.adapt.learning_rate)));
-        method +=
-            &format!(", after {epochs} epochs of masked-language-model training on the notes, learning rate {at}");
+        let (epochs, at) = (counted(config.adapt.num_train_epochs, "epoch"), rate(Some(config.adapt.learning_rate)));
+        method += &format!(", after {epochs} of masked-language-model training on the notes, learning rate {at}");
     }
     let kept = match validated {
         true => format!("the weights of the best validation {} kept", monitor_name(train.metric_for_best_model)),
         false => "the last weights kept".to_string(),
     };
     format!(
-        "{method}; classifier: {}; {} epochs of labels, batches of {}, learning rates {} (encoder) and {} (classifier), {kept}",
+        "{method}; classifier: {}; {} of labels, batches of {}, learning rates {} (encoder) and {} (classifier), {kept}",
         classifier(config),
-        train.num_train_epochs,
+        counted(train.num_train_epochs, "epoch"),
         train.batch_size,
         rate(train.learning_rate),
         rate(Some(train.classifier_learning_rate)),
@@ -117,13 +156,13 @@ fn missing(config: &Config, arm: &Arm) -> String {
         [] => "empty cells count as missing".to_string(),
         values => format!("empty cells and {} count as missing", values.join(", ")),
     };
-    format!(
-        "Rows without text or label are {rule} ({skipped} rows); {absent}; optional parts of a template are left out"
-    )
+    let skipped = counted(skipped as usize, "row");
+    format!("Rows without text or label are {rule} ({skipped}); {absent}; optional parts of a template are left out")
 }
 
-fn sizes(arm: &Arm) -> String {
-    let runs = arm.environments.iter().map(|run| {
+/// Of each run, of those with the same numbers once; `all` is how many notes were tested by any.
+fn sizes(runs: &[Json], all: usize) -> String {
+    let of_run = |run: &Json| {
         let notes = &run["notes"];
         let count = |key: &str| notes[key].as_u64().unwrap_or(0);
         format!(
@@ -133,8 +172,23 @@ fn sizes(arm: &Arm) -> String {
             count("validation"),
             count("test")
         )
-    });
-    runs.collect::<Vec<_>>().join("; ")
+    };
+    let mut said: Vec<(usize, String)> = vec![];
+    for text in runs.iter().map(of_run) {
+        match said.iter().position(|(_, other)| *other == text) {
+            Some(place) => said[place].0 += 1,
+            None => said.push((1, text)),
+        }
+    }
+    let said = match &said[..] {
+        [(1, text)] => return text.clone(),
+        [(times, text)] => format!("{text} in each of {times} runs"),
+        _ => {
+            let said = said.iter().map(|(times, text)| format!("{text} in {}", counted(*times, "run")));
+            said.collect::<Vec<_>>().join("; ")
+        }
+    };
+    format!("{said}; {} in all", counted(all, "test note"))
 }
 
 /// As the experiment file has it.
@@ -229,15 +283,47 @@ mod tests {
         let said = building(&config, false);
         assert!(
             said.contains(
-                "1 frozen teacher(s), heard for 20 epochs before the labels, learning rate 3e-4, after 5 epochs"
+                "from 1 frozen teacher, heard for 20 epochs before the labels, learning rate 3e-4, after 5 epochs of"
             ),
             "{said}"
         );
         assert!(said.contains("learning rates 1e-4 (encoder)") && said.ends_with("the last weights kept"), "{said}");
         config.distill.when = DistillWhen::WithLabels;
         assert!(building(&config, false).contains("heard with the labels"));
+        config.train.num_train_epochs = 1;
+        config.teachers.push(TeacherConfig::default());
+        let said = building(&config, false);
+        assert!(said.contains("from 2 frozen teachers") && said.contains("; 1 epoch of labels"), "{said}");
         config.baseline = Baseline::TfIdf;
         assert!(building(&config, false).starts_with("TF-IDF"));
+    }
+
+    #[test]
+    fn what_is_the_same_of_all_arms_is_said_once() {
+        let of = |said: &[(&str, &str)]| of_arms(said.iter().map(|(name, text)| (*name, text.to_string())));
+        assert_eq!(of(&[("alone", "one way"), ("taught", "one way")]), "one way");
+        let said = of(&[("alone", "one way"), ("taught", "another"), ("again", "one way")]);
+        assert_eq!(said, "alone, again: one way\ntaught: another");
+    }
+
+    #[test]
+    fn runs_of_several_seeds_and_folds_are_counted() {
+        let mut config = Config::default();
+        config.data.split.folds = 3;
+        assert_eq!(tested_on(&config, 6, 2), "3-fold cross-validation with 2 seeds, 6 runs in this report");
+        assert_eq!(tested_on(&config, 1, 1), "3-fold cross-validation, 1 run in this report");
+        config.data.split.folds = 0;
+        let held_out = "a share of 0.2 of the notes held out as test notes";
+        assert_eq!(tested_on(&config, 1, 1), held_out);
+        assert_eq!(tested_on(&config, 2, 2), format!("{held_out}, 2 runs with 2 seeds in this report"));
+
+        let run = |test: usize| serde_json::json!({"notes": {"training": 350, "validation": 50, "test": test}});
+        let of_run = |test: usize| format!("350 training, 0 unlabelled, 50 validation, {test} test");
+        assert_eq!(sizes(&[run(200)], 200), of_run(200));
+        let same = format!("{} in each of 3 runs; 600 test notes in all", of_run(200));
+        assert_eq!(sizes(&[run(200), run(200), run(200)], 600), same);
+        let other = format!("{} in 2 runs; {} in 1 run; 599 test notes in all", of_run(200), of_run(199));
+        assert_eq!(sizes(&[run(200), run(199), run(200)], 599), other);
     }
 
     #[test]
