@@ -95,7 +95,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
             let mut scorer = Scorer::default();
             scorer.every_token = every_token;
             let ids: Vec<&[u32]> = notes.iter().map(|note| &note.input_ids[..]).collect();
-            serve(|| f64::from(scorer.logits(&model, &ids)[0]))
+            serve(|| scorer.logits(&model, &ids).map_or(f64::NAN, |logits| f64::from(logits[0])))
         }
         _ => Err("the mode is train, train_checkpointing, finetune, infer, score, products or peak".into()),
     }

@@ -22,8 +22,9 @@ pub(crate) fn print_written(file: &Path) -> Result<()> {
     print_json(&serde_json::json!({ "written": file.display().to_string() }))
 }
 
-/// Prints a line of talk.
+/// Prints a line of talk. What names in files may hold must not move a terminal's cursor or pass for a line of its own.
 pub(crate) fn stderr_line(text: &str) {
+    let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     // A closed standard error must not end the work.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

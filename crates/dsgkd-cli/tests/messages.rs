@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{dsgkd, notes_csv, ran};
+use common::{World, dsgkd, notes_csv, ran};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +121,52 @@ fn more_labels_than_notes_to_train_on_are_refused() {
     let most = refused.split("there are ").nth(1).unwrap().split(' ').next().unwrap();
     let budget = format!("data.split.label_budget={most}");
     dsgkd().arg("train").arg(&file).args(["--set", &budget]).assert().success();
+}
+
+#[test]
+fn what_would_end_in_a_panic_or_never_is_refused_in_a_line() {
+    let world = World::new();
+    let file = world.experiment("run", true, "");
+    let said = |command: &str, more: &[&str], code: i32| {
+        let mut command_line = dsgkd();
+        command_line.current_dir(world.root()).arg(command).arg(&file).args(more).arg("--quiet");
+        let (_, said) = ran(&mut command_line, code);
+        assert!(said.lines().count() <= 1, "{said}");
+        said
+    };
+    // The student diverges in the one step in which it hears its teacher.
+    let one_step = ["train.warmup_ratio=0.0", "train.batch_size=200", "distill.num_train_epochs=1"];
+    let mut diverging = vec!["--set", "distill.learning_rate=1e30", "--set", "output_dir=diverged"];
+    one_step.iter().for_each(|setting| diverging.extend(["--set", setting]));
+    assert!(said("train", &diverging, 3).contains("its training diverged (lower the learning rate)"));
+    // Embeddings alone have no attention to compare.
+    let embeddings = ["--set", "teachers.0.layer_map=[[0,0]]", "--set", "output_dir=embeddings"];
+    said("train", &[&embeddings[..], &["--set", "distill.num_train_epochs=1"]].concat(), 0);
+    for (setting, message) in [
+        ("train.num_train_epochs=9223372036854775807", "`train.num_train_epochs` must be 1 to 100000"),
+        ("data.split.folds=100000000", "`data.split.folds` must be 0 (no cross-validation), or 2 to 10000"),
+        ("threads=100000", "`threads` must be 0 (all cores) to 1024"),
+        ("evaluation.bootstrap_samples=9223372036854775807", "`evaluation.bootstrap_samples` must be 1 to 1000000"),
+    ] {
+        assert!(said("train", &["--set", setting], 2).contains(message), "{setting}");
+    }
+    let mut evaluate = dsgkd();
+    evaluate.arg("evaluate").arg(world.path("embeddings")).args(["--bootstrap-samples", "100000000"]);
+    assert!(ran(&mut evaluate, 2).1.contains("is not from 1 to 1000000"));
+    // A token beyond the embeddings, and special tokens that leave no room.
+    let tokenizer = world.path("student-run/model/tokenizer.json");
+    let text = std::fs::read_to_string(&tokenizer).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    json["model"]["vocab"]["zzzz"] = 4_000_000.into();
+    std::fs::write(&tokenizer, json.to_string()).unwrap();
+    for command in ["check", "train"] {
+        let said = said(command, &["--set", "output_dir=beyond"], 3);
+        assert!(said.contains("the tokenizer has 4000001 tokens but the model only 120 embeddings"), "{said}");
+    }
+    let mut pretrain = dsgkd();
+    pretrain.current_dir(world.root()).args(["pretrain", "pretrain.toml", "--quiet", "--set", "output_dir=short"]);
+    let (_, said) = ran(pretrain.args(["--set", "architecture.max_position_embeddings=2"]), 3);
+    assert!(said.contains("puts 2 special tokens into every note, and 2 tokens are all"), "{said}");
 }
 
 #[test]

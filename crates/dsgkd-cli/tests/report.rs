@@ -94,6 +94,10 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
         message.contains("different values") && !message.to_lowercase().contains(&CANARY.to_lowercase()),
         "{message}"
     );
+    // Numbers that no axis can span are left out of the curves.
+    let history = "{\"step\":1,\"total\":1e308}\n{\"step\":2,\"total\":-1e308}\n";
+    std::fs::write(world.path("alone/history.jsonl"), history).unwrap();
+    assert!(report(&world, &["alone"], &[]).contains("Metrics"));
     // Data that is gone is no error unless it is asked for.
     std::fs::remove_file(world.path("notes.csv")).unwrap();
     assert!(!report(&world, &["alone"], &[]).contains("By note length"));

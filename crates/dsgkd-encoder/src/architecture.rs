@@ -75,6 +75,10 @@ impl Architecture {
         if self.first_position >= self.max_position_embeddings {
             return Err(Error::folder(path, "`max_position_embeddings` leaves no position for a token"));
         }
+        if !(self.layer_norm_eps.is_finite() && self.layer_norm_eps >= 0.0) {
+            let message = format!("`layer_norm_eps` is {}; expected 0 or more", self.layer_norm_eps);
+            return Err(Error::folder(path, message));
+        }
         let shares = [
             ("hidden dropout", self.hidden_dropout_prob),
             ("attention dropout", self.attention_probs_dropout_prob),

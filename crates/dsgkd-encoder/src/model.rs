@@ -56,6 +56,9 @@ pub struct Model {
     packed: Option<PackedLayers>,
 }
 
+/// Sizes that are allowed one by one may be beyond any memory together.
+const MOST_PARAMETERS: usize = 4_000_000_000;
+
 impl Model {
     /// Lays out a model of a config, its parameters not yet set.
     fn plan(config_path: &Path, config: Value, heads: &Heads) -> Result<Model> {
@@ -85,6 +88,11 @@ impl Model {
             .iter()
             .map(|(name, shape)| (name.clone(), layout.add(name, shape, Group::Head, Initial::Normal, true)))
             .collect();
+        if layout.len() > MOST_PARAMETERS {
+            let message =
+                format!("its sizes make {} parameters; more than {MOST_PARAMETERS} are no encoder's", layout.len());
+            return Err(Error::folder(config_path, message));
+        }
         Ok(Model {
             architecture,
             values: vec![],

@@ -199,6 +199,14 @@ fn broken_folders_are_named_and_never_a_panic() {
     check("num_hidden_layers", &|f| edit(f, "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1000000000000"));
     check("hidden_size", &|f| edit(f, "\"hidden_size\": 32", "\"hidden_size\": -1"));
     check("num_attention_heads", &|f| edit(f, "\"num_attention_heads\": 4", "\"num_attention_heads\": 5"));
+    check("layer_norm_eps", &|f| edit(f, "\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": -1.0"));
+    check("parameters", &|f| {
+        edit(
+            f,
+            "\"vocab_size\": ",
+            "\"hidden_size\": 65536, \"intermediate_size\": 262144, \"num_hidden_layers\": 1024, \"vocab_size\": ",
+        )
+    });
     check("model_type", &|f| edit(f, "\"model_type\": \"bert\"", "\"model_type\": \"gpt2\""));
     check("JSON", &|f| std::fs::write(f.join("config.json"), "{").unwrap());
     check("safetensors", &|f| cut(f, |bytes| bytes[..bytes.len() - 100].to_vec()));

@@ -86,6 +86,10 @@ pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
         )));
     }
     let mut predictor = Predictor::open(&run.model())?;
+    if notes.labels != predictor.model.classes {
+        let message = format!("{name}: its config.toml names other classes than its model, or another order of them");
+        return Err(Error::Data(message));
+    }
     predictor.settings.temperature = None;
     let texts: Vec<&str> = splits.validation.iter().map(|index| notes.notes[*index].text.as_str()).collect();
     let found = predictor.predict(&texts)?;

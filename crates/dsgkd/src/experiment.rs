@@ -16,7 +16,7 @@ pub use results::{PredictionSettings, RunMetrics, RunSummary, SETTINGS_FILE, Tra
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, to_toml};
 use crate::data::{Notes, leave_out_tested, make_splits, read_notes};
 use crate::error::Result;
-use crate::infer::Scorer;
+use crate::infer::{Scorer, check_finite};
 use crate::pretrain::PretrainLog;
 use crate::run::atomic::write_file;
 use crate::run::environment::{Instructions, cpu_features};
@@ -118,13 +118,14 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let mut student = learner.into_student(); // closes the caches' files
     (0..teacher_count).try_for_each(|number| folder.remove_teacher_features(number))?;
 
+    check_finite(&student.values)?; // the last update came after the last loss
     // The test measures what `predict` will give.
     student.set_precision(Precision::Float32);
     let test = if test.is_empty() {
         None
     } else {
         let texts: Vec<&[u32]> = test.iter().map(|example| &example.input_ids[..]).collect();
-        let logits = Scorer::default().logits(&student, &texts);
+        let logits = Scorer::default().logits(&student, &texts)?;
         let probabilities = softmax(&logits, notes.labels.len());
         Some(write_test(config, folder, &notes, &splits.test, prevalence, probabilities)?)
     };

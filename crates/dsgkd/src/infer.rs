@@ -2,6 +2,7 @@
 
 pub use dsgkd_ops::WeightPrecision;
 
+use crate::error::{Error, Result};
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model};
 use dsgkd_ops::in_pool;
@@ -20,7 +21,10 @@ pub struct Scorer {
 
 impl Scorer {
     /// Logits `[notes, classes]` of `notes`, each a list of token ids.
-    pub fn logits(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// One of them is no finite number.
+    pub fn logits(&mut self, model: &Model, notes: &[&[u32]]) -> Result<Vec<f32>> {
         let classes = model.classes.len();
         let mut logits = vec![0f32; notes.len() * classes];
         let head = &mut self.head;
@@ -31,12 +35,16 @@ impl Scorer {
                 logits[note * classes..(note + 1) * classes].copy_from_slice(row);
             }
         });
-        logits
+        check_finite(&logits)?;
+        Ok(logits)
     }
 
     /// Mean of the last hidden states of each note's tokens, special ones included, `[notes, hidden]`: a note's embedding, pooled
     /// as sentence encoders are trained (Reimers and Gurevych, arXiv 1908.10084, section 3).
-    pub fn mean_hidden(&mut self, model: &Model, notes: &[&[u32]]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// One of its numbers is not finite.
+    pub fn mean_hidden(&mut self, model: &Model, notes: &[&[u32]]) -> Result<Vec<f32>> {
         let hidden = model.architecture.hidden_size;
         let mut means = vec![0f32; notes.len() * hidden];
         for_each_batch(model, notes, true, &mut self.activations, |here, batch, activations| {
@@ -50,8 +58,21 @@ impl Scorer {
                 mean.iter_mut().for_each(|sum| *sum /= tokens);
             }
         });
-        means
+        check_finite(&means)?;
+        Ok(means)
     }
+}
+
+/// Refuses what a diverged model says: nothing that is made of it would be a number, and a decision would be made all the same.
+///
+/// # Errors
+/// A value is not finite.
+pub(crate) fn check_finite(values: &[f32]) -> Result<()> {
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    let message = "the model's numbers are not finite: its training diverged (lower the learning rate), or its weights are damaged";
+    Err(Error::Model(message.to_string()))
 }
 
 /// Runs the encoder over all notes, batch by batch; `take` is given which notes a batch holds, the batch and what came out,
@@ -94,6 +115,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn a_diverged_model_does_not_answer() {
+        let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 16});
+        let heads = Heads { classes: vec!["no".into(), "yes".into()], ..Heads::default() };
+        let mut model = Model::fresh(config, &heads, 5).unwrap();
+        assert!(Scorer::default().logits(&model, &[&[1, 2]]).is_ok());
+        model.values.fill(1e30);
+        let message = Scorer::default().logits(&model, &[&[1, 2]]).unwrap_err().to_string();
+        assert!(message.contains("not finite") && message.contains("learning rate"), "{message}");
+        assert!(Scorer::default().mean_hidden(&model, &[&[1, 2]]).is_err());
+    }
+
+    #[test]
     fn logits_need_the_last_layer_at_the_classifier_s_tokens_alone() {
         let config = json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 32, "num_hidden_layers": 2,
             "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 16, "initializer_range": 0.3});
@@ -108,9 +142,9 @@ mod tests {
             let mut model = Model::fresh(config.clone(), &heads(form), 5).unwrap();
             model.pack(precision);
             let mut scorer = Scorer::default();
-            let first = scorer.logits(&model, &notes);
+            let first = scorer.logits(&model, &notes).unwrap();
             scorer.every_token = true;
-            let all = scorer.logits(&model, &notes);
+            let all = scorer.logits(&model, &notes).unwrap();
             assert!(first.iter().zip(&all).all(|(first, all)| (first - all).abs() < 1e-5), "{precision:?}");
         }
     }

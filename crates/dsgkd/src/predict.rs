@@ -91,6 +91,19 @@ impl Rounding {
 
 /// Records that are read, predicted and written together; sorted by length inside.
 const WINDOW: usize = 1024;
+/// Bytes of a window's cells and notes, beyond which it is written before it has all its records: these are all held at once.
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// Whether a window of this many records and bytes is to be written.
+fn is_full(records: usize, bytes: usize) -> bool {
+    records >= WINDOW || bytes > WINDOW_BYTES
+}
+
+/// What a record and its note take in a window; a cell without text takes its place.
+fn bytes_of(record: &Record, note: &str) -> usize {
+    let cells: usize = record.fields.iter().flatten().map(String::len).sum();
+    cells + record.fields.len() * size_of::<Option<String>>() + note.len()
+}
 
 impl Predictor {
     /// Opens a model folder that `dsgkd train` wrote.
@@ -105,12 +118,15 @@ impl Predictor {
             )));
         }
         let tokenizer = Tokenizer::open(folder)?;
-        tokenizer.check_fits(model.architecture.vocab_size)?;
         let path = folder.join(SETTINGS_FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path, "read"))?;
         let settings: PredictionSettings = serde_json::from_str(&text).map_err(|error| {
             Error::Model(format!("{}: line {}: is not what dsgkd wrote", path.display(), error.line()))
         })?;
+        tokenizer.check_fits(&model.architecture, settings.max_length)?;
+        if settings.temperature.is_some_and(|temperature| !(temperature.is_normal() && temperature > 0.0)) {
+            return Err(Error::Model(format!("{}: `temperature` is no number above 0", path.display())));
+        }
         Ok(Predictor { model, settings, precision: WeightPrecision::Float32, tokenizer, scorer: Scorer::default() })
     }
 
@@ -124,7 +140,7 @@ impl Predictor {
         };
         let encoded: Vec<(Vec<u32>, bool)> = notes.par_iter().map(encode).collect::<Result<_>>()?;
         let ids: Vec<&[u32]> = encoded.iter().map(|(ids, _)| &ids[..]).collect();
-        let logits = self.scorer.logits(&self.model, &ids);
+        let logits = self.scorer.logits(&self.model, &ids)?;
         let classes = self.model.classes.len();
         let mut probabilities = softmax(&logits, classes);
         // A temperature says how sure an answer is, never which: decisions stay those that the run was tested with.
@@ -165,18 +181,23 @@ impl Predictor {
         let mut writer = open_writer(records.columns(), &self.columns())?;
         let mut summary = PredictSummary::default();
         let mut window: Vec<(Record, String)> = vec![];
+        let mut bytes = 0;
         for record in records {
             let mapped = record.and_then(|record| {
                 let note = mapper.map(&record)?;
                 Ok((record, note.text))
             });
             match mapped {
-                Ok(pair) => window.push(pair),
+                Ok((record, note)) => {
+                    bytes += bytes_of(&record, &note);
+                    window.push((record, note));
+                }
                 Err(RowError::Bad(row)) if skip_bad_rows => summary.bad_rows.add(row),
                 Err(error) => return Err(error.into()),
             }
-            if window.len() == WINDOW {
+            if is_full(window.len(), bytes) {
                 self.write_window(&mut window, &mut writer, &mut summary)?;
+                bytes = 0;
                 if progress(summary.notes) {
                     return Err(Error::Interrupted("stopped; no output file was left behind".to_string()));
                 }
@@ -212,5 +233,23 @@ impl Predictor {
         }
         window.clear();
         writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_full_of_records_or_of_bytes() {
+        assert!(!is_full(WINDOW - 1, WINDOW_BYTES));
+        assert!(is_full(WINDOW, 0));
+        assert!(is_full(1, WINDOW_BYTES + 1));
+        let place = size_of::<Option<String>>();
+        let record = |fields| Record { line: 1, fields, json: vec![] };
+        assert_eq!(bytes_of(&record(vec![Some("fever".into()), None]), "fever."), 2 * place + 11);
+        // A thousand ordinary notes fill no window by their bytes.
+        let note = "x".repeat(4000);
+        assert!(!is_full(0, WINDOW * bytes_of(&record(vec![Some(note.clone()); 2]), &note)));
     }
 }

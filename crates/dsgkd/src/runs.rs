@@ -164,8 +164,16 @@ fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
 /// The file, when it is not what dsgkd wrote.
 pub fn read_predictions(run: &RunFolder) -> Result<Predictions> {
     let predictions: Predictions = read_json(&run.predictions())?;
-    predictions.validate()?;
+    predictions.validate().map_err(in_file(&run.predictions()))?;
     Ok(predictions)
+}
+
+/// Puts the file before what is wrong with what it holds.
+pub fn in_file(path: &Path) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::Data(message) => Error::Data(format!("{}: {message}", path.display())),
+        other => other,
+    }
 }
 
 /// The last part of a path, for people.

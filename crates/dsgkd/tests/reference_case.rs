@@ -137,7 +137,7 @@ fn reference_case_all_training_steps() {
         close(&format!("step {index}, gradient norm"), norm, &step["grad_norm"], 1e-3);
     }
     let notes: Vec<&[u32]> = case.examples.iter().map(|example| &example.input_ids[..]).collect();
-    let logits = Scorer::default().logits(&case.learner.student, &notes);
+    let logits = Scorer::default().logits(&case.learner.student, &notes).unwrap();
     let probabilities = dsgkd_ops::loss::softmax(&logits, 2);
     for (note, expected) in training["final_probability_of_class_1"].as_array().unwrap().iter().enumerate() {
         close(&format!("note {note}, probability"), probabilities[note * 2 + 1], expected, 1e-3);

@@ -10,7 +10,7 @@ use dsgkd::eval::table::{intervals_table, subsamples_table};
 use dsgkd::eval::{Predictions, TextColumns};
 use dsgkd::experiment::{RunMetrics, evaluate_predictions};
 use dsgkd::run::folder::write_json;
-use dsgkd::runs::{FinishedRuns, file_name};
+use dsgkd::runs::{FinishedRuns, file_name, in_file};
 use std::path::Path;
 
 pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
@@ -86,4 +86,5 @@ fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
         classes: &args.classes,
         training_prevalence: args.prevalence,
     })
+    .map_err(in_file(path))
 }

@@ -32,4 +32,5 @@ pub use pretrain::*;
 pub use schema::*;
 pub use select::*;
 pub use selective::*;
+pub(crate) use validate::MOST_BOOTSTRAP_SAMPLES;
 pub use write::{commented_template, to_toml};

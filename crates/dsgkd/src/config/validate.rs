@@ -5,6 +5,12 @@ use super::schema::{Baseline, ClassWeights, Config, DataConfig, HeadKind, HeadMa
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
+/// Plans, folds and threads are made before anything is trained: numbers beyond any use would fill the memory.
+const MOST_EPOCHS: usize = 100_000;
+const MOST_FOLDS: usize = 10_000;
+const MOST_THREADS: usize = 1024;
+pub(crate) const MOST_BOOTSTRAP_SAMPLES: usize = 1_000_000;
+
 impl Config {
     /// Whether a training can start from this: values in their ranges, and files, columns and a student given.
     ///
@@ -58,6 +64,12 @@ impl Config {
         self.check_text(&mut problems);
         self.check_models(&mut problems);
         self.check_train(&mut problems);
+        problems.check(self.threads <= MOST_THREADS, "threads", "must be 0 (all cores) to 1024");
+        problems.check(
+            (1..=MOST_BOOTSTRAP_SAMPLES).contains(&self.evaluation.bootstrap_samples),
+            "evaluation.bootstrap_samples",
+            "must be 1 to 1000000",
+        );
         problems.0
     }
 
@@ -90,7 +102,11 @@ impl Config {
             "data.split.validation_fraction",
             "must be at least 0 and below 1",
         );
-        problems.check(split.folds != 1, "data.split.folds", "must be 0 (no cross-validation), or 2 or more");
+        problems.check(
+            split.folds != 1 && split.folds <= MOST_FOLDS,
+            "data.split.folds",
+            "must be 0 (no cross-validation), or 2 to 10000",
+        );
         problems.check(
             split.fold < split.folds.max(1),
             "data.split.fold",
@@ -162,11 +178,13 @@ impl Config {
         }
         let adapt = &self.adapt;
         problems.check(is_positive(adapt.learning_rate), "adapt.learning_rate", "must be a finite number above 0");
+        problems.check(adapt.num_train_epochs <= MOST_EPOCHS, "adapt.num_train_epochs", "must be 0 to 100000");
         problems.check(adapt.batch_tokens >= 1, "adapt.batch_tokens", "must be 1 or more");
         let distill = &self.distill;
         problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
         problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");
-        problems.check(distill.num_train_epochs >= 1, "distill.num_train_epochs", "must be 1 or more");
+        let epochs = 1..=MOST_EPOCHS;
+        problems.check(epochs.contains(&distill.num_train_epochs), "distill.num_train_epochs", "must be 1 to 100000");
         problems.check(
             distill.learning_rate.is_none_or(is_positive),
             "distill.learning_rate",
@@ -176,7 +194,8 @@ impl Config {
 
     fn check_train(&self, problems: &mut Problems) {
         let train = &self.train;
-        problems.check(train.num_train_epochs >= 1, "train.num_train_epochs", "must be 1 or more");
+        let epochs = 1..=MOST_EPOCHS;
+        problems.check(epochs.contains(&train.num_train_epochs), "train.num_train_epochs", "must be 1 to 100000");
         problems.check(train.batch_size >= 1, "train.batch_size", "must be 1 or more");
         problems.check(
             train.gradient_accumulation_steps >= 1,

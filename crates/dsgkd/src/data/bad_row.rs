@@ -15,7 +15,7 @@ pub enum Reason {
     Quotes,
     /// More or fewer cells than the header has columns.
     FieldCount,
-    /// A row longer than a reader takes into memory.
+    /// A row longer than a reader takes into memory, or a note longer than a tokenizer is given.
     TooLong,
     /// A line that is not one JSON object.
     Json,

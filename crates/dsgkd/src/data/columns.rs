@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use std::collections::HashSet;
 use std::path::Path;
 
-/// Columns that a table may have; beyond it a file is no table of notes.
-pub(super) const MAX_COLUMNS: usize = 65_536;
+/// Columns that a table may have; beyond it a file is no table of notes, and every row, however short, would take its place in each.
+pub(super) const MAX_COLUMNS: usize = 10_000;
 
 /// Names longer than this are cut in messages.
 const SHOWN_CHARACTERS: usize = 40;
@@ -21,7 +21,7 @@ pub(super) fn short(name: &str) -> String {
 
 /// Header names without the whitespace and byte-order mark around them; a nameless column becomes `column_3` (from 1).
 ///
-/// Errors when two columns have the same name, or when there are more than 65,536.
+/// Errors when two columns have the same name, or when there are more than 10,000.
 pub(super) fn clean_header(file: &Path, names: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
     let mut cleaned = Vec::new();
     let mut seen = HashSet::new();
@@ -107,6 +107,14 @@ mod tests {
         assert_eq!(cleaned, ["Age", "column_2", "Sex"]);
         let error = clean_header(file, names(&["Age", " Age"])).unwrap_err().to_string();
         assert_eq!(error, "a.csv: column 2 has the name of one before it; rename one of them");
+    }
+
+    #[test]
+    fn a_table_of_too_many_columns_is_an_error() {
+        let header = |count: usize| clean_header(Path::new("a.csv"), (0..count).map(|column| column.to_string()));
+        assert_eq!(header(MAX_COLUMNS).unwrap().len(), MAX_COLUMNS);
+        let error = header(MAX_COLUMNS + 1).unwrap_err().to_string();
+        assert_eq!(error, "a.csv: the header has more than 10000 columns; is this a table?");
     }
 
     #[test]

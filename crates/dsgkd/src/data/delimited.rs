@@ -11,14 +11,11 @@
 use super::bad_row::{BadRow, Reason, RowError};
 use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
 use super::encoding::{Utf8Source, encoding_advice, looks_like_utf16, read_error};
-use super::reader::Record;
+use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes of one row, beyond which it is skipped as bad: what follows a lost quote is not taken into memory for ever.
-const MAX_ROW_BYTES: usize = 64 << 20;
 
 #[derive(Clone, Copy, PartialEq)]
 enum State {
@@ -280,7 +277,7 @@ fn end_cell(row: &mut RawRow, text: &[u8], ends: &mut Vec<usize>, keep: usize) {
 
 fn problem_advice(reason: Reason) -> &'static str {
     match reason {
-        Reason::TooLong => "the row is longer than 64 MiB; look for a quote in it that is never closed",
+        Reason::TooLong => "the row is longer than 16 MiB; look for a quote in it that is never closed",
         _ => "a quote is not closed, or text follows a closing quote; write a quote inside a quoted cell twice (\"\")",
     }
 }

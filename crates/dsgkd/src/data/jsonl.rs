@@ -1,17 +1,14 @@
 //! JSONL: one JSON object a line. The keys of the first object are the columns.
 
 use super::bad_row::{BadRow, Reason, RowError};
-use super::columns::{clean_header, short};
+use super::columns::clean_header;
 use super::encoding::{Utf8Source, read_error};
-use super::reader::Record;
+use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes of one line, beyond which it is skipped as bad.
-const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// The rows of a JSONL file. A later record may lack keys of the first (they are missing cells) but may not have others: the
 /// table's columns are known after one record, so that rows can be written as they are read.
@@ -33,7 +30,7 @@ impl JsonlRows {
             line: 0,
             text: vec![],
             positions: HashMap::new(),
-            max_line_bytes: MAX_LINE_BYTES,
+            max_line_bytes: MAX_ROW_BYTES,
             first: None,
         };
         let Some(object) = rows.read_object()? else {
@@ -58,14 +55,14 @@ impl JsonlRows {
             return Ok(None);
         };
         let (mut fields, mut json) = (vec![None; self.positions.len()], vec![false; self.positions.len()]);
-        for (key, value) in object {
+        for (number, (key, value)) in (1..).zip(object) {
             match self.positions.get(key.trim()) {
                 Some(&position) => (fields[position], json[position]) = cell_of(value),
                 None => {
+                    // By number: where a line is put together wrongly, its key is a cell.
                     let message = format!(
-                        "has the key \"{}\", which the first record does not have; give the first record every key \
-                         (null where it has no value)",
-                        short(&key)
+                        "has a key that the first record does not have (number {number} of its keys); give the first \
+                         record every key (null where it has no value)"
                     );
                     return Err(self.bad(Reason::UnknownKey, message).into());
                 }
@@ -85,7 +82,8 @@ impl JsonlRows {
             }
         };
         if !whole {
-            return Err(self.bad(Reason::TooLong, "the line is longer than 64 MiB".to_string()).into());
+            let message = "the line is longer than 16 MiB; write one object a line";
+            return Err(self.bad(Reason::TooLong, message.to_string()).into());
         }
         let Ok(text) = std::str::from_utf8(&self.text) else {
             let message = "has bytes that are not UTF-8, which JSONL is whatever data.encoding says; write the file anew, or repair the row";
@@ -150,6 +148,7 @@ fn cell_of(value: Value) -> (Option<String>, bool) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::columns::MAX_COLUMNS;
     use super::*;
     use std::io::{BufReader, Cursor};
 
@@ -197,6 +196,22 @@ mod tests {
         assert_eq!(reason(rows.next_record()), (6, Reason::Encoding));
         assert_eq!(reason(rows.next_record()), (7, Reason::Json));
         assert_eq!(rows.next_record().unwrap().unwrap().line, 8);
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_by_its_number() {
+        let (_, mut rows) = open(b"{\"a\":1}\n{\"a\":2,\"secret fever\":3}\n").unwrap();
+        rows.next_record().unwrap().unwrap();
+        let Err(RowError::Bad(row)) = rows.next_record() else { panic!("line 2 has a key too many") };
+        assert_eq!((row.line, row.reason), (2, Reason::UnknownKey));
+        assert!(row.message.contains("number 2 of its keys") && !row.message.contains("secret"), "{row}");
+    }
+
+    #[test]
+    fn an_object_of_too_many_keys_is_no_first_record() {
+        let keys: Vec<String> = (0..=MAX_COLUMNS).map(|key| format!("\"{key}\":1")).collect();
+        let Err(error) = open(format!("{{{}}}\n", keys.join(",")).as_bytes()) else { panic!("too many columns") };
+        assert!(error.to_string().starts_with("a.jsonl: the header has more than"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 use unicode_normalization::UnicodeNormalization;
 
+/// Bytes of a note's text, beyond which its row is bad: tokens take many times the memory of their text, and are made of all of it
+/// before truncation. Short clinical notes have a few hundred.
+const MAX_NOTE_BYTES: usize = 1 << 20;
+
 /// Makes notes of the records of one file, as `[data]` says.
 #[derive(Debug, Clone)]
 pub struct NoteMapper {
@@ -136,7 +140,23 @@ impl NoteMapper {
                 })?
             }
         };
+        let too_long = || {
+            let column = match self.text {
+                TextRule::Column(column) => Some(column),
+                TextRule::Template(_) => None,
+            };
+            let message = "the note is longer than 1 MiB; is the column the right one? If so, shorten the note or set \
+                           data.skip_bad_rows (or --skip-bad-rows)";
+            self.bad(record, column, Reason::TooLong, message)
+        };
+        if text.len() > MAX_NOTE_BYTES {
+            return Err(too_long());
+        }
         let text = normalise(&text, self.normalization);
+        // Once more: what is put in place of a compatibility character can be ten times as long.
+        if text.len() > MAX_NOTE_BYTES {
+            return Err(too_long());
+        }
         if text.trim().is_empty() {
             return Err(self.bad(record, None, Reason::MissingText, "the template makes an empty note of it"));
         }
@@ -321,6 +341,22 @@ mod tests {
         assert_eq!(map(&config, true, ["??", "1", "p"]).unwrap_err().reason, Reason::MissingValue);
         let config = DataConfig { template: " [{Note}]".into(), ..config };
         assert_eq!(map(&config, true, ["??", "1", "p"]).unwrap_err().reason, Reason::MissingText);
+    }
+
+    #[test]
+    fn a_note_beyond_the_limit_is_a_bad_row() {
+        let longest = "x".repeat(MAX_NOTE_BYTES);
+        assert_eq!(map(&config(), false, [&longest, "", ""]).unwrap().text.len(), MAX_NOTE_BYTES);
+        let row = map(&config(), false, [&format!("{longest}x"), "", ""]).unwrap_err();
+        assert_eq!((row.line, row.reason, row.column.as_deref()), (7, Reason::TooLong, Some("Note")));
+        assert!(row.message.starts_with("the note is longer than 1 MiB; is the column the right one?"), "{row}");
+        // A template can make one of cells that are shorter, and so can the normal form.
+        let template = DataConfig { text: String::new(), template: "{Note} {Level}".into(), ..config() };
+        let row = map(&template, false, [&longest, "1", ""]).unwrap_err();
+        assert_eq!((row.reason, row.column), (Reason::TooLong, None));
+        let nfkc = DataConfig { normalization: Normalization::Nfkc, ..config() };
+        let row = map(&nfkc, false, [&"\u{fdfa}".repeat(MAX_NOTE_BYTES / 10), "", ""]).unwrap_err();
+        assert_eq!(row.reason, Reason::TooLong);
     }
 
     #[test]

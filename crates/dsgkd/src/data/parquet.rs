@@ -1,28 +1,49 @@
 //! Parquet, row by row through the crate's record reader. Every cell becomes text.
 
-use super::bad_row::RowError;
-use super::columns::clean_header;
-use super::reader::Record;
+use super::bad_row::{BadRow, Reason, RowError};
+use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
+use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::reader::RowIter;
 use ::parquet::record::{Field, Row};
+use std::fmt::{self, Write};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Values that the lists of a row group may have in all: the crate takes a row's lists into memory before they can be measured, and a page
+/// of a few bytes can hold millions of nulls of one row.
+const MAX_LIST_VALUES: usize = 8 << 20;
 
 /// The rows of a Parquet file.
 pub(super) struct ParquetRows {
     file: Arc<Path>,
     rows: RowIter<'static>,
     row: u64,
+    max_row_bytes: usize,
 }
 
 impl ParquetRows {
     pub(super) fn open(file: Arc<Path>, source: File) -> Result<(Vec<String>, ParquetRows)> {
+        ParquetRows::open_within(file, source, MAX_LIST_VALUES)
+    }
+
+    fn open_within(file: Arc<Path>, source: File, max_list_values: usize) -> Result<(Vec<String>, ParquetRows)> {
+        let reader = guarded(&file, || SerializedFileReader::new(source))?;
+        // A group's columns, which are its parts, count each.
+        if reader.metadata().file_metadata().schema_descr().num_columns() > MAX_COLUMNS {
+            return Err(too_many_columns(&file));
+        }
+        if guarded(&file, || has_longer_lists(&reader, max_list_values))? {
+            return Err(Error::Data(format!(
+                "{}: the lists of a row group have more than {max_list_values} values; write the file anew with fewer \
+                 rows in a row group, or without its columns of lists",
+                file.display()
+            )));
+        }
         let opened = guarded(&file, || {
-            let reader = SerializedFileReader::new(source)?;
             let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
             let names = schema.get_fields().iter().map(|field| field.name().to_string()).collect::<Vec<_>>();
             Ok((names, RowIter::from_file_into(Box::new(reader))))
@@ -33,24 +54,79 @@ impl ParquetRows {
         if columns.is_empty() {
             return Err(Error::Data(format!("{}: the Parquet file has no columns", file.display())));
         }
-        Ok((columns, ParquetRows { file, rows, row: 0 }))
+        Ok((columns, ParquetRows { file, rows, row: 0, max_row_bytes: MAX_ROW_BYTES }))
     }
 
     /// The next record; `None` at the end. Damage ends the file: the columns may no longer be in step.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, RowError> {
         self.row += 1;
-        let (rows, row) = (&mut self.rows, self.row);
-        Ok(guarded(&self.file, || rows.next().transpose()?.map(|cells| record(row, cells)).transpose())?)
+        let (rows, row, limit) = (&mut self.rows, self.row, self.max_row_bytes);
+        match guarded(&self.file, || rows.next().map(|cells| record(row, cells?, limit)).transpose())? {
+            None => Ok(None),
+            Some(Some(record)) => Ok(Some(record)),
+            Some(None) => {
+                let message =
+                    "the row is longer than 16 MiB; shorten it or set data.skip_bad_rows (or --skip-bad-rows)";
+                let (file, message) = (self.file.clone(), message.to_string());
+                Err(BadRow { file, line: row, column: None, reason: Reason::TooLong, message }.into())
+            }
+        }
     }
 }
 
-fn record(line: u64, row: Row) -> ::parquet::errors::Result<Record> {
-    let fields = row.into_columns().into_iter().map(|(_, field)| text_of(field)).collect::<Result<_, _>>()?;
-    Ok(Record::of_text(line, fields))
+/// Whether the lists of a row group, those of all its columns together, have more than `limit` values, nulls included. The headers of the
+/// pages are asked, by which the crate reads: what the index at the file's end says can be anything.
+fn has_longer_lists(reader: &SerializedFileReader<File>, limit: usize) -> ::parquet::errors::Result<bool> {
+    for group in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(group)?;
+        let mut values = 0usize;
+        for column in 0..group.num_columns() {
+            if group.metadata().column(column).column_descr().max_rep_level() == 0 {
+                continue;
+            }
+            let mut pages = group.get_column_page_reader(column)?;
+            while let Some(page) = pages.peek_next_page()? {
+                values = values.saturating_add(page.num_levels.unwrap_or(0));
+                if values > limit {
+                    return Ok(true);
+                }
+                pages.skip_next_page()?;
+            }
+        }
+    }
+    Ok(false)
 }
 
-/// A value as a cell. Whole numbers lose their `.0`: a column of labels with gaps is one of floats in most tools.
-fn text_of(field: Field) -> ::parquet::errors::Result<Option<String>> {
+/// The record of a row; `None` when its cells have more than `limit` bytes.
+fn record(line: u64, row: Row, limit: usize) -> ::parquet::errors::Result<Option<Record>> {
+    let (mut fields, mut bytes) = (Vec::with_capacity(row.len()), 0);
+    for (_, field) in row.into_columns() {
+        let text = text_of(field, limit)?;
+        bytes += text.as_ref().map_or(0, String::len);
+        if bytes > limit {
+            return Ok(None);
+        }
+        fields.push(text);
+    }
+    Ok(Some(Record::of_text(line, fields)))
+}
+
+/// Text that is not written on once it is longer than `limit`.
+struct Bounded {
+    text: String,
+    limit: usize,
+}
+
+impl Write for Bounded {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        self.text.push_str(part);
+        if self.text.len() > self.limit { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// A value as a cell; of a list, no more than what shows that it is longer than `limit`. Whole numbers lose their `.0`: a column of labels with
+/// gaps is one of floats in most tools.
+fn text_of(field: Field, limit: usize) -> ::parquet::errors::Result<Option<String>> {
     Ok(Some(match field {
         Field::Null => return Ok(None),
         Field::Str(text) => text,
@@ -60,7 +136,12 @@ fn text_of(field: Field) -> ::parquet::errors::Result<Option<String>> {
         Field::Double(number) if number.is_nan() => return Ok(None),
         Field::Float(number) => number.to_string(),
         Field::Double(number) => number.to_string(),
-        other => other.to_string(),
+        other => {
+            let mut cell = Bounded { text: String::new(), limit };
+            // That it was not written on shows in its length.
+            let _ = write!(cell, "{other}");
+            cell.text
+        }
     }))
 }
 

@@ -64,6 +64,42 @@ fn values_of_every_kind_become_text() {
 }
 
 #[test]
+fn a_row_beyond_the_limit_is_bad_and_the_next_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), b"c");
+    // The first row has 29 bytes, six of them its list; the second has 19.
+    for limit in [20, 28] {
+        let (_, mut rows) = ParquetRows::open(path.as_path().into(), File::open(&path).unwrap()).unwrap();
+        rows.max_row_bytes = limit;
+        let Err(RowError::Bad(row)) = rows.next_record() else { panic!("the first row is too long for {limit}") };
+        assert_eq!((row.line, row.reason), (1, Reason::TooLong));
+        assert_eq!(rows.next_record().unwrap().unwrap().line, 2);
+    }
+}
+
+#[test]
+fn a_list_is_not_written_beyond_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), b"c");
+    let reader = SerializedFileReader::new(File::open(&path).unwrap()).unwrap();
+    let row = RowIter::from_file_into(Box::new(reader)).next().unwrap().unwrap();
+    let (_, list) = row.into_columns().pop().unwrap();
+    assert_eq!(text_of(list.clone(), 6).unwrap().unwrap(), "[7, 8]");
+    assert_eq!(text_of(list, 1).unwrap().unwrap(), "[7");
+}
+
+#[test]
+fn lists_of_too_many_values_are_refused_before_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), b"c");
+    let open = |limit| ParquetRows::open_within(path.as_path().into(), File::open(&path).unwrap(), limit).map(|_| ());
+    // Two values and two rows with an empty list each, which is a value in its page.
+    open(4).unwrap();
+    let error = open(3).unwrap_err().to_string();
+    assert!(error.contains("a.parquet: the lists of a row group have more than 3 values"), "{error}");
+}
+
+#[test]
 fn bytes_that_are_not_text_end_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), b"\xFFsecret");

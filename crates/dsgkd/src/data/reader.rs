@@ -13,6 +13,9 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+/// Bytes of one row, beyond which it is bad: what follows a lost quote is not taken into memory for ever, and no row of notes has as many.
+pub(super) const MAX_ROW_BYTES: usize = 16 << 20;
+
 /// Bytes of a workbook that comes from a pipe, which has to be held whole.
 const MAX_PIPED_WORKBOOK: u64 = 512 << 20;
 

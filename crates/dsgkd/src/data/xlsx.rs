@@ -1,7 +1,7 @@
 //! XLSX: one sheet of a workbook, its first row with cells the header.
 
 use super::columns::{MAX_COLUMNS, clean_header, nearest, short, too_many_columns};
-use super::reader::Record;
+use super::reader::{MAX_ROW_BYTES, Record};
 use super::zip_guard::check_archive;
 use crate::error::{Error, Result};
 use calamine::{DataRef, ExcelDateTime, Reader, Xlsx, XlsxError};
@@ -9,6 +9,9 @@ use std::io::{BufReader, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+
+/// Bytes of the texts of a sheet's cells, which are all held: one text that many cells share takes its place once in the file, and in each here.
+const MAX_SHEET_BYTES: usize = 256 << 20;
 
 /// Cells of one row that are not empty: column from 0, text.
 type Cells = Vec<(u32, String)>;
@@ -21,6 +24,16 @@ pub(super) struct XlsxRows {
 
 impl XlsxRows {
     pub(super) fn open(file: Arc<Path>, source: impl Read + Seek, sheet: &str) -> Result<(Vec<String>, XlsxRows)> {
+        XlsxRows::open_within(file, source, sheet, MAX_ROW_BYTES, MAX_SHEET_BYTES)
+    }
+
+    fn open_within(
+        file: Arc<Path>,
+        source: impl Read + Seek,
+        sheet: &str,
+        max_cell_bytes: usize,
+        max_sheet_bytes: usize,
+    ) -> Result<(Vec<String>, XlsxRows)> {
         let mut source = BufReader::new(source);
         check_archive(&file, &mut source)?;
         let damaged = || {
@@ -35,10 +48,13 @@ impl XlsxRows {
             .and_then(|book: Result<_, XlsxError>| book.ok())
             .ok_or_else(damaged)?;
         let name = sheet_name(&file, &book.sheet_names(), sheet)?;
-        let rows = catch_unwind(AssertUnwindSafe(|| read_sheet(&mut book, &name)))
+        let read = catch_unwind(AssertUnwindSafe(|| read_sheet(&mut book, &name, max_cell_bytes, max_sheet_bytes)))
             .ok()
-            .and_then(|rows| rows.ok())
+            .and_then(|read| read.ok())
             .ok_or_else(damaged)?;
+        let rows = read.map_err(|why| {
+            Error::Data(format!("{}: sheet \"{}\" {why}; save the sheet as CSV", file.display(), short(&name)))
+        })?;
 
         let mut rows = rows.into_iter();
         let Some((_, header)) = rows.next() else {
@@ -95,20 +111,35 @@ fn sheet_name(file: &Path, names: &[String], sheet: &str) -> Result<String> {
     )))
 }
 
-fn read_sheet<S: Read + Seek>(book: &mut Xlsx<S>, name: &str) -> Result<Vec<(u32, Cells)>, XlsxError> {
+/// The rows of a sheet, or why they are not taken into memory.
+fn read_sheet<S: Read + Seek>(
+    book: &mut Xlsx<S>,
+    name: &str,
+    max_cell_bytes: usize,
+    max_sheet_bytes: usize,
+) -> Result<Result<Vec<(u32, Cells)>, String>, XlsxError> {
     let mut reader = book.worksheet_cells_reader(name)?;
     let mut rows: Vec<(u32, Cells)> = Vec::new();
+    let mut bytes = 0;
     while let Some(cell) = reader.next_cell()? {
         let (row, column) = cell.get_position();
         let Some(text) = text_of(cell.get_value()) else {
             continue;
         };
+        if text.len() > max_cell_bytes {
+            let (row, limit) = (u64::from(row) + 1, max_cell_bytes >> 20);
+            return Ok(Err(format!("has a cell of more than {limit} MiB in row {row}")));
+        }
+        bytes += text.len();
+        if bytes > max_sheet_bytes {
+            return Ok(Err(format!("has more than {} MiB of text", max_sheet_bytes >> 20)));
+        }
         match rows.last_mut() {
             Some((last, cells)) if *last == row => cells.push((column, text)),
             _ => rows.push((row, vec![(column, text)])),
         }
     }
-    Ok(rows)
+    Ok(Ok(rows))
 }
 
 /// A value as a cell. Excel keeps every number as a float; whole ones are written without a point.

@@ -113,6 +113,20 @@ fn sheets_are_found_by_name() {
 }
 
 #[test]
+fn cells_and_sheets_of_too_much_text_are_refused() {
+    let open = |cell: usize, sheet: usize| {
+        let source = Cursor::new(visits());
+        XlsxRows::open_within(Path::new("a.xlsx").into(), source, "", cell, sheet).map(|_| ())
+    };
+    // The longest cell is the time of row 3.
+    open(19, 200).unwrap();
+    let error = open(18, 200).unwrap_err().to_string();
+    assert!(error.starts_with("a.xlsx: sheet \"Visits\" has a cell of more than 0 MiB in row 3; save"), "{error}");
+    let error = open(19, 40).unwrap_err().to_string();
+    assert!(error.ends_with("has more than 0 MiB of text; save the sheet as CSV"), "{error}");
+}
+
+#[test]
 fn archives_that_unpack_to_too_much_are_refused() {
     let refused = |bytes: Vec<u8>| open(bytes, "").map(|_| ()).unwrap_err().to_string();
     let zeros = vec![b' '; 201 << 20];

@@ -150,8 +150,8 @@ fn attention_loss(
         AttentionRows::Positional => weights.max_length,
     };
     let elements: usize = notes.iter().zip(features).map(|(note, of_note)| note.len() * width(of_note)).sum();
-    if elements == 0 {
-        return 0.0;
+    if elements == 0 || layers.is_empty() {
+        return 0.0; // nothing aligned, or a layer map of embeddings alone, which have no attention
     }
     let count = (elements * layers.len() * teacher.heads.len()) as f64;
     let scale = (2.0 * weights.attention / count) as f32;

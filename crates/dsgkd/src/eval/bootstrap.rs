@@ -4,6 +4,7 @@ use super::metrics::{Metric, Metrics};
 use super::pool::{Seeds, groups_of};
 use super::predictions::Predictions;
 use super::random::Random;
+use crate::config::MOST_BOOTSTRAP_SAMPLES;
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -123,8 +124,8 @@ pub fn bootstrap(seeds: &[Vec<Predictions>], options: BootstrapOptions) -> Resul
 }
 
 pub(super) fn check_samples(samples: usize) -> Result<()> {
-    if samples == 0 {
-        return Err(Error::Config("evaluation.bootstrap_samples must be 1 or more".into()));
+    if !(1..=MOST_BOOTSTRAP_SAMPLES).contains(&samples) {
+        return Err(Error::Config(format!("bootstrap samples: {samples} is not from 1 to {MOST_BOOTSTRAP_SAMPLES}")));
     }
     Ok(())
 }

@@ -47,6 +47,9 @@ pub struct TextColumns<'a> {
     pub training_prevalence: Option<f64>,
 }
 
+/// As many as a label column may have.
+const MOST_CLASSES: usize = 1000;
+
 impl Predictions {
     /// Reads columns of text.
     ///
@@ -122,6 +125,11 @@ impl Predictions {
         if !self.groups.is_empty() && self.groups.len() != self.ids.len() {
             let row = self.ids.len().min(self.groups.len()) + 1;
             return Err(Error::Data(format!("row {row}: {} groups for {} ids", self.groups.len(), self.ids.len())));
+        }
+        if self.classes.len() > MOST_CLASSES {
+            let message =
+                format!("{} classes are more than the {MOST_CLASSES} that can be measured", self.classes.len());
+            return Err(Error::Data(message));
         }
         for (index, class) in self.classes.iter().enumerate() {
             if self.classes[..index].contains(class) {

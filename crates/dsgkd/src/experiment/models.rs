@@ -55,7 +55,7 @@ pub(crate) fn open_models(
     let (student, report) = Model::open(&config.student.model, &heads, config.seed)?;
     loaded("student", &report);
     for (model, tokenizer) in std::iter::once(&student).chain(&teachers).zip(&tokenizers) {
-        tokenizer.check_fits(model.architecture.vocab_size)?;
+        tokenizer.check_fits(&model.architecture, config.text.max_length)?;
     }
     let teachers = teachers.into_iter().zip(&config.teachers);
     let teachers = teachers

@@ -36,7 +36,7 @@ pub(super) fn probe(student: &mut Model, labelled: &[Example], observer: &mut dy
             let message = "stopped before the labels were learned; go on with --resume";
             return Err(Error::Interrupted(message.to_string()));
         }
-        states.append(&mut scorer.mean_hidden(student, part));
+        states.append(&mut scorer.mean_hidden(student, part)?);
     }
 
     // Each column is scaled so that the regression's penalty (half the squared weights) is the sum of two: the standardised columns' own, and
@@ -132,7 +132,7 @@ mod tests {
 
     fn logits(student: &Model, examples: &[Example]) -> Vec<f32> {
         let texts: Vec<&[u32]> = examples.iter().map(|example| &example.input_ids[..]).collect();
-        Scorer::default().logits(student, &texts)
+        Scorer::default().logits(student, &texts).unwrap()
     }
 
     #[test]

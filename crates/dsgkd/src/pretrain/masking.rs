@@ -129,7 +129,11 @@ pub(super) fn beginnings(tokenizer: &Tokenizer, masking: Masking) -> Result<Vec<
 pub(super) fn mask_ids(tokenizer: &Tokenizer, vocab_size: usize) -> Result<MaskIds> {
     let missing = || Error::Model("the tokenizer has neither [MASK] nor <mask>".to_string());
     let mask = tokenizer.mask().ok_or_else(missing)?;
-    Ok(MaskIds { mask, vocabulary: vocab_size as u32, first_word: tokenizer.first_word() })
+    let first_word = tokenizer.first_word();
+    if first_word as usize >= vocab_size {
+        return Err(Error::Model("the tokenizer has special tokens alone, and no word to learn".to_string()));
+    }
+    Ok(MaskIds { mask, vocabulary: vocab_size as u32, first_word })
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ fn pretrain_documents(
     sweep(folder)?; // what a killed process left unfinished
     let tokenizer = Tokenizer::open(&start::tokenizer_folder(config, resume, observer)?)?;
     let mut model = start::model(config, &tokenizer, observer)?;
-    tokenizer.check_fits(model.architecture.vocab_size)?;
+    tokenizer.check_fits(&model.architecture, config.train.max_length)?;
     observer.stage("tokenizing the corpus");
     let max_length = config.train.max_length.min(model.architecture.max_tokens());
     let begins = masking::beginnings(&tokenizer, config.masking())?;

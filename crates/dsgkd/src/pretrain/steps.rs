@@ -5,6 +5,7 @@ use super::texts::{Texts, batches};
 use super::{HeldOut, PretrainLog, PretrainObserver, PretrainSummary};
 use crate::config::PretrainConfig;
 use crate::error::{Error, Result};
+use crate::infer::check_finite;
 use crate::random::SplitMix64;
 use crate::run::history::History;
 use crate::train::checkpoint::{self, Arenas, ArenasMut};
@@ -127,6 +128,10 @@ pub(super) fn run(
             loss
         });
 
+        if !loss.is_finite() {
+            let advice = "lower train.learning_rate; the checkpoint is of an earlier step";
+            return Err(Error::Model(format!("the loss is no longer a number at step {step}; {advice}")));
+        }
         progress.step += 1;
         progress.tokens += batch.tokens() as u64;
         window = (window.0 + loss, window.1 + 1);
@@ -155,6 +160,7 @@ pub(super) fn run(
             return Err(Error::Interrupted(message));
         }
     }
+    check_finite(&model.values)?; // the last update came after the last loss
     Ok(PretrainSummary {
         documents: texts.documents,
         bad_rows: texts.bad_rows,

@@ -423,7 +423,7 @@ fn learning(gathered: &Gathered) -> Result<Markup> {
         let last = points().map(|point| point.0).fold(0.0, f64::max);
         let (low, high) =
             points().fold((f64::MAX, f64::MIN), |(low, high), point| (low.min(point.1), high.max(point.1)));
-        if last > 0.0 && low.is_finite() && high.is_finite() {
+        if last > 0.0 && last.is_finite() && (high - low).is_finite() {
             let room = ((high - low) * 0.05).max(1e-3);
             let range = (0.0..last, low - room..high + room);
             figures.push(figure(&Chart { description: name, x: "step", y: name, range, series }, name)?);

@@ -104,7 +104,7 @@ impl Embedder {
     fn open(config: &SelectConfig) -> Result<Embedder> {
         let tokenizer = Tokenizer::open(&config.model)?;
         let (mut model, _) = Model::open(&config.model, &Heads::default(), 0)?;
-        tokenizer.check_fits(model.architecture.vocab_size)?;
+        tokenizer.check_fits(&model.architecture, config.max_length)?;
         model.pack(crate::infer::WeightPrecision::Float32);
         let max_length = config.max_length.min(model.architecture.max_tokens());
         Ok(Embedder { model, tokenizer, scorer: Scorer::default(), max_length })
@@ -119,7 +119,7 @@ impl Embedder {
         };
         let notes: Vec<Vec<u32>> = texts.par_iter().map(encode).collect::<Result<_>>()?;
         let notes: Vec<&[u32]> = notes.iter().map(Vec::as_slice).collect();
-        vectors.extend(self.scorer.mean_hidden(&self.model, &notes));
+        vectors.extend(self.scorer.mean_hidden(&self.model, &notes)?);
         Ok(())
     }
 }

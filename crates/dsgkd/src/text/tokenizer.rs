@@ -4,6 +4,7 @@ use super::TextSpan;
 use crate::config::Config;
 use crate::data::hexadecimal;
 use crate::error::{Error, Result};
+use dsgkd_encoder::Architecture;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -154,18 +155,29 @@ impl Tokenizer {
         Ok(self.content_ids(word)?.len())
     }
 
-    /// A tokenizer that knows more ids than a model has embeddings would index past their end.
+    /// A tokenizer with ids beyond a model's embeddings would index past their end, and one whose special tokens alone fill `max_length` leaves no
+    /// room for a note.
     ///
     /// # Errors
-    /// There are more than `embeddings` tokens.
-    pub fn check_fits(&self, embeddings: usize) -> Result<()> {
-        let tokens = self.vocabulary_size();
+    /// It has such ids, or leaves no room.
+    pub fn check_fits(&self, architecture: &Architecture, max_length: usize) -> Result<()> {
+        let refuse = |what: String| Err(Error::Model(format!("{}: the tokenizer {what}", self.folder.display())));
+        let special = self.encode("")?.ids; // what its post-processor adds need not stand in its vocabulary
+        let ids = self.inner.get_vocab(true).into_values().chain(special.iter().copied());
+        let tokens = ids.max().map_or(0, |largest| largest as usize + 1).max(self.vocabulary_size());
+        let embeddings = architecture.vocab_size;
         if tokens > embeddings {
-            return Err(Error::Model(format!(
-                "{}: the tokenizer has {tokens} tokens but the model only {embeddings} embeddings; they do not belong \
-                 together",
-                self.folder.display()
-            )));
+            return refuse(format!(
+                "has {tokens} tokens but the model only {embeddings} embeddings; they do not belong together"
+            ));
+        }
+        let longest = max_length.min(architecture.max_tokens());
+        if special.len() >= longest {
+            return refuse(format!(
+                "puts {} special tokens into every note, and {longest} tokens are all that the model (`max_position_embeddings`) or \
+                 `max_length` allows",
+                special.len()
+            ));
         }
         Ok(())
     }

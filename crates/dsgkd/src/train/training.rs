@@ -253,7 +253,7 @@ fn load_latest(learner: &mut dyn Learn, folder: &RunFolder) -> Result<Progress> 
 /// Measures of the student on labelled notes.
 pub fn measure(student: &Model, scorer: &mut Scorer, examples: &[Example], prevalence: f64) -> Result<Metrics> {
     let notes: Vec<&[u32]> = examples.iter().map(|example| &example.input_ids[..]).collect();
-    let probabilities = softmax(&scorer.logits(student, &notes), student.classes.len());
+    let probabilities = softmax(&scorer.logits(student, &notes)?, student.classes.len());
     let labels: Vec<usize> = examples.iter().filter_map(|example| Some(example.label? as usize)).collect();
     evaluate(&labels, &probabilities, student.classes.len(), prevalence)
 }
