@@ -30,6 +30,8 @@ pub struct CheckReport {
     pub split: Result<[PartReport; 3], String>,
     /// Notes without labels that a training leaves out: they, or others of their group, are validation or test notes.
     pub unlabeled_left_out: usize,
+    /// Labelled notes that train without their labels (`data.split.rest_unlabeled`).
+    pub beyond_budget: usize,
     /// Notes whose text another note has too.
     pub duplicates: usize,
     /// Share of letters by script, the most frequent first.
@@ -114,25 +116,28 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     let mut notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
     let given = notes.unlabeled.len();
     let seed = config.data.split.seed.unwrap_or(config.seed);
-    let split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
-    let unlabeled_left_out =
-        split.as_ref().map_or(0, |splits| leave_out_tested(&mut notes, splits, config.data.duplicates));
+    let mut split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
+    if let Ok(splits) = &mut split {
+        leave_out_tested(&mut notes, splits, config.data.duplicates);
+    }
+    let (unlabeled_left_out, beyond_budget) =
+        split.as_ref().map_or((0, 0), |splits| (splits.unlabeled_left_out, splits.unlabeled.len()));
     let all: Vec<&Note> = notes.notes.iter().chain(&notes.unlabeled).collect();
     let selector = TermSelector::new(&config.text, config.data.normalization)?;
     let terms: Vec<usize> = all.par_iter().map(|note| selector.terms(&note.text).len()).collect();
     let indices: Vec<usize> = (0..notes.notes.len()).collect();
-    let beyond_budget = split.as_ref().map_or(0, |splits| splits.unlabeled.len());
     let (scripts, mixed_notes) = scripts(&all);
     let labels: Vec<(String, usize)> = notes.labels.iter().cloned().zip(notes.class_counts(&indices)).collect();
     Ok(CheckReport {
         notes: notes.notes.len(),
-        unlabeled: given + beyond_budget,
+        unlabeled: given,
         bad_rows: notes.bad_rows.total(),
         first_bad_rows: notes.bad_rows.first.iter().map(ToString::to_string).collect(),
         advice: advice(&labels, !config.data.labels.is_empty()),
         labels,
         split: split.map(|splits| parts(config, &notes, &splits)).map_err(|error| error.to_string()),
         unlabeled_left_out,
+        beyond_budget,
         duplicates: duplicates(&notes),
         scripts,
         mixed_notes,

@@ -69,8 +69,8 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     device::check(&config.train)?;
     let mut notes = read_notes(&config.data)?;
     let seed = config.data.split.seed.unwrap_or(config.seed);
-    let splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
-    let left_out = leave_out_tested(&mut notes, &splits, config.data.duplicates);
+    let mut splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
+    leave_out_tested(&mut notes, &mut splits, config.data.duplicates);
     let class_counts = notes.class_counts(&splits.train);
     let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / splits.train.len().max(1) as f64);
     if config.baseline == Baseline::TfIdf {
@@ -83,7 +83,6 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest))?;
     let shuffle = config.distill.shuffle_terms.then_some(config.seed);
     let (mut set, test, summary) = make_examples(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
-    let summary = DataSummary { unlabeled_left_out: left_out, ..summary };
     observer.prepared(&summary);
     let begun = begin(config, resume, &notes, &summary)?;
     let folder = &begun.folder;

@@ -98,14 +98,18 @@ fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
 fn check_folds(folder: &Path, runs: &[RunFolder]) -> Result<()> {
     let mut folds: BTreeMap<Seed, (usize, BTreeSet<usize>)> = BTreeMap::new();
     for run in runs {
-        let config = config::load(Some(&run.config()), &[])?;
+        let config = match config::load(Some(&run.config()), &[]) {
+            // One run is itself, whatever became of its experiment file.
+            Err(_) if runs.len() == 1 => return Ok(()),
+            config => config?,
+        };
         let of_seed = folds.entry(seed_of(run)?).or_insert((config.data.split.folds, BTreeSet::new()));
         of_seed.1.insert(config.data.split.fold);
     }
     let is_partial = |(_, (all, there)): &(&Seed, &(usize, BTreeSet<usize>))| there.len() < *all;
     let Some(((seed, _), (all, there))) = folds.iter().find(is_partial) else { return Ok(()) };
     Err(Error::Data(format!(
-        "{}: holds {} of the {all} folds of seed {seed}; train the others first, or name one fold's folder",
+        "{}: holds {} of the {all} folds of seed {seed}; train the others first, or name a seed's or a fold's folder",
         folder.display(),
         there.len()
     )))

@@ -56,6 +56,9 @@ fn table(report: &CheckReport) -> String {
         }
         Err(error) => line("split", format!("REFUSED: {error}")),
     }
+    if report.beyond_budget > 0 {
+        line("", format!("{} beyond the label budget, read without their labels", report.beyond_budget));
+    }
     if report.unlabeled_left_out > 0 {
         let what = "notes without labels are left out: they, or others of their group, are validation or test notes";
         line("", format!("{} {what}", report.unlabeled_left_out));

@@ -31,6 +31,13 @@ pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
             "evaluate: the measures at_prevalence are undefined, for --prevalence (the share of positives among the training notes) was not given",
         );
     }
+    let intervals = &metrics.intervals;
+    if args.predictions.is_some() && intervals.rows > intervals.notes && !global.quiet {
+        stderr_line(&format!(
+            "evaluate: {} rows are of {} notes; the scores of all are ranked in one list, so give each training's rows in a file of its own",
+            intervals.rows, intervals.notes
+        ));
+    }
     if let Some(output) = &args.output {
         write_json(output, &metrics)?;
     }

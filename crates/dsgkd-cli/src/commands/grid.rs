@@ -9,21 +9,22 @@ use dsgkd::config::Config;
 use dsgkd::eval::BootstrapOptions;
 use dsgkd::experiment::unfinished_runs;
 use dsgkd::grid::chart::chart;
-use dsgkd::grid::file::{Grid, Part, load_grid};
-use dsgkd::grid::{results, table};
+use dsgkd::grid::file::{Arm, Column, Grid, Part, load_grid};
+use dsgkd::grid::{Cell, results, table};
 use dsgkd::run::atomic::write_file;
 
-/// The cells that lack a run, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
-fn unfinished_cells(grid: &Grid, experiments: &[Config]) -> Vec<String> {
+/// The cells that are not shown, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
+fn left_out(grid: &Grid, experiments: &[Config], shown: &[Cell]) -> Vec<String> {
     let cells = grid.columns.iter().flat_map(|column| grid.arms.iter().map(move |arm| (column, arm)));
-    let done = experiments
-        .chunks(grid.seeds.len())
-        .map(|seeds| seeds.iter().filter(|config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty())).count());
-    let lacking = cells.zip(done).filter(|(_, done)| *done < grid.seeds.len()).map(|((column, arm), done)| {
+    let is_shown =
+        |column: &Column, arm: &Arm| shown.iter().any(|cell| cell.column == column.name && cell.arm == arm.name);
+    let missing = cells.zip(experiments.chunks(grid.seeds.len())).filter(|((column, arm), _)| !is_shown(column, arm));
+    let described = missing.map(|((column, arm), seeds)| {
+        let done = seeds.iter().filter(|config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty())).count();
         let under = if grid.columns.len() > 1 { format!("{}: ", column.name) } else { String::new() };
         format!("{under}{} ({done} of {} seeds)", arm.name, grid.seeds.len())
     });
-    lacking.collect()
+    described.collect()
 }
 
 pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
@@ -55,15 +56,15 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     }
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
     let cells = results(&grid, against, options, args.finished)?;
-    let left_out = if args.finished { unfinished_cells(&grid, &experiments) } else { vec![] };
+    let left_out = left_out(&grid, &experiments, &cells);
     if !left_out.is_empty() {
         let file = args.grid.display();
-        talk.say(&format!("grid: not done, and left out: {}; dsgkd grid {file} trains them", left_out.join(", ")));
+        talk.say(&format!("grid: left out: {}; dsgkd grid {file} trains what is not done", left_out.join(", ")));
     }
     if cells.is_empty() {
         let baseline = &grid.arms[against].name;
         talk.say(&format!(
-            "grid: arm \"{baseline}\", which the others are held against, is not done yet under any condition"
+            "grid: arm \"{baseline}\", which the others are held against, is not done under any condition"
         ));
     }
     if let Some(path) = &args.chart {

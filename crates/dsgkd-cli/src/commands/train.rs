@@ -62,7 +62,8 @@ fn train_folds(config: &Config, global: &Global) -> Result<()> {
 
 /// Trains each of the runs that `config` stands for. One that is finished is kept; one that was cut off is resumed.
 pub(crate) fn train_each(config: &Config, global: &Global) -> Result<()> {
-    if config.data.split.folds > 0 && RunFolder::existing(&config.output_dir).config().exists() {
+    let own = RunFolder::existing(&config.output_dir);
+    if config.data.split.folds > 0 && (own.predictions().exists() || own.model().exists()) {
         let folder = config.output_dir.display();
         let message = format!(
             "{folder}: holds a run of its own, beside which the folds would not be found; choose another output_dir"

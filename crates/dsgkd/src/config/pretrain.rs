@@ -255,8 +255,8 @@ pub fn load_pretrain(path: &Path, overrides: &[String]) -> Result<PretrainConfig
         _ if !(train.weight_decay >= 0.0 && train.weight_decay.is_finite()) => {
             wrong("train.weight_decay", "expected a number of 0 or more")
         }
-        _ if !(train.max_grad_norm > 0.0 && train.max_grad_norm.is_finite()) => {
-            wrong("train.max_grad_norm", "expected a number above 0")
+        _ if !(train.max_grad_norm >= 0.0 && train.max_grad_norm.is_finite()) => {
+            wrong("train.max_grad_norm", "expected 0 (never cut) or more")
         }
         _ if !(0.0..=1.0).contains(&train.warmup_ratio) => {
             wrong("train.warmup_ratio", "expected a number between 0 and 1")
@@ -336,7 +336,7 @@ mod tests {
             ("train.max_steps", "--set train.max_steps: write it as key=value, like train.batch_size=8"),
             ("train.dropout=2", "--set: train.dropout: expected 0 or more and below 1"),
             ("train.weight_decay=nan", "--set: train.weight_decay: expected a number of 0 or more"),
-            ("train.max_grad_norm=0.0", "--set: train.max_grad_norm: expected a number above 0"),
+            ("train.max_grad_norm=-1.0", "--set: train.max_grad_norm: expected 0 (never cut) or more"),
             ("train.warmup_ratio=inf", "--set: train.warmup_ratio: expected a number between 0 and 1"),
         ] {
             assert_eq!(read(CORPUS, &[setting]).unwrap_err(), expected);

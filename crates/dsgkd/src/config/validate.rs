@@ -64,11 +64,11 @@ impl Config {
         self.check_text(&mut problems);
         self.check_models(&mut problems);
         self.check_train(&mut problems);
-        problems.check(self.threads <= MOST_THREADS, "threads", "must be 0 (all cores) to 1024");
+        problems.check(self.threads <= MOST_THREADS, "threads", &format!("must be 0 (all cores) to {MOST_THREADS}"));
         problems.check(
             (1..=MOST_BOOTSTRAP_SAMPLES).contains(&self.evaluation.bootstrap_samples),
             "evaluation.bootstrap_samples",
-            "must be 1 to 1000000",
+            &format!("must be 1 to {MOST_BOOTSTRAP_SAMPLES}"),
         );
         problems.0
     }
@@ -105,7 +105,7 @@ impl Config {
         problems.check(
             split.folds != 1 && split.folds <= MOST_FOLDS,
             "data.split.folds",
-            "must be 0 (no cross-validation), or 2 to 10000",
+            &format!("must be 0 (no cross-validation), or 2 to {MOST_FOLDS}"),
         );
         problems.check(
             split.fold < split.folds.max(1),
@@ -178,13 +178,21 @@ impl Config {
         }
         let adapt = &self.adapt;
         problems.check(is_positive(adapt.learning_rate), "adapt.learning_rate", "must be a finite number above 0");
-        problems.check(adapt.num_train_epochs <= MOST_EPOCHS, "adapt.num_train_epochs", "must be 0 to 100000");
+        problems.check(
+            adapt.num_train_epochs <= MOST_EPOCHS,
+            "adapt.num_train_epochs",
+            &format!("must be 0 to {MOST_EPOCHS}"),
+        );
         problems.check(adapt.batch_tokens >= 1, "adapt.batch_tokens", "must be 1 or more");
         let distill = &self.distill;
         problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
         problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");
         let epochs = 1..=MOST_EPOCHS;
-        problems.check(epochs.contains(&distill.num_train_epochs), "distill.num_train_epochs", "must be 1 to 100000");
+        problems.check(
+            epochs.contains(&distill.num_train_epochs),
+            "distill.num_train_epochs",
+            &format!("must be 1 to {MOST_EPOCHS}"),
+        );
         problems.check(
             distill.learning_rate.is_none_or(is_positive),
             "distill.learning_rate",
@@ -195,7 +203,11 @@ impl Config {
     fn check_train(&self, problems: &mut Problems) {
         let train = &self.train;
         let epochs = 1..=MOST_EPOCHS;
-        problems.check(epochs.contains(&train.num_train_epochs), "train.num_train_epochs", "must be 1 to 100000");
+        problems.check(
+            epochs.contains(&train.num_train_epochs),
+            "train.num_train_epochs",
+            &format!("must be 1 to {MOST_EPOCHS}"),
+        );
         problems.check(train.batch_size >= 1, "train.batch_size", "must be 1 or more");
         problems.check(
             train.gradient_accumulation_steps >= 1,

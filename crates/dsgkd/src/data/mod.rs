@@ -37,7 +37,7 @@ pub use format::{Format, ReadOptions};
 pub(crate) use hash::hexadecimal;
 pub use hash::{file_sha256, text_sha256};
 pub use mapper::{NoteMapper, normalise};
-pub use notes::{Note, Notes, read_notes, visit_tested_files};
+pub use notes::{MAX_CLASSES, Note, Notes, read_notes, visit_tested_files};
 
 pub use reader::{Record, Records};
 pub use split::{Splits, leave_out_tested, make_splits};

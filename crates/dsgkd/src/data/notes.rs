@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Classes that a label column may have; beyond it the wrong column was named.
-const MAX_CLASSES: usize = 1000;
+pub const MAX_CLASSES: usize = 1000;
 
 /// With fewer notes a value on average, or a value that stands once, a column of more than a few values is taken for text or an identifier, which is
 /// not to be printed, unless `data.labels` lists the classes.

@@ -13,9 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Values that the lists of a row group may have in all: the crate takes a row's lists into memory before they can be measured, and a page
-/// of a few bytes can hold millions of nulls of one row.
+/// Values that the lists of a row group may have in all, or as many a row as an embedding has: the crate takes a row's lists into memory before they can be
+/// measured, and a page of a few bytes can hold millions of nulls of one row.
 const MAX_LIST_VALUES: usize = 8 << 20;
+const MAX_LIST_VALUES_A_ROW: usize = 4096;
 
 /// The rows of a Parquet file.
 pub(super) struct ParquetRows {
@@ -27,19 +28,24 @@ pub(super) struct ParquetRows {
 
 impl ParquetRows {
     pub(super) fn open(file: Arc<Path>, source: File) -> Result<(Vec<String>, ParquetRows)> {
-        ParquetRows::open_within(file, source, MAX_LIST_VALUES)
+        ParquetRows::open_within(file, source, MAX_LIST_VALUES, MAX_LIST_VALUES_A_ROW)
     }
 
-    fn open_within(file: Arc<Path>, source: File, max_list_values: usize) -> Result<(Vec<String>, ParquetRows)> {
+    fn open_within(
+        file: Arc<Path>,
+        source: File,
+        max_list_values: usize,
+        a_row: usize,
+    ) -> Result<(Vec<String>, ParquetRows)> {
         let reader = guarded(&file, || SerializedFileReader::new(source))?;
         // A group's columns, which are its parts, count each.
         if reader.metadata().file_metadata().schema_descr().num_columns() > MAX_COLUMNS {
             return Err(too_many_columns(&file));
         }
-        if guarded(&file, || has_longer_lists(&reader, max_list_values))? {
+        if guarded(&file, || has_longer_lists(&reader, max_list_values, a_row))? {
             return Err(Error::Data(format!(
-                "{}: the lists of a row group have more than {max_list_values} values; write the file anew with fewer \
-                 rows in a row group, or without its columns of lists",
+                "{}: the lists of a row group have more than {max_list_values} values, and {a_row} a row; write \
+                 the file anew without its columns of lists",
                 file.display()
             )));
         }
@@ -74,11 +80,17 @@ impl ParquetRows {
     }
 }
 
-/// Whether the lists of a row group, those of all its columns together, have more than `limit` values, nulls included. The headers of the
+/// Whether the lists of a row group, those of all its columns together, have more than `limit` values and more than `a_row` a row, nulls included. The headers of the
 /// pages are asked, by which the crate reads: what the index at the file's end says can be anything.
-fn has_longer_lists(reader: &SerializedFileReader<File>, limit: usize) -> ::parquet::errors::Result<bool> {
+fn has_longer_lists(
+    reader: &SerializedFileReader<File>,
+    limit: usize,
+    a_row: usize,
+) -> ::parquet::errors::Result<bool> {
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group)?;
+        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+        let limit = limit.max(rows.saturating_mul(a_row));
         let mut values = 0usize;
         for column in 0..group.num_columns() {
             if group.metadata().column(column).column_descr().max_rep_level() == 0 {

@@ -92,11 +92,14 @@ fn a_list_is_not_written_beyond_the_limit() {
 fn lists_of_too_many_values_are_refused_before_they_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), b"c");
-    let open = |limit| ParquetRows::open_within(path.as_path().into(), File::open(&path).unwrap(), limit).map(|_| ());
+    let open = |limit, a_row| {
+        ParquetRows::open_within(path.as_path().into(), File::open(&path).unwrap(), limit, a_row).map(|_| ())
+    };
     // Two values and two rows with an empty list each, which is a value in its page.
-    open(4).unwrap();
-    let error = open(3).unwrap_err().to_string();
-    assert!(error.contains("a.parquet: the lists of a row group have more than 3 values"), "{error}");
+    open(4, 0).unwrap();
+    open(3, 2).unwrap(); // as many a row as an embedding, say, has
+    let error = open(3, 1).unwrap_err().to_string();
+    assert!(error.contains("a.parquet: the lists of a row group have more than 3 values, and 1 a row"), "{error}");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub struct Splits {
     pub test: Vec<usize>,
     /// Training notes beyond `label_budget`, where they are kept without their labels.
     pub unlabeled: Vec<usize>,
+    /// Notes without labels that [`leave_out_tested`] took out.
+    pub unlabeled_left_out: usize,
     /// Notes of the validation and test parts whose text also stands in an earlier part (training, then validation).
     pub duplicates: usize,
 }
@@ -241,8 +243,8 @@ fn check_groups(notes: &Notes, splits: &Splits) -> Result<()> {
 }
 
 /// Takes out of the notes without labels those that stand among the validation or test notes too (the same text, unless `duplicates` allows it) or are of
-/// a group that does, and says how many: what is measured on a note must not come from a model that has read it.
-pub fn leave_out_tested(notes: &mut Notes, splits: &Splits, duplicates: DuplicatePolicy) -> usize {
+/// a group that does, and counts them: what is measured on a note must not come from a model that has read it.
+pub fn leave_out_tested(notes: &mut Notes, splits: &mut Splits, duplicates: DuplicatePolicy) {
     let measured = || splits.validation.iter().chain(&splits.test).map(|index| &notes.notes[*index]);
     let groups: HashSet<String> = measured().filter_map(|note| note.group.clone()).collect();
     let texts: HashSet<String> = match duplicates {
@@ -254,7 +256,7 @@ pub fn leave_out_tested(notes: &mut Notes, splits: &Splits, duplicates: Duplicat
         note.group.as_ref().is_some_and(|group| groups.contains(group)) || texts.contains(&duplicate_key(&note.text))
     };
     notes.unlabeled.retain(|note| !is_measured(note));
-    before - notes.unlabeled.len()
+    splits.unlabeled_left_out = before - notes.unlabeled.len();
 }
 
 fn count_duplicates(notes: &Notes, splits: &Splits) -> usize {

@@ -97,7 +97,7 @@ pub(super) fn draw_sample(units: usize, seed: u64, index: usize) -> Vec<u32> {
 /// Samples in which a metric is undefined are dropped for that metric and counted.
 ///
 /// # Errors
-/// [`Error::Data`] as [`Predictions::validate`], when the runs' classes differ, and when a note lies in two groups; [`Error::Config`] for 0 samples.
+/// [`Error::Data`] as [`Predictions::validate`], when the runs' classes differ, and when a note lies in two groups; [`Error::Config`] for 0 samples, or more than a million.
 pub fn bootstrap(seeds: &[Vec<Predictions>], options: BootstrapOptions) -> Result<Intervals> {
     check_samples(options.samples)?;
     let arm = Seeds::new(seeds, &groups_of(seeds.iter().flatten())?)?;
@@ -125,7 +125,9 @@ pub fn bootstrap(seeds: &[Vec<Predictions>], options: BootstrapOptions) -> Resul
 
 pub(super) fn check_samples(samples: usize) -> Result<()> {
     if !(1..=MOST_BOOTSTRAP_SAMPLES).contains(&samples) {
-        return Err(Error::Config(format!("bootstrap samples: {samples} is not from 1 to {MOST_BOOTSTRAP_SAMPLES}")));
+        return Err(Error::Config(format!(
+            "evaluation.bootstrap_samples (--bootstrap-samples): {samples} is not from 1 to {MOST_BOOTSTRAP_SAMPLES}"
+        )));
     }
     Ok(())
 }

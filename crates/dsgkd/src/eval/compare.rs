@@ -96,7 +96,7 @@ impl Comparison {
 /// [`Error::Data`] when the ids of the arms differ (counting those missing on either side), when a note has several labels,
 /// or not the same in both arms, when a note's share of the rows differs between the arms (it stands twice in one and once
 /// in the other, while another stands once in both), when the classes differ, or as [`Predictions::validate`].
-/// [`Error::Config`] for 0 samples.
+/// [`Error::Config`] for 0 samples, or more than a million.
 pub fn compare(
     baseline: &[Vec<Predictions>],
     candidate: &[Vec<Predictions>],

@@ -77,7 +77,8 @@ pub(super) struct Seeds {
 }
 
 impl Seeds {
-    /// As [`Pool::new`], of each seed's runs.
+    /// # Errors
+    /// Runs that are not predictions, or of several classifiers; a seed without a run.
     pub(super) fn new(seeds: &[Vec<Predictions>], groups: &Groups) -> Result<Self> {
         check_runs(&Vec::from_iter(seeds.iter().flatten()))?;
         let ids = || seeds.iter().flat_map(|runs| ids_of(runs));
@@ -101,7 +102,7 @@ impl Seeds {
 
     /// Whether every row is drawn by itself, as methods for independent notes take for granted.
     pub(super) fn rows_are_independent(&self) -> bool {
-        self.units == self.rows
+        self.count() == 1 && self.units == self.rows
     }
 
     /// Each metric's mean over the seeds; `None` where it is undefined in one of them.

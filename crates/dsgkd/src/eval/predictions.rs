@@ -3,6 +3,7 @@
 use super::metrics::Metrics;
 use super::pool::{groups_of, numbered_units};
 use super::scored::{Part, Scored};
+use crate::data::MAX_CLASSES;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -46,9 +47,6 @@ pub struct TextColumns<'a> {
     /// Share of positives among the training notes, if known.
     pub training_prevalence: Option<f64>,
 }
-
-/// As many as a label column may have.
-const MOST_CLASSES: usize = 1000;
 
 impl Predictions {
     /// Reads columns of text.
@@ -126,9 +124,9 @@ impl Predictions {
             let row = self.ids.len().min(self.groups.len()) + 1;
             return Err(Error::Data(format!("row {row}: {} groups for {} ids", self.groups.len(), self.ids.len())));
         }
-        if self.classes.len() > MOST_CLASSES {
+        if self.classes.len() > MAX_CLASSES {
             let message =
-                format!("{} classes are more than the {MOST_CLASSES} that can be measured", self.classes.len());
+                format!("{} classes are more than the {MAX_CLASSES} that can be measured", self.classes.len());
             return Err(Error::Data(message));
         }
         for (index, class) in self.classes.iter().enumerate() {

@@ -46,6 +46,7 @@ impl DataSummary {
         DataSummary {
             training: splits.train.len(),
             unlabeled: notes.unlabeled.len() + splits.unlabeled.len(),
+            unlabeled_left_out: splits.unlabeled_left_out,
             validation: splits.validation.len(),
             test: splits.test.len(),
             classes: notes.labels.clone(),

@@ -98,12 +98,12 @@ pub(super) fn write_test(
 /// Measures and intervals of an arm: its seeds, each the predictions of its folds. The draw is the same whatever the training's seed, so that `evaluate` says of a
 /// run what its training said.
 pub fn evaluate_predictions(seeds: &[Vec<Predictions>], config: &Config) -> Result<RunMetrics> {
-    let samples = config.evaluation.bootstrap_samples;
-    let intervals = bootstrap(seeds, BootstrapOptions { samples, ..BootstrapOptions::default() })?;
+    let options = BootstrapOptions { samples: config.evaluation.bootstrap_samples, ..BootstrapOptions::default() };
+    let intervals = bootstrap(seeds, options)?;
     let subsamples =
-        config.evaluation.reference_subsamples.then(|| reference_subsamples(seeds, config.seed)).transpose()?;
+        config.evaluation.reference_subsamples.then(|| reference_subsamples(seeds, options.seed)).transpose()?;
     let classes = seeds.iter().flatten().next().map_or(vec![], |run| run.classes.clone());
-    Ok(RunMetrics { notes: intervals.rows, classes, metrics: measure(seeds)?, intervals, subsamples })
+    Ok(RunMetrics { notes: intervals.notes, classes, metrics: measure(seeds)?, intervals, subsamples })
 }
 
 /// Writes the Hugging Face folder that `predict` and `transformers` open.

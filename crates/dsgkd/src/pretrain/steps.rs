@@ -121,7 +121,10 @@ pub(super) fn run(
                 beta2: 0.98,
                 epsilon: 1e-6,
                 weight_decay: train.weight_decay,
-                gradient_scale: (train.max_grad_norm / (norm + 1e-6)).min(1.0),
+                gradient_scale: match train.max_grad_norm {
+                    0.0 => 1.0,
+                    most => (most / (norm + 1e-6)).min(1.0),
+                },
                 step,
             };
             adamw::step(settings, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
@@ -129,8 +132,9 @@ pub(super) fn run(
         });
 
         if !loss.is_finite() {
-            let advice = "lower train.learning_rate; the checkpoint is of an earlier step";
-            return Err(Error::Model(format!("the loss is no longer a number at step {step}; {advice}")));
+            return Err(Error::Model(format!(
+                "the loss is no longer a number at step {step}; lower train.learning_rate"
+            )));
         }
         progress.step += 1;
         progress.tokens += batch.tokens() as u64;
@@ -151,6 +155,7 @@ pub(super) fn run(
         }
         let interrupted = observer.interrupted();
         if progress.step.is_multiple_of(train.save_steps.max(1)) || progress.step == steps || interrupted {
+            check_finite(&model.values)?; // the update came after the loss
             let moments = Some((&exp_avg[..], &exp_avg_sq[..]));
             let arenas = Arenas { layout: model.layout(), parameters: &model.values, moments };
             checkpoint::save(&path, &arenas, &progress)?;
@@ -160,7 +165,6 @@ pub(super) fn run(
             return Err(Error::Interrupted(message));
         }
     }
-    check_finite(&model.values)?; // the last update came after the last loss
     Ok(PretrainSummary {
         documents: texts.documents,
         bad_rows: texts.bad_rows,

@@ -117,7 +117,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&runs, &pooled),
+        binary: binary(&runs, &pooled, run.seeds.len()),
         confusion: confusion(&runs, pooled.classes.len()),
         calibration: reliability(&pooled)?,
         scaled: scaled_reliability(run)?,
@@ -145,7 +145,7 @@ fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliabilit
     Ok(Some((temperatures, scaled)))
 }
 
-fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
+fn binary(runs: &[Predictions], pooled: &Predictions, seeds: usize) -> Option<Binary> {
     let (positive, scores) = pooled.binary()?;
     let at = |threshold: f64| Confusion::at_threshold(&positive, &scores, threshold);
     let mut thresholds = vec![];
@@ -168,7 +168,8 @@ fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
     }
     let found = threshold_of_specificity(&positive, &scores, 0.90);
     thresholds.extend(found.and_then(|value| Some(("specificity 0.90".to_string(), Some(value), at(value)?))));
-    let delong = pooled.rows_are_independent().then(|| delong_interval(&positive, &scores)).flatten();
+    let one_ranking = seeds == 1 && pooled.rows_are_independent();
+    let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
     Some(Binary { delong, thresholds, positive, scores })
 }
 

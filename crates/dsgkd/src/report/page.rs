@@ -338,7 +338,7 @@ fn decisions(arm: &Arm) -> Markup {
             .collect();
         let head = ["threshold at", "value", "sensitivity", "specificity", "PPV", "NPV", "share flagged"].map(str::to_string);
         let of_seeds =
-            if seeds > 1 { ", and count the notes of one seed, though the shares are of the rows of all" } else { "" };
+            if seeds > 1 { ", and count each note once, though the shares are of the rows of all seeds" } else { "" };
         let caption = format!(
             "Wilson's 95 % intervals take every note for independent, which notes of one patient are not{of_seeds}. Thresholds at a wanted \
              sensitivity or specificity were found on these very notes, so what they promise flatters; fix a threshold before looking at test \

@@ -168,7 +168,7 @@ impl Tokenizer {
         let embeddings = architecture.vocab_size;
         if tokens > embeddings {
             return refuse(format!(
-                "has {tokens} tokens but the model only {embeddings} embeddings; they do not belong together"
+                "needs {tokens} embeddings and the model has {embeddings}; they do not belong together"
             ));
         }
         let longest = max_length.min(architecture.max_tokens());
