@@ -93,7 +93,7 @@ impl Model {
     }
 
     /// Writes `config.json` and `model.safetensors` into an existing folder, as Hugging Face's `save_pretrained` would. Projections
-    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`, and their Python code ([`modeling`]) lies beside.
+    /// stay behind. Heads that are no class of `transformers` are named in the folder's `dsgkd_head`, and their Python code (`modeling`) lies beside.
     pub fn save(&self, folder: &Path, format: WeightFormat) -> Result<()> {
         let exported = self.layout.tensors().iter().filter(|spec| self.projection(&spec.name).is_none());
         let tensors = exported.map(|spec| (spec.name.as_str(), &spec.shape[..], &self.values[spec.range.clone()]));
