@@ -381,7 +381,8 @@ fn subgroups(arm: &Arm) -> Markup {
 /// Points of a learning curve at most: single steps are too noisy to be read.
 const LEARNING_POINTS: usize = 60;
 
-/// `(step, value)` of the lines of a history that hold a number at `path`, means over groups of neighbours where there are many.
+/// `(step, value)` of the lines of a history that hold a number at `path`, means over as many neighbours each where there are many: a last
+/// group of one step, whose batch is a rest too, would end every curve with a leap.
 fn of_history(history: &[Json], path: &str) -> Vec<(f64, f64)> {
     let point = |line: &Json| Some((line["step"].as_f64()?, line.pointer(path)?.as_f64()?));
     let points: Vec<(f64, f64)> = history.iter().filter_map(point).collect();
@@ -389,7 +390,9 @@ fn of_history(history: &[Json], path: &str) -> Vec<(f64, f64)> {
         let sum = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
         (sum.0 / group.len() as f64, sum.1 / group.len() as f64)
     };
-    points.chunks(points.len().div_ceil(LEARNING_POINTS).max(1)).map(mean).collect()
+    let groups = points.len().min(LEARNING_POINTS);
+    let edge = |group: usize| group * points.len() / groups;
+    (0..groups).map(|group| mean(&points[edge(group)..edge(group + 1)])).collect()
 }
 
 fn learning(gathered: &Gathered) -> Result<Markup> {
@@ -538,6 +541,16 @@ fn of_all_runs(text: &str, keys: &[(&str, &str, &[u64])]) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn a_learning_curve_has_groups_of_about_one_size() {
+        let history: Vec<Json> = (1..=121).map(|step| serde_json::json!({"step": step, "total": 1.0})).collect();
+        let points = of_history(&history, "/total");
+        assert_eq!(points.len(), LEARNING_POINTS);
+        assert_eq!(points.last(), Some(&(120.0, 1.0)), "the mean of the steps 119 to 121");
+        assert_eq!(of_history(&history[..2], "/total"), [(1.0, 1.0), (2.0, 1.0)]);
+        assert_eq!(of_history(&history, "/hidden"), []);
+    }
 
     #[test]
     fn a_share_of_two_identical_seeds_is_as_sure_as_that_of_one() {
