@@ -79,6 +79,11 @@ impl Progress {
     }
 }
 
+/// What is said of notes without labels that nobody reads.
+pub(crate) fn left_out(notes: usize) -> String {
+    format!("{notes} notes without labels are left out: they, or others of their group, are validation or test notes")
+}
+
 /// The losses of what is heard of teachers.
 fn heard(losses: &StepLosses) -> String {
     format!("hidden {:.4} attention {:.2e}", losses.hidden, losses.attention)
@@ -130,10 +135,7 @@ impl RunObserver for Progress {
             if summary.bad_rows > 0 { format!(", {} bad rows skipped", summary.bad_rows) } else { String::new() },
         ));
         if summary.unlabeled_left_out > 0 {
-            self.say(&format!(
-                "{}: {} notes without labels are left out: they, or others of their group, are validation or test notes",
-                self.name, summary.unlabeled_left_out
-            ));
+            self.say(&format!("{}: {}", self.name, left_out(summary.unlabeled_left_out)));
         }
         if summary.aligned_terms.contains(&0) {
             self.say(&format!(

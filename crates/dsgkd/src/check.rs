@@ -115,8 +115,7 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     // Where too little is left without the bad rows, the first of them is what is wrong.
     let mut notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
     let given = notes.unlabeled.len();
-    let seed = config.data.split.seed.unwrap_or(config.seed);
-    let mut split = make_splits(&notes, &config.data.split, seed, config.data.duplicates);
+    let mut split = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates);
     if let Ok(splits) = &mut split {
         leave_out_tested(&mut notes, splits, config.data.duplicates);
     }

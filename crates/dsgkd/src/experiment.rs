@@ -68,8 +68,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     }
     device::check(&config.train)?;
     let mut notes = read_notes(&config.data)?;
-    let seed = config.data.split.seed.unwrap_or(config.seed);
-    let mut splits = make_splits(&notes, &config.data.split, seed, config.data.duplicates)?;
+    let mut splits = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates)?;
     leave_out_tested(&mut notes, &mut splits, config.data.duplicates);
     let class_counts = notes.class_counts(&splits.train);
     let prevalence = class_counts.last().map_or(0.0, |positive| *positive as f64 / splits.train.len().max(1) as f64);

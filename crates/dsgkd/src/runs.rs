@@ -1,6 +1,6 @@
 //! Runs that are done, read back from their folders.
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
 use crate::path_names::end_that_tells_apart;
@@ -33,11 +33,17 @@ impl FinishedRuns {
             );
             return Err(Error::Data(message));
         }
-        check_one_experiment(folder, &folders)?;
-        if folders.len() > 1 || folders[0].root() != folder {
-            check_folds(folder, &folders)?;
+        // One run is itself, whatever became of its experiment file.
+        if let [run] = &folders[..]
+            && (run.root() == folder || Run::read(run.clone()).is_err())
+        {
+            let seeds = vec![vec![read_predictions(run)?]];
+            return Ok(FinishedRuns { name: file_name(folder), folders, seeds });
         }
-        FinishedRuns::of(file_name(folder), folders)
+        let runs = folders.into_iter().map(Run::read).collect::<Result<Vec<_>>>()?;
+        check_one_experiment(folder, &runs)?;
+        check_folds(folder, &runs)?;
+        FinishedRuns::by_seed(file_name(folder), runs)
     }
 
     /// Of several folders, each with a name of its own: as many folders of its path as tell it from the others.
@@ -57,26 +63,36 @@ impl FinishedRuns {
     /// # Errors
     /// A file that is not there, or not what dsgkd wrote.
     pub fn of(name: String, folders: Vec<RunFolder>) -> Result<FinishedRuns> {
-        // What is one run needs no seed to be told from another's.
-        let seed = |run: &RunFolder| if folders.len() == 1 { Ok(Seed::default()) } else { seed_of(run) };
-        let mut runs = folders.iter().map(|run| Ok((seed(run)?, run.clone()))).collect::<Result<Vec<_>>>()?;
-        runs.sort_by_key(|(seed, _)| *seed);
-        let of_seed = |runs: &[(Seed, RunFolder)]| runs.iter().map(|(_, run)| read_predictions(run)).collect();
-        let seeds = runs.chunk_by(|(one, _), (next, _)| one == next).map(of_seed).collect::<Result<_>>()?;
-        Ok(FinishedRuns { name, folders: runs.into_iter().map(|(_, run)| run).collect(), seeds })
+        FinishedRuns::by_seed(name, folders.into_iter().map(Run::read).collect::<Result<_>>()?)
+    }
+
+    fn by_seed(name: String, mut runs: Vec<Run>) -> Result<FinishedRuns> {
+        runs.sort_by_key(Run::seed);
+        let of_seed = |runs: &[Run]| runs.iter().map(|run| read_predictions(&run.folder)).collect();
+        let seeds = runs.chunk_by(|one, next| one.seed() == next.seed()).map(of_seed).collect::<Result<_>>()?;
+        Ok(FinishedRuns { name, folders: runs.into_iter().map(|run| run.folder).collect(), seeds })
     }
 }
 
-/// What the folds of one training share: its seed, and that of its split.
-type Seed = (u64, Option<u64>);
+/// A run's folder, and the experiment that it was.
+struct Run {
+    folder: RunFolder,
+    config: Config,
+}
 
-fn seed_of(run: &RunFolder) -> Result<Seed> {
-    let config = config::load(Some(&run.config()), &[])?;
-    Ok((config.seed, config.data.split.seed))
+impl Run {
+    fn read(folder: RunFolder) -> Result<Run> {
+        Ok(Run { config: config::load(Some(&folder.config()), &[])?, folder })
+    }
+
+    /// What the folds of one training share: its seed, and that of its split.
+    fn seed(&self) -> (u64, Option<u64>) {
+        (self.config.seed, self.config.data.split.seed)
+    }
 }
 
 /// Whether the runs differ in fold and seed alone. Figures over runs of several experiments would be nobody's.
-fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
+fn check_one_experiment(folder: &Path, runs: &[Run]) -> Result<()> {
     let Some((first, others)) = runs.split_first().filter(|(_, others)| !others.is_empty()) else { return Ok(()) };
     let of_first = experiment_of(first)?;
     for other in others {
@@ -86,8 +102,8 @@ fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
                 "{}: holds runs of several experiments (`{}` differs between {} and {}); name the folder of one of them",
                 folder.display(),
                 differing.join("`, `"),
-                first.root().display(),
-                other.root().display()
+                first.folder.root().display(),
+                other.folder.root().display()
             )));
         }
     }
@@ -95,19 +111,14 @@ fn check_one_experiment(folder: &Path, runs: &[RunFolder]) -> Result<()> {
 }
 
 /// Whether all folds of each seed are there: without one, the figures would be of some notes and not of all.
-fn check_folds(folder: &Path, runs: &[RunFolder]) -> Result<()> {
-    let mut folds: BTreeMap<Seed, (usize, BTreeSet<usize>)> = BTreeMap::new();
+fn check_folds(folder: &Path, runs: &[Run]) -> Result<()> {
+    let mut folds: BTreeMap<_, (usize, BTreeSet<usize>)> = BTreeMap::new();
     for run in runs {
-        let config = match config::load(Some(&run.config()), &[]) {
-            // One run is itself, whatever became of its experiment file.
-            Err(_) if runs.len() == 1 => return Ok(()),
-            config => config?,
-        };
-        let of_seed = folds.entry(seed_of(run)?).or_insert((config.data.split.folds, BTreeSet::new()));
-        of_seed.1.insert(config.data.split.fold);
+        let split = &run.config.data.split;
+        folds.entry(run.seed()).or_insert((split.folds, BTreeSet::new())).1.insert(split.fold);
     }
-    let is_partial = |(_, (all, there)): &(&Seed, &(usize, BTreeSet<usize>))| there.len() < *all;
-    let Some(((seed, _), (all, there))) = folds.iter().find(is_partial) else { return Ok(()) };
+    let partial = folds.iter().find(|(_, (all, there))| there.len() < *all);
+    let Some(((seed, _), (all, there))) = partial else { return Ok(()) };
     Err(Error::Data(format!(
         "{}: holds {} of the {all} folds of seed {seed}; train the others first, or name a seed's or a fold's folder",
         folder.display(),
@@ -116,8 +127,8 @@ fn check_folds(folder: &Path, runs: &[RunFolder]) -> Result<()> {
 }
 
 /// What a run shares with the others of its experiment: settings but for fold and seed, and the bytes of its files, wherever these lay.
-fn experiment_of(run: &RunFolder) -> Result<Json> {
-    let mut config = config::load(Some(&run.config()), &[])?;
+fn experiment_of(run: &Run) -> Result<Json> {
+    let mut config = run.config.clone();
     let data = &mut config.data;
     for files in [&mut data.train, &mut data.validation, &mut data.test, &mut data.unlabeled] {
         files.clear();
@@ -126,7 +137,7 @@ fn experiment_of(run: &RunFolder) -> Result<Json> {
     config.student.model = PathBuf::new();
     config.teachers.iter_mut().for_each(|teacher| teacher.model = PathBuf::new());
     config.text.dictionary = file_name(&config.text.dictionary).into();
-    let environment: Json = read_json(&run.environment())?;
+    let environment: Json = read_json(&run.folder.environment())?;
     let mut files: Vec<String> =
         environment["sha256"].as_object().into_iter().flatten().map(|(_, hash)| hash.to_string()).collect();
     files.sort_unstable();

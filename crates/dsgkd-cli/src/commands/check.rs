@@ -4,6 +4,7 @@ use super::experiment;
 use crate::args::{ExperimentArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
+use crate::progress::left_out;
 use dsgkd::check::{CheckReport, ModelReport, Quartiles};
 use std::fmt::Write;
 
@@ -60,8 +61,7 @@ fn table(report: &CheckReport) -> String {
         line("", format!("{} beyond the label budget, read without their labels", report.beyond_budget));
     }
     if report.unlabeled_left_out > 0 {
-        let what = "notes without labels are left out: they, or others of their group, are validation or test notes";
-        line("", format!("{} {what}", report.unlabeled_left_out));
+        line("", left_out(report.unlabeled_left_out));
     }
     line("duplicates", format!("{} labelled notes repeat an earlier one", report.duplicates));
     let scripts = report.scripts.iter().take(5).map(|(script, share)| format!("{script} {:.1} %", 100.0 * share));

@@ -1,7 +1,5 @@
 //! The list of metrics, in the order in which every table shows them, and [`evaluate`].
 
-use super::pool::{Groups, Seeds};
-use super::predictions::Predictions;
 use super::scored::{Part, Scored};
 use crate::config::Monitor;
 use crate::error::{Error, Result};
@@ -154,14 +152,6 @@ impl Serialize for Metrics {
         }
         map.end()
     }
-}
-
-/// Every metric of an arm: the mean over its seeds, each the rows of its folds together, each of these judged at the threshold of its own run.
-///
-/// # Errors
-/// As [`Predictions::validate`], and when the runs' classes differ.
-pub fn measure(seeds: &[Vec<Predictions>]) -> Result<Metrics> {
-    Ok(Seeds::new(seeds, &Groups::new())?.measure_all())
 }
 
 /// Measures a classifier.

@@ -45,6 +45,7 @@ mod property_tests;
 
 pub use bootstrap::{BootstrapOptions, Estimate, Interval, Intervals, bootstrap};
 pub use compare::{Comparison, Difference, compare};
-pub use metrics::{Metric, Metrics, evaluate, measure};
+pub use metrics::{Metric, Metrics, evaluate};
+pub use pool::measure;
 pub use predictions::{Predictions, TextColumns};
 pub use subsamples::{Spread, Subsamples, reference_subsamples};

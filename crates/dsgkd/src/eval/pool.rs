@@ -120,6 +120,14 @@ impl Seeds {
     }
 }
 
+/// Every metric of an arm: the mean over its seeds, each the rows of its folds together, each of these judged at the threshold of its own run.
+///
+/// # Errors
+/// As [`Predictions::validate`], and when the runs' classes differ.
+pub fn measure(seeds: &[Vec<Predictions>]) -> Result<Metrics> {
+    Ok(Seeds::new(seeds, &Groups::new())?.measure_all())
+}
+
 /// Refuses runs that are not of one classifier, or not predictions. They are counted from 1.
 fn check_runs(runs: &[&Predictions]) -> Result<()> {
     let Some(first) = runs.first() else {

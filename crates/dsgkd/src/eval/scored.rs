@@ -87,12 +87,7 @@ impl Scored {
         if parts.is_empty() {
             return Err(Error::Data("there are no predictions to evaluate".into()));
         }
-        for (index, part) in parts.iter().enumerate() {
-            part.check(classes).map_err(|error| match error {
-                Error::Data(message) if parts.len() > 1 => Error::Data(format!("run {}: {message}", index + 1)),
-                other => other,
-            })?;
-        }
+        parts.iter().try_for_each(|part| part.check(classes))?;
         let labels: Vec<usize> = parts.iter().flat_map(|part| part.labels).copied().collect();
         let probabilities: Vec<f64> = parts.iter().flat_map(|part| part.probabilities).copied().collect();
         if probabilities.len() > u32::MAX as usize {

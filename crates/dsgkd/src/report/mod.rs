@@ -2,7 +2,9 @@
 //!
 //! `gather` reads run folders and computes, `plots` draws, `page` writes; `made_from` is its first section.
 
+mod experiment_file;
 mod gather;
+mod learning;
 mod made_from;
 mod page;
 pub(crate) mod plots;

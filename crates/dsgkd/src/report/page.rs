@@ -1,10 +1,12 @@
 //! The page itself, section by section. Whatever stands in it is escaped.
 
+use super::experiment_file::experiment;
 use super::gather::{Arm, Binary, Gathered, Reliability};
+use super::learning::learning;
 use super::made_from::what_was_run;
 use super::plots::{Chart, Points, SERIES, Series, draw};
 use super::tripod::{FOR_THE_AUTHORS, items, validated};
-use crate::config::{Baseline, to_toml};
+use crate::config::Baseline;
 use crate::error::Result;
 use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
 use crate::eval::delong::AurocInterval;
@@ -14,7 +16,6 @@ use crate::eval::{Comparison, Interval, Intervals, Metric};
 use crate::hub::model_name;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value as Json;
-use std::path::{Path, PathBuf};
 
 /// Metrics shown of parts of the notes: those that say something of few of them.
 const SUBGROUP_METRICS: [Metric; 4] =
@@ -86,7 +87,7 @@ fn with_interval(value: Option<f64>, interval: Option<Interval>) -> String {
     }
 }
 
-fn legend(arms: &[Arm]) -> Markup {
+pub(super) fn legend(arms: &[Arm]) -> Markup {
     html! {
         p.legend { @for (index, arm) in arms.iter().enumerate().take(SERIES) {
             span { span class={ "key s" (index) "-fill" } {} (arm.name) }
@@ -94,7 +95,7 @@ fn legend(arms: &[Arm]) -> Markup {
     }
 }
 
-fn figure(chart: &Chart, caption: &str) -> Result<Markup> {
+pub(super) fn figure(chart: &Chart, caption: &str) -> Result<Markup> {
     let svg = draw(chart)?;
     Ok(html! { figure { (PreEscaped(svg)) figcaption { (caption) } } })
 }
@@ -378,67 +379,6 @@ fn subgroups(arm: &Arm) -> Markup {
     }
 }
 
-/// Points of a learning curve at most: single steps are too noisy to be read.
-const LEARNING_POINTS: usize = 60;
-
-/// `(step, value)` of the lines of a history that hold a number at `path`, means over as many neighbours each where there are many: a last
-/// group of one step, whose batch is a rest too, would end every curve with a leap.
-fn of_history(history: &[Json], path: &str) -> Vec<(f64, f64)> {
-    let point = |line: &Json| Some((line["step"].as_f64()?, line.pointer(path)?.as_f64()?));
-    let points: Vec<(f64, f64)> = history.iter().filter_map(point).collect();
-    let mean = |group: &[(f64, f64)]| {
-        let sum = group.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
-        (sum.0 / group.len() as f64, sum.1 / group.len() as f64)
-    };
-    let groups = points.len().min(LEARNING_POINTS);
-    let edge = |group: usize| group * points.len() / groups;
-    (0..groups).map(|group| mean(&points[edge(group)..edge(group + 1)])).collect()
-}
-
-fn learning(gathered: &Gathered) -> Result<Markup> {
-    let shown = || gathered.arms.iter().take(SERIES).enumerate();
-    let mut figures = vec![];
-    for (path, name) in [
-        ("/total", "training loss"),
-        ("/hidden", "hidden-state loss"),
-        ("/attention", "attention loss"),
-        ("/prediction", "cross-entropy"),
-        ("/validation/log_loss", "validation log loss"),
-        ("/validation/auroc", "validation AUROC"),
-    ] {
-        let series: Vec<Series> = shown()
-            .flat_map(|(index, arm)| {
-                // Where the teachers were heard before the labels, they were heard then alone.
-                let heard: &[Vec<Json>] = if matches!(path, "/hidden" | "/attention") { &arm.teachings } else { &[] };
-                let runs = arm.histories.iter().chain(heard).map(move |history| of_history(history, path));
-                runs.map(move |points| Series { color: Some(index), points: Points::Line(points) })
-            })
-            .filter(
-                |series| matches!(&series.points, Points::Line(points) if points.iter().any(|point| point.1 != 0.0)),
-            )
-            .collect();
-        let points = || {
-            series.iter().flat_map(|series| match &series.points {
-                Points::Line(points) => &points[..],
-                Points::Dots(_) => &[],
-            })
-        };
-        let last = points().map(|point| point.0).fold(0.0, f64::max);
-        let (low, high) =
-            points().fold((f64::MAX, f64::MIN), |(low, high), point| (low.min(point.1), high.max(point.1)));
-        if last > 0.0 && last.is_finite() && (high - low).is_finite() {
-            let room = ((high - low) * 0.05).max(1e-3);
-            let range = (0.0..last, low - room..high + room);
-            figures.push(figure(&Chart { description: name, x: "step", y: name, range, series }, name)?);
-        }
-    }
-    Ok(html! {
-        @if !figures.is_empty() {
-            section { h2 { "Learning" } p { "One line a run; of many steps, means over neighbours." } (legend(&gathered.arms)) div.charts { @for figure in &figures { (figure) } } }
-        }
-    })
-}
-
 fn alignment(arm: &Arm) -> Markup {
     let Some(config) = arm.config.as_ref().filter(|config| !config.teachers.is_empty()) else { return html! {} };
     let sum = |path: &str| arm.environments.iter().filter_map(|run| run["notes"].pointer(path)?.as_u64()).sum::<u64>();
@@ -489,99 +429,15 @@ fn tripod(gathered: &Gathered) -> Markup {
     }
 }
 
-fn experiment(arm: &Arm) -> Result<Markup> {
-    let Some(config) = &arm.config else { return Ok(html! {}) };
-    let mut shown = config.clone();
-    // Where files lie on the author's machine is nobody's business.
-    shown.output_dir = last_part(&config.output_dir);
-    shown.cache_dir = last_part(&config.cache_dir);
-    shown.student.model = model_name(&config.student.model).into();
-    shown.teachers.iter_mut().for_each(|teacher| teacher.model = model_name(&teacher.model).into());
-    shown.text.dictionary = last_part(&config.text.dictionary);
-    for files in [&mut shown.data.train, &mut shown.data.validation, &mut shown.data.test, &mut shown.data.unlabeled] {
-        files.iter_mut().for_each(|file| *file = last_part(file));
-    }
-    let numbers = [
-        ("", "seed", &arm.seeds[..]),
-        ("[data.split]", "seed", &arm.split_seeds[..]),
-        ("[data.split]", "fold", &arm.folds[..]),
-    ];
-    let text = of_all_runs(&to_toml(&shown)?, &numbers);
-    Ok(html! { section { h2 { "Experiment file: " (arm.name) } div.wide { pre { (text) } } } })
-}
-
-/// Nothing where the path ends in none, as `..` does.
-fn last_part(path: &Path) -> PathBuf {
-    path.file_name().map(PathBuf::from).unwrap_or_default()
-}
-
-/// The file of one run with the numbers of all, as comments, in the lines of keys in which they differ: `(section, key, numbers)`.
-fn of_all_runs(text: &str, keys: &[(&str, &str, &[u64])]) -> String {
-    let mut section = "";
-    let mut lines = vec![];
-    for line in text.lines() {
-        if line.starts_with('[') {
-            section = line;
-        }
-        let name = line.split_once(" = ").map_or("", |(name, _)| name);
-        let of_key = keys.iter().find(|(of, key, numbers)| *of == section && *key == name && numbers.len() > 1);
-        lines.push(match of_key {
-            Some((_, key, numbers)) => {
-                let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
-                format!("# {key}s {}", numbers.join(", "))
-            }
-            None => line.to_string(),
-        });
-    }
-    lines.join("\n") + "\n"
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-
-    #[test]
-    fn a_learning_curve_has_groups_of_about_one_size() {
-        let history: Vec<Json> = (1..=121).map(|step| serde_json::json!({"step": step, "total": 1.0})).collect();
-        let points = of_history(&history, "/total");
-        assert_eq!(points.len(), LEARNING_POINTS);
-        assert_eq!(points.last(), Some(&(120.0, 1.0)), "the mean of the steps 119 to 121");
-        assert_eq!(of_history(&history[..2], "/total"), [(1.0, 1.0), (2.0, 1.0)]);
-        assert_eq!(of_history(&history, "/hidden"), []);
-    }
 
     #[test]
     fn a_share_of_two_identical_seeds_is_as_sure_as_that_of_one() {
         assert_eq!(share(74, 824, 2.0), share(37, 412, 1.0));
         assert_ne!(share(74, 824, 1.0), share(37, 412, 1.0), "twice the notes");
         assert_eq!((share(0, 0, 2.0), share(3, 3, 3.0)), (number(None), share(1, 1, 1.0)));
-    }
-
-    #[test]
-    fn the_experiment_file_of_several_runs_has_the_numbers_of_all() {
-        let mut config = Config { seed: 1, ..Config::default() };
-        config.data.split.seed = Some(7);
-        let text = to_toml(&config).unwrap();
-        let keys = |seeds: &[u64], folds: &[u64]| {
-            of_all_runs(
-                &text,
-                &[("", "seed", seeds), ("[data.split]", "seed", &[7][..]), ("[data.split]", "fold", folds)],
-            )
-        };
-        assert_eq!(keys(&[1], &[0]), text);
-        let expected = text.replacen("\nseed = 1\n", "\n# seeds 1, 2\n", 1);
-        assert_eq!(keys(&[1, 2], &[0]), expected);
-        assert_eq!(keys(&[1, 2], &[0, 1, 2]), expected.replacen("\nfold = 0\n", "\n# folds 0, 1, 2\n", 1));
-        assert!(expected.contains("# seeds") && expected.contains("\nseed = 7\n"), "{expected}");
-    }
-
-    #[test]
-    fn no_path_but_a_name_is_left_of_a_path() {
-        for (path, name) in [("/home/someone/.students", ".students"), ("/home/someone/..", ""), ("/", ""), ("", "")] {
-            assert_eq!(last_part(Path::new(path)), Path::new(name), "{path}");
-        }
     }
 
     #[test]

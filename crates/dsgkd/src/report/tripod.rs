@@ -38,18 +38,24 @@ pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, Str
 
 /// What is said of the arms: once where it is the same of all, else a line for those of which it is the same.
 fn of_arms<'a>(said: impl Iterator<Item = (&'a str, String)>) -> String {
-    let mut lines: Vec<(Vec<&str>, String)> = vec![];
-    for (name, text) in said {
-        match lines.iter().position(|(_, other)| *other == text) {
-            Some(place) => lines[place].0.push(name),
-            None => lines.push((vec![name], text)),
-        }
-    }
-    if let [(_, text)] = &lines[..] {
+    let said = each_once(said);
+    if let [(_, text)] = &said[..] {
         return text.clone();
     }
-    let lines = lines.iter().map(|(names, text)| format!("{}: {text}", names.join(", ")));
+    let lines = said.iter().map(|(names, text)| format!("{}: {text}", names.join(", ")));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Each text once, in the order of first mention, with all of whom it is said.
+fn each_once<T>(said: impl Iterator<Item = (T, String)>) -> Vec<(Vec<T>, String)> {
+    let mut once: Vec<(Vec<T>, String)> = vec![];
+    for (of, text) in said {
+        match once.iter().position(|(_, other)| *other == text) {
+            Some(place) => once[place].0.push(of),
+            None => once.push((vec![of], text)),
+        }
+    }
+    once
 }
 
 /// What no tool can know.
@@ -173,18 +179,12 @@ fn sizes(runs: &[Json], all: usize) -> String {
             count("test")
         )
     };
-    let mut said: Vec<(usize, String)> = vec![];
-    for text in runs.iter().map(of_run) {
-        match said.iter().position(|(_, other)| *other == text) {
-            Some(place) => said[place].0 += 1,
-            None => said.push((1, text)),
-        }
-    }
+    let said = each_once(runs.iter().map(|run| (run, of_run(run))));
     let said = match &said[..] {
-        [(1, text)] => return text.clone(),
-        [(times, text)] => format!("{text} in each of {times} runs"),
+        [(of, text)] if of.len() == 1 => return text.clone(),
+        [(of, text)] => format!("{text} in each of {} runs", of.len()),
         _ => {
-            let said = said.iter().map(|(times, text)| format!("{text} in {}", counted(*times, "run")));
+            let said = said.iter().map(|(of, text)| format!("{text} in {}", counted(of.len(), "run")));
             said.collect::<Vec<_>>().join("; ")
         }
     };
