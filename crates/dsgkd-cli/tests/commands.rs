@@ -166,6 +166,28 @@ fn the_reference_preset_trains_its_published_head() {
 }
 
 #[test]
+fn a_reader_of_predictions_may_leave() {
+    let world = World::new();
+    let experiment = world.experiment("short", false, "");
+    dsgkd().arg("train").arg(&experiment).args(["--set", "train.num_train_epochs=1"]).assert().success();
+    // More than a pipe or a buffer holds.
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    let (header, rows) = notes.split_once('\n').unwrap();
+    std::fs::write(world.path("many.csv"), format!("{header}\n{}", rows.repeat(20))).unwrap();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("dsgkd"))
+        .arg("predict")
+        .args([world.path("short/model"), world.path("many.csv")])
+        .arg("--quiet")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
+}
+
+#[test]
 fn a_head_on_the_mean_of_the_tokens_is_trained_and_found_again() {
     let world = World::new();
     let experiment = world.experiment("mean", true, ""); // what a teacher brings by default

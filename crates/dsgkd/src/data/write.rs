@@ -144,7 +144,7 @@ impl TableWriter {
         }
         match &mut self.table {
             Some(Table::Delimited(writer)) => {
-                write_delimited(writer, fields, added).map_err(Error::io(&self.name, "write"))
+                write_delimited(writer, fields, added).map_err(io_error).map_err(Error::io(&self.name, "write"))
             }
             Some(Table::Jsonl(sink)) => {
                 write_json(sink, &self.names, fields, json, added).map_err(Error::io(&self.name, "write"))
@@ -222,13 +222,13 @@ fn open_table(path: &Path, sink: Sink, format: Format, columns: &[String], added
         _ => {
             let mut writer = csv::WriterBuilder::new().delimiter(separator_byte(format, "")?).from_writer(sink);
             let names = columns.iter().map(String::as_str).chain(added.iter().map(|column| column.name.as_str()));
-            writer.write_record(names).map_err(io::Error::from).map_err(Error::io(path, "write"))?;
+            writer.write_record(names).map_err(io_error).map_err(Error::io(path, "write"))?;
             Ok(Table::Delimited(Box::new(writer)))
         }
     }
 }
 
-fn write_delimited(writer: &mut csv::Writer<Sink>, fields: &[Option<String>], added: &[Value]) -> io::Result<()> {
+fn write_delimited(writer: &mut csv::Writer<Sink>, fields: &[Option<String>], added: &[Value]) -> csv::Result<()> {
     for field in fields {
         writer.write_field(field.as_deref().unwrap_or_default())?;
     }
@@ -239,8 +239,15 @@ fn write_delimited(writer: &mut csv::Writer<Sink>, fields: &[Option<String>], ad
             _ => writer.write_field("")?,
         }
     }
-    writer.write_record(None::<&[u8]>)?;
-    Ok(())
+    writer.write_record(None::<&[u8]>)
+}
+
+/// The system's error as it was: the crate's own conversion hides that a reader has left.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        _ => io::Error::other("the row has another number of cells than the table"),
+    }
 }
 
 /// `json`: which of `fields` are JSON; none of those beyond its end.
