@@ -16,7 +16,7 @@ use dsgkd_encoder::{Batch, Model};
 use dsgkd_ops::activation::{self, Activation};
 use dsgkd_ops::attention::{self, Attention, probabilities_len};
 use dsgkd_ops::layer_norm::{self, Addends, LayerNorm, LayerNormGradients};
-use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::linear::{self, Output, Weight};
 use dsgkd_ops::{Dropout, Precision, embedding};
 use std::error::Error;
 use std::fmt::{Debug, Formatter};
@@ -97,7 +97,15 @@ fn dense_gelu(input: &Node, weight: &Node, bias: &Node) -> Node {
     let (mut before, mut output) = (vec![0f32; TOKENS * columns], vec![0f32; TOKENS * columns]);
     let plain = Weight::Plain(w.storage(), Precision::Float32);
     let gelu = Activation::Gelu;
-    activation::dense_forward(gelu, x.storage(), plain, b.storage(), Some(&mut before), &mut output, TOKENS);
+    activation::dense_forward(
+        gelu,
+        x.storage(),
+        plain,
+        b.storage(),
+        Some(&mut before),
+        Output::Plain(&mut output),
+        TOKENS,
+    );
     node([input, weight, bias], output, move |d_output| {
         let (x, w) = (x.storage::<f32>(), w.storage::<f32>());
         // The graph's own: a node may not change what it kept or was given.
@@ -146,7 +154,7 @@ fn normalise(input: &Node, norm: [&Node; 2], add: Option<(&Node, &Node, Dropout)
         residual: residual.storage(),
         dropout,
     });
-    layer_norm::forward(settings, &mut rows, added, &mut inverse, &mut output);
+    layer_norm::forward(settings, &mut rows, added, &mut inverse, &mut output, None);
     let backward = move |d_output: &[f32]| {
         let settings = LayerNorm { weight: weight.storage(), bias: beta.storage(), epsilon: 1e-12 };
         let (mut d_residual, mut d_input) = (vec![0f32; rows.len()], vec![0f32; rows.len()]);

@@ -5,7 +5,7 @@ use crate::encoder::{DropoutSeed, FIRST_HEAD_SITE};
 use crate::family::{self, ClassifierDesign, Family};
 use crate::layout::{DenseSlots, Group, Layout, site_dropout};
 use dsgkd_ops::activation::{self, Activation};
-use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::linear::{self, Output, Weight};
 use dsgkd_ops::{Dropout, Precision};
 
 /// What a classification head is made of, and which tokens it reads.
@@ -105,7 +105,15 @@ impl ClassifierSlots {
             let mut output = vec![0f32; state.len()];
             let weight = Weight::Plain(&values[slots.weight.clone()], Precision::Float32);
             let bias = &values[slots.bias.clone()];
-            activation::dense_forward(*function, &state, weight, bias, Some(&mut preactivation), &mut output, notes);
+            activation::dense_forward(
+                *function,
+                &state,
+                weight,
+                bias,
+                Some(&mut preactivation),
+                Output::Plain(&mut output),
+                notes,
+            );
             act.inputs.push(std::mem::replace(&mut state, output));
             act.preactivations.push(preactivation);
         }

@@ -5,7 +5,7 @@ use crate::family::MlmDesign;
 use crate::layout::{DenseSlots, Group, Initial, Layout, NormSlots};
 use dsgkd_ops::activation::{self, Activation};
 use dsgkd_ops::layer_norm::{self, LayerNorm, LayerNormGradients};
-use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::linear::{self, Output, Weight};
 use dsgkd_ops::{Precision, RowDropout};
 use std::ops::Range;
 
@@ -73,11 +73,11 @@ impl MlmSlots {
             plain(&self.dense.weight),
             &values[self.dense.bias.clone()],
             Some(&mut act.preactivation),
-            activated, // [M, e]
+            Output::Plain(activated), // [M, e]
             rows,
         );
         let norm = self.norm(values, a.layer_norm_eps);
-        layer_norm::forward(norm, activated, None, &mut act.inverse_deviation, &mut act.output); // [M, e]
+        layer_norm::forward(norm, activated, None, &mut act.inverse_deviation, &mut act.output, None); // [M, e]
         linear::forward_bias(&act.output, plain(word), &values[self.bias.clone()], &mut act.logits, rows); // [M, vocab]
         act.input = masked;
     }

@@ -6,6 +6,7 @@ use common::{MODELS, model};
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, HeadForm, Model, PooledGradients};
+use dsgkd_ops::Precision;
 use dsgkd_ops::loss::cross_entropy;
 use dsgkd_ops::spans::Span;
 
@@ -116,13 +117,16 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
 #[test]
 fn checkpointing_changes_no_bit() {
     for model_type in ["bert", "roberta", "distilbert", "electra"] {
-        let model = model(model_type, 2, HeadForm::Family);
-        let gradients = |checkpointing| {
-            let mut gradients = vec![0f32; model.values.len()];
-            let loss = loss(&model, &Case { checkpointing, ..case() }, Some(77), Some(&mut gradients));
-            (loss, gradients)
-        };
-        assert!(gradients(false) == gradients(true), "{model_type}");
+        for precision in [Precision::Float32, Precision::Bfloat16] {
+            let mut model = model(model_type, 2, HeadForm::Family);
+            model.set_precision(precision);
+            let gradients = |checkpointing| {
+                let mut gradients = vec![0f32; model.values.len()];
+                let loss = loss(&model, &Case { checkpointing, ..case() }, Some(77), Some(&mut gradients));
+                (loss, gradients)
+            };
+            assert!(gradients(false) == gradients(true), "{model_type} {precision:?}");
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Activations fused with the bias before them.
 
-use crate::gemm::{Finish, Place, Precision, panels_at_most};
-use crate::linear::{self, Weight};
+use crate::gemm::{Finish, Input, Output, Piece, Precision, Weight, panels_at_most};
+use crate::linear;
 use crate::math;
-use crate::parallel::{ROWS_PER_TASK, SharedMut, add_partials};
+use crate::parallel::{ROWS_PER_TASK, SharedMut, add_partials, with_scratch};
 use multiversion::multiversion;
 use rayon::prelude::*;
 
@@ -64,30 +64,56 @@ macro_rules! one_loop_each {
 
 /// A dense layer and its activation: `output = activation(input * weight^T + bias)`, `[tokens, out]`. `before` gets the
 /// activation's argument for the backward, where that is wanted.
-pub fn dense_forward(
+pub fn dense_forward<'a>(
     activation: Activation,
-    input: &[f32],
+    input: impl Into<Input<'a>>,
     weight: Weight,
     bias: &[f32],
     before: Option<&mut [f32]>,
-    output: &mut [f32],
+    output: Output,
     tokens: usize,
 ) {
-    let columns = bias.len();
-    assert_eq!(output.len(), tokens * columns);
-    let Some(before) = before else {
-        let finish: Finish = &|Place { column, .. }, values| {
-            forward_row_in_place(activation, values, &bias[column..column + values.len()])
-        };
-        return linear::forward_and(input, weight, output, tokens, Some(finish));
+    let (input, columns) = (input.into(), bias.len());
+    let in_place = |piece: &mut Piece| {
+        let bias = &bias[piece.columns.clone()];
+        piece.rows.clone().for_each(|row| forward_row_in_place(activation, piece.row(row), bias));
     };
-    let output = SharedMut(output.as_mut_ptr());
-    let finish: Finish = &|Place { row, column, .. }, values| {
-        // SAFETY: pieces are disjoint and lie inside the result, and `output` was found to be as large.
-        let output = unsafe { output.slice(row * columns + column, values.len()) };
-        forward_row(activation, values, &bias[column..column + values.len()], output);
+    let beside = |piece: &mut Piece, activated: &mut Piece| {
+        let bias = &bias[piece.columns.clone()];
+        piece.rows.clone().for_each(|row| forward_row(activation, piece.row(row), bias, activated.row(row)));
     };
-    linear::forward_and(input, weight, before, tokens, Some(finish));
+    // SAFETY, to the end: pieces are disjoint and lie inside the result; `output` is found to be as large.
+    match (output, before) {
+        (Output::Plain(output), None) => {
+            assert_eq!(output.len(), tokens * columns);
+            linear::forward_and(input, weight, output, tokens, Some(&in_place));
+        }
+        (Output::Plain(output), Some(before)) => {
+            assert_eq!(output.len(), tokens * columns);
+            let output = SharedMut(output.as_mut_ptr());
+            let finish: Finish = &|piece| beside(piece, &mut unsafe { piece.in_other(output.pointer()) });
+            linear::forward_and(input, weight, before, tokens, Some(finish));
+        }
+        (Output::Packed(packed), None) => {
+            let packed = &*packed;
+            let finish: Finish = &|piece| {
+                in_place(piece);
+                unsafe { packed.write(piece) };
+            };
+            linear::forward_to(input, weight, tokens, columns, finish);
+        }
+        (Output::Packed(packed), Some(before)) => {
+            let packed = &*packed;
+            let finish: Finish = &|piece| {
+                with_scratch(piece.rows.len() * piece.columns.len(), |scratch| {
+                    let mut activated = piece.moved_to(scratch);
+                    beside(piece, &mut activated);
+                    unsafe { packed.write(&activated) };
+                });
+            };
+            linear::forward_and(input, weight, before, tokens, Some(finish));
+        }
+    }
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
@@ -152,14 +178,13 @@ pub fn backward_through(
     // Sums of panels of fixed size, so that they do not depend on the number of threads.
     let mut partials = vec![0f32; panels_at_most(tokens) * columns];
     let (before, shared) = (SharedMut(before.as_mut_ptr()), SharedMut(partials.as_mut_ptr()));
-    let finish: Finish = &|Place { panel, row, column }, gradient| {
-        // SAFETY: pieces are disjoint and lie inside the result, `before` is as large, and the pieces that share a partial sum come
-        // one after the other.
-        let (before, partial) = unsafe {
-            let partial = shared.slice(panel * columns + column, gradient.len());
-            (before.slice(row * columns + column, gradient.len()), partial)
+    let finish: Finish = &|piece| {
+        // SAFETY: pieces are disjoint and lie inside the result, `before` is as large, and one piece alone has these columns of this panel.
+        let (mut before, partial) = unsafe {
+            let partial = shared.slice(piece.panel * columns + piece.columns.start, piece.columns.len());
+            (piece.in_other(before.pointer()), partial)
         };
-        backward_row(activation, before, gradient, partial);
+        piece.rows.clone().for_each(|row| backward_row(activation, before.row(row), piece.row(row), partial));
     };
     linear::backward_input_and(d_output, weight, precision, gradient, tokens, false, Some(finish));
     add_partials(&partials, d_bias);
@@ -183,6 +208,7 @@ fn backward_row(activation: Activation, input: &mut [f32], gradient: &mut [f32],
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemm::PackedRows;
 
     const ALL: [Activation; 4] = [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Tanh];
 
@@ -215,15 +241,45 @@ mod tests {
         }
     }
 
+    /// The next layer's product is the same whether it reads the output or what was packed of it, and so is what is kept for the backward.
+    #[test]
+    fn an_output_may_be_packed_for_the_next_layer() {
+        // Of 1700 inputs the sums need more than one block; 420 columns are several groups and an edge.
+        for (tokens, inputs, columns) in [(70, 40, 420), (500, 40, 70), (20, 1700, 100)] {
+            let (input, weight, bias) =
+                (numbers(tokens * inputs, 1), numbers(columns * inputs, 2), numbers(columns, 3));
+            let next = numbers(50 * columns, 4);
+            for precision in [Precision::Float32, Precision::Bfloat16] {
+                let (dense, next) = (Weight::Plain(&weight, precision), Weight::Plain(&next, precision));
+                for keep_before in [false, true] {
+                    let run = |packed: bool| {
+                        let (mut rows, mut plain) = (PackedRows::default(), vec![0f32; tokens * columns]);
+                        let mut before = vec![0f32; if keep_before { tokens * columns } else { 0 }];
+                        if packed {
+                            rows.make_room(tokens, columns, next);
+                        }
+                        let output = if packed { rows.or_mut(&mut plain) } else { Output::Plain(&mut plain) };
+                        let kept = keep_before.then_some(&mut before[..]);
+                        dense_forward(Activation::Gelu, &input, dense, &bias, kept, output, tokens);
+                        let mut result = vec![0f32; tokens * 50];
+                        linear::forward(rows.or(&plain), next, &mut result, tokens);
+                        (result, before)
+                    };
+                    assert!(run(true) == run(false), "{tokens} {inputs} {columns} {precision:?} {keep_before}");
+                }
+            }
+        }
+    }
+
     fn backward_restores_and_sums(tokens: usize, inputs: usize, columns: usize) {
         let (input, weight, bias) = (numbers(tokens * inputs, 1), numbers(columns * inputs, 2), numbers(columns, 3));
         let (d_output, next) = (numbers(tokens * 50, 4), numbers(50 * columns, 5));
         for activation in ALL {
             let (mut before, mut output) = (vec![0f32; tokens * columns], vec![0f32; tokens * columns]);
             let dense = Weight::Plain(&weight, Precision::Float32);
-            dense_forward(activation, &input, dense, &bias, Some(&mut before), &mut output, tokens);
+            dense_forward(activation, &input, dense, &bias, Some(&mut before), Output::Plain(&mut output), tokens);
             let mut alone = output.clone();
-            dense_forward(activation, &input, dense, &bias, None, &mut alone, tokens);
+            dense_forward(activation, &input, dense, &bias, None, Output::Plain(&mut alone), tokens);
             assert_eq!(alone, output);
 
             let (mut gradient, mut d_bias) = (vec![0f32; tokens * columns], vec![0f32; columns]);

@@ -6,12 +6,11 @@
 
 use crate::gemm::{Cores, Matrix, Precision, Product, Right};
 use crate::math;
-use crate::parallel::SharedMut;
+use crate::parallel::{SharedMut, with_scratch};
 use crate::spans::{Span, row_offsets};
 use crate::{Dropout, linear};
 use multiversion::multiversion;
 use rayon::prelude::*;
-use std::cell::RefCell;
 
 /// What forward and backward both need to know.
 #[derive(Clone, Copy)]
@@ -45,18 +44,13 @@ struct Task {
     spans: std::ops::Range<usize>,
 }
 
-thread_local! {
-    /// Scratch of one task: two `[length, length]` matrices.
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
 /// A small product on the current thread, into memory that other tasks do not touch.
 ///
 /// # Safety
 /// `out` must be valid for the result with rows `stride` apart, and nothing else may touch it meanwhile.
 unsafe fn product_in_task(left: Matrix, right: Right, out: *mut f32, stride: usize, scale: f32) {
     // SAFETY: the caller's promise.
-    unsafe { Product { left, right, scale, accumulate: false, finish: None }.run(out, stride, Cores::One) }
+    unsafe { Product { left: left.into(), right, scale, accumulate: false, finish: None }.run(out, stride, Cores::One) }
 }
 
 /// Number of stored probabilities of a batch: `heads * sum of length^2`.
@@ -240,17 +234,6 @@ pub fn backward(
         });
     });
     linear::backward_bias(d_qkv, d_bias);
-}
-
-/// Lends this thread's scratch, at least `length` elements long. Taken out while in use, so that a nested call (rayon may
-/// run another task inside this one) gets scratch of its own.
-fn with_scratch(length: usize, work: impl FnOnce(&mut [f32])) {
-    let mut scratch = SCRATCH.with(RefCell::take);
-    if scratch.len() < length {
-        scratch.resize(length, 0.0);
-    }
-    work(&mut scratch[..length]);
-    SCRATCH.with(|place| place.replace(scratch));
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]

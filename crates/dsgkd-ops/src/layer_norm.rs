@@ -1,5 +1,6 @@
 //! `LayerNorm(residual + dropout(input + bias))`, one pass forward, one pass backward.
 
+use crate::gemm::{PackedRows, Piece};
 use crate::math;
 use crate::parallel::{ROWS_PER_TASK, add_partials};
 use crate::{Dropout, RowDropout};
@@ -39,31 +40,40 @@ pub struct Addends<'a> {
 }
 
 /// `output = norm(residual + dropout(rows + bias))`, all `[tokens, hidden]`, or `norm(rows)` alone. Leaves the normalised rows (before
-/// `gamma` and `beta`) in `rows` and `1 / standard deviation` in `inverse_deviation [tokens]` for the backward.
+/// `gamma` and `beta`) in `rows` and `1 / standard deviation` in `inverse_deviation [tokens]` for the backward. `packed` gets the output once more, if it
+/// has room.
 pub fn forward(
     norm: LayerNorm,
     rows: &mut [f32],
     add: Option<Addends>,
     inverse_deviation: &mut [f32],
     output: &mut [f32],
+    packed: Option<&mut PackedRows>,
 ) {
     let hidden = norm.weight.len();
-    let chunk = ROWS_PER_TASK * hidden;
+    let rows_per_task =
+        ROWS_PER_TASK.next_multiple_of(packed.as_ref().and_then(|packed| packed.panel_rows()).unwrap_or(1));
+    let (chunk, packed) = (rows_per_task * hidden, packed.map(|packed| &*packed));
     assert!(rows.len() == output.len() && rows.len() == inverse_deviation.len() * hidden);
     assert!(add.is_none_or(|add| add.residual.len() == rows.len() && add.bias.len() == hidden));
     rows.par_chunks_mut(chunk)
-        .zip(inverse_deviation.par_chunks_mut(ROWS_PER_TASK))
+        .zip(inverse_deviation.par_chunks_mut(rows_per_task))
         .zip(output.par_chunks_mut(chunk))
         .enumerate()
         .for_each(|(task, ((rows, inverse_deviation), output))| {
+            let first = task * rows_per_task;
+            let tokens = first..first + inverse_deviation.len();
             let rows = rows.chunks_exact_mut(hidden).zip(output.chunks_exact_mut(hidden));
-            for (row, ((values, output), inverse_deviation)) in rows.zip(inverse_deviation).enumerate() {
-                let token = task * ROWS_PER_TASK + row;
+            for ((token, (values, output)), inverse_deviation) in tokens.clone().zip(rows).zip(inverse_deviation) {
                 if let Some(add) = add {
                     let residual = &add.residual[token * hidden..(token + 1) * hidden];
                     add_row(values, add.bias, residual, add.dropout.row(token));
                 }
                 *inverse_deviation = forward_row(norm, values, output);
+            }
+            if let Some(packed) = packed {
+                // SAFETY: the task's rows are its own.
+                unsafe { packed.write(&Piece::of_rows(output, tokens, hidden)) };
             }
         });
 }
@@ -208,6 +218,8 @@ fn backward_row(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Precision;
+    use crate::linear::{self, Input, Weight};
 
     const TOKENS: usize = 35;
     const HIDDEN: usize = 20;
@@ -242,7 +254,7 @@ mod tests {
         let dropout = RowDropout { dropout, rows: None };
         let add = Addends { bias: &case.bias, residual: &case.residual, dropout };
         normalised.copy_from_slice(&case.input);
-        forward(norm, normalised, Some(add), inverse, &mut output);
+        forward(norm, normalised, Some(add), inverse, &mut output, None);
         output.iter().zip(&case.direction).map(|(o, d)| f64::from(o * d)).sum()
     }
 
@@ -295,8 +307,29 @@ mod tests {
         let norm = LayerNorm { weight: &case.weight, bias: &case.beta, epsilon: 1e-5 };
         let (mut normalised, mut inverse) = (case.input.clone(), vec![0f32; TOKENS]);
         let (mut output, mut again) = (normalised.clone(), normalised.clone());
-        forward(norm, &mut normalised, None, &mut inverse, &mut output);
+        forward(norm, &mut normalised, None, &mut inverse, &mut output, None);
         output_again(norm, &normalised, &mut again);
         assert_eq!(output, again);
+    }
+
+    /// A product is the same whether it reads the output or what was packed of it.
+    #[test]
+    fn the_output_may_be_packed_for_the_next_layer() {
+        let (tokens, hidden) = (100, 70);
+        let numbers = |count: usize| (0..count).map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0).collect::<Vec<_>>();
+        let (mut rows, mut inverse) = (numbers(tokens * hidden), vec![0f32; tokens]);
+        let (mut output, beta, weight) = (rows.clone(), numbers(hidden), numbers(hidden * 40));
+        let norm = LayerNorm { weight: &beta, bias: &beta, epsilon: 1e-5 };
+        for precision in [Precision::Float32, Precision::Bfloat16] {
+            let (weight, mut packed) = (Weight::Plain(&weight, precision), PackedRows::default());
+            packed.make_room(tokens, hidden, weight);
+            forward(norm, &mut rows, None, &mut inverse, &mut output, Some(&mut packed));
+            let results = [Input::Plain(&output), packed.or(&output)].map(|input| {
+                let mut result = vec![0f32; tokens * 40];
+                linear::forward(input, weight, &mut result, tokens);
+                result
+            });
+            assert_eq!(results[0], results[1], "{precision:?}");
+        }
     }
 }

@@ -1,15 +1,8 @@
 //! Dense layers: matrix products in every layout, without a transposed copy.
 
-use crate::gemm::{Cores, Finish, Matrix, PackedWeight, Precision, Product, Right};
+use crate::gemm::{Cores, Finish, Left, Matrix, Precision, Product, Right};
 
-/// A dense layer's weight, `[out, in]`, as a product takes it.
-#[derive(Clone, Copy)]
-pub enum Weight<'a> {
-    /// As it is.
-    Plain(&'a [f32], Precision),
-    /// Packed beforehand.
-    Packed(&'a PackedWeight),
-}
+pub use crate::gemm::{Input, Output, PackedRows, Weight};
 
 /// A whole row-major matrix of as many rows as there are tokens.
 fn rows_of(data: &[f32], tokens: usize) -> Matrix<'_> {
@@ -18,8 +11,21 @@ fn rows_of(data: &[f32], tokens: usize) -> Matrix<'_> {
     Matrix::new(data, tokens, columns, columns)
 }
 
+/// The factors of `input [tokens, in] * weight [out, in]^T`.
+fn factors<'a>(input: Input<'a>, weight: Weight<'a>, tokens: usize, outputs: usize) -> (Left<'a>, Right<'a>) {
+    let left = match input {
+        Input::Plain(rows) => Left::Matrix(rows_of(rows, tokens)),
+        Input::Packed(rows) => Left::Packed(rows),
+    };
+    let right = match weight {
+        Weight::Plain(weight, precision) => Right::Matrix(rows_of(weight, outputs).transposed(), precision),
+        Weight::Packed(weight) => Right::Packed(weight),
+    };
+    (left, right)
+}
+
 /// `out [rows, columns] = left * right`, or `out += ...`, on all cores.
-fn product(left: Matrix, right: Right, out: &mut [f32], accumulate: bool, finish: Option<Finish>) {
+fn product(left: Left, right: Right, out: &mut [f32], accumulate: bool, finish: Option<Finish>) {
     let columns = right.columns();
     assert_eq!(out.len(), left.rows() * columns);
     let product = Product { left, right, scale: 1.0, accumulate, finish };
@@ -28,29 +34,37 @@ fn product(left: Matrix, right: Right, out: &mut [f32], accumulate: bool, finish
 }
 
 /// `output [tokens, out] = input [tokens, in] * weight [out, in]^T`; the bias belongs to the operation that follows.
-pub fn forward(input: &[f32], weight: Weight, output: &mut [f32], tokens: usize) {
-    forward_and(input, weight, output, tokens, None);
+pub fn forward<'a>(input: impl Into<Input<'a>>, weight: Weight, output: &mut [f32], tokens: usize) {
+    forward_and(input.into(), weight, output, tokens, None);
 }
 
 /// [`forward`] with the bias `[out]` added to every row.
-pub fn forward_bias(input: &[f32], weight: Weight, bias: &[f32], output: &mut [f32], tokens: usize) {
+pub fn forward_bias<'a>(input: impl Into<Input<'a>>, weight: Weight, bias: &[f32], output: &mut [f32], tokens: usize) {
     assert_eq!(output.len(), tokens * bias.len());
-    forward_and(input, weight, output, tokens, Some(&|place, values| add_to(values, &bias[place.column..])));
+    let finish: Finish = &|piece| {
+        for row in piece.rows.clone() {
+            let bias = &bias[piece.columns.clone()];
+            add_to(piece.row(row), bias);
+        }
+    };
+    forward_and(input.into(), weight, output, tokens, Some(finish));
 }
 
 /// [`forward`], and what is to be done with its result while it is in the cache.
-pub(crate) fn forward_and(input: &[f32], weight: Weight, output: &mut [f32], tokens: usize, finish: Option<Finish>) {
+pub(crate) fn forward_and(input: Input, weight: Weight, output: &mut [f32], tokens: usize, finish: Option<Finish>) {
     if tokens == 0 {
         return;
     }
-    let input = rows_of(input, tokens);
-    let right = match weight {
-        Weight::Plain(weight, precision) => {
-            Right::Matrix(rows_of(weight, output.len() / tokens).transposed(), precision)
-        }
-        Weight::Packed(weight) => Right::Packed(weight),
-    };
-    product(input, right, output, false, finish);
+    let (left, right) = factors(input, weight, tokens, output.len() / tokens);
+    product(left, right, output, false, finish);
+}
+
+/// [`forward_and`] of a result that only `finish` sees: for outputs that are packed.
+pub(crate) fn forward_to(input: Input, weight: Weight, tokens: usize, outputs: usize, finish: Finish) {
+    if tokens > 0 {
+        let (left, right) = factors(input, weight, tokens, outputs);
+        Product { left, right, scale: 1.0, accumulate: false, finish: Some(finish) }.hand_over();
+    }
 }
 
 /// `d_input [tokens, in] = d_output [tokens, out] * weight [out, in]`, added to it with `accumulate`.
@@ -80,7 +94,7 @@ pub(crate) fn backward_input_and(
     }
     let d_output = rows_of(d_output, tokens);
     let weight = Right::Matrix(rows_of(weight, d_output.columns()), precision);
-    product(d_output, weight, d_input, accumulate, finish);
+    product(d_output.into(), weight, d_input, accumulate, finish);
 }
 
 /// `d_weight [out, in] += d_output [tokens, out]^T * input [tokens, in]`.
@@ -89,7 +103,7 @@ pub fn backward_weight(d_output: &[f32], input: &[f32], precision: Precision, d_
         return;
     }
     let input = Right::Matrix(rows_of(input, tokens), precision);
-    product(rows_of(d_output, tokens).transposed(), input, d_weight, true, None);
+    product(rows_of(d_output, tokens).transposed().into(), input, d_weight, true, None);
 }
 
 fn add_to(values: &mut [f32], bias: &[f32]) {
@@ -103,7 +117,7 @@ pub use crate::parallel::add_column_sums as backward_bias;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemm::WeightPrecision;
+    use crate::gemm::{PackedWeight, WeightPrecision};
 
     fn numbers(count: usize, seed: usize) -> Vec<f32> {
         (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()

@@ -1,6 +1,7 @@
 //! The two ways in which an operation is spread over the cores.
 
 use rayon::prelude::*;
+use std::cell::RefCell;
 
 /// Rows that one task of a row-wise operation takes. Fixed, so that partial sums do not depend on the
 /// number of threads.
@@ -38,6 +39,22 @@ impl SharedMut {
 /// Runs `work` on a thread of the pool, so that the operations in it need not wake one each.
 pub fn in_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
+}
+
+thread_local! {
+    /// Scratch of one task.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends this thread's scratch, `length` elements of anything. Taken out while in use, so that a nested call (rayon may
+/// run another task inside this one) gets scratch of its own.
+pub(crate) fn with_scratch(length: usize, work: impl FnOnce(&mut [f32])) {
+    let mut scratch = SCRATCH.with(RefCell::take);
+    if scratch.len() < length {
+        scratch.resize(length, 0.0);
+    }
+    work(&mut scratch[..length]);
+    SCRATCH.with(|place| place.replace(scratch));
 }
 
 /// Sums `partials [tasks, columns]` over tasks, in order, into `total [columns]`.

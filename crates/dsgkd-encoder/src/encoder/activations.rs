@@ -5,6 +5,7 @@
 use super::batch::{Batch, ForwardOptions};
 use crate::architecture::Architecture;
 use dsgkd_ops::attention;
+use dsgkd_ops::linear::PackedRows;
 use dsgkd_ops::spans::row_offsets;
 
 #[derive(Default)]
@@ -37,14 +38,18 @@ pub struct Activations {
     pub(super) embedding_deviation: Vec<f32>,  // [T]
     /// One a layer for the backward, else one in all.
     pub(super) layers: Vec<LayerActivations>,
-    pub(super) layer_inputs: Vec<Vec<f32>>,  // [layers][T, h], with checkpointing
-    pub(super) attention_output: Vec<f32>,   // [T, h]
-    pub(super) activated: Vec<f32>,          // [T, f]
-    pub(super) d_dense: Vec<f32>,            // [T, h]
+    pub(super) layer_inputs: Vec<Vec<f32>>, // [layers][T, h], with checkpointing
+    pub(super) attention_output: Vec<f32>,  // [T, h]
+    pub(super) activated: Vec<f32>,         // [T, f]
+    /// The same once more, as the next product reads it: the hidden states of every layer but the last, and both above.
+    pub(super) hidden_packed: PackedRows, // [T, h]
+    pub(super) attention_packed: PackedRows, // [T, h]
+    pub(super) activated_packed: PackedRows, // [T, f]
+    pub(super) d_dense: Vec<f32>,           // [T, h]
     pub(super) d_attention_output: Vec<f32>, // [T, h]
-    pub(super) d_intermediate: Vec<f32>,     // [T, f]
-    pub(super) d_qkv: Vec<f32>,              // [T, 3h]
-    pub(super) d_embedded: Vec<f32>,         // [T, e]
+    pub(super) d_intermediate: Vec<f32>,    // [T, f]
+    pub(super) d_qkv: Vec<f32>,             // [T, 3h]
+    pub(super) d_embedded: Vec<f32>,        // [T, e]
 }
 
 impl Activations {
@@ -62,7 +67,6 @@ impl Activations {
             (&mut self.embedding_deviation, tokens),
             (&mut self.attention_output, tokens * h),
             (&mut self.projection_input, tokens * e),
-            (&mut self.activated, tokens * f),
         ] {
             buffer.resize(length, 0.0);
         }

@@ -5,10 +5,18 @@ use super::batch::{Batch, ForwardOptions};
 use super::rows::{to_front, to_places};
 use super::{EMBEDDING_SITE, Encoder, norm};
 use dsgkd_ops::layer_norm::{self, Addends};
-use dsgkd_ops::linear::{self, Weight};
+use dsgkd_ops::linear::{self, Input, Weight};
 use dsgkd_ops::spans::mean_forward;
 use dsgkd_ops::{activation, attention, embedding};
 use std::ops::Range;
+
+/// What a layer begins with.
+pub(super) enum LayerInput {
+    /// `act.hidden_states` alone.
+    HiddenStates,
+    /// The layer before has just been computed, and packed its output.
+    Packed,
+}
 
 impl Encoder<'_> {
     /// Fills `act.hidden_states` and the pooled values.
@@ -27,20 +35,34 @@ impl Encoder<'_> {
             if options.checkpointing && options.for_backward {
                 act.layer_inputs[layer].copy_from_slice(&act.hidden_states);
             }
-            self.forward_layer(layer, batch, options, act);
+            let input = if layer == 0 { LayerInput::HiddenStates } else { LayerInput::Packed };
+            self.forward_layer(layer, input, batch, options, act);
             self.pool(layer + 1, batch, options, act);
         }
     }
 
     /// One layer: `act.hidden_states` from its input to its output, and its pooled attention rows.
-    pub(super) fn forward_layer(&self, layer: usize, batch: &Batch, options: &ForwardOptions, act: &mut Activations) {
+    pub(super) fn forward_layer(
+        &self,
+        layer: usize,
+        input: LayerInput,
+        batch: &Batch,
+        options: &ForwardOptions,
+        act: &mut Activations,
+    ) {
         let (a, tokens) = (self.architecture, batch.tokens());
         let (h, f) = (a.hidden_size, a.intermediate_size);
         let slots = &self.slots.layers[layer];
         let Activations { layers: stored, hidden_states, attention_output, activated, pooled_rows, .. } = act;
+        let (hidden_packed, attention_packed) = (&mut act.hidden_packed, &mut act.attention_packed);
+        let activated_packed = &mut act.activated_packed;
         let at = &mut stored[options.slot(layer)];
         let bias = self.bias(&slots.qkv);
-        linear::forward_bias(hidden_states, self.layer_weight(layer, 0), bias, &mut at.qkv, tokens); // [T, 3h]
+        let input = match input {
+            LayerInput::HiddenStates => Input::Plain(hidden_states),
+            LayerInput::Packed => hidden_packed.or(hidden_states),
+        };
+        linear::forward_bias(input, self.layer_weight(layer, 0), bias, &mut at.qkv, tokens); // [T, 3h]
         let operation = self.attention(layer, &at.qkv, batch, options);
         let probabilities = options.for_backward.then_some(&mut at.probabilities[..]);
         attention::forward(operation, &mut at.context, probabilities, &mut pooled_rows[layer]); // [T, h]
@@ -53,6 +75,7 @@ impl Encoder<'_> {
         }
         let dense = &mut at.attention_normalised[..rows * h]; // the norm turns it into that
         linear::forward(&at.context[..rows * h], self.layer_weight(layer, 1), dense, rows); // [R, h]
+        attention_packed.make_room(rows, h, self.layer_weight(layer, 2));
         layer_norm::forward(
             norm(self.values, &slots.attention_norm, a),
             dense,
@@ -63,18 +86,25 @@ impl Encoder<'_> {
             }),
             &mut at.attention_inverse_deviation[..rows],
             &mut attention_output[..rows * h], // [R, h]
+            Some(attention_packed),
         );
+        activated_packed.make_room(rows, f, self.layer_weight(layer, 3));
         activation::dense_forward(
             a.hidden_act,
-            &attention_output[..rows * h],
+            attention_packed.or(&attention_output[..rows * h]),
             self.layer_weight(layer, 2),
             self.bias(&slots.intermediate),
             options.for_backward.then(|| &mut at.intermediate[..rows * f]),
-            &mut activated[..rows * f], // [R, f]
+            activated_packed.or_mut(activated), // [R, f]
             rows,
         );
         let dense = &mut at.output_normalised[..rows * h];
-        linear::forward(&activated[..rows * f], self.layer_weight(layer, 3), dense, rows); // [R, h]
+        let input = activated_packed.or(activated);
+        linear::forward(input, self.layer_weight(layer, 3), dense, rows); // [R, h]
+        let next = (layer + 1 < options.layers(a)).then(|| {
+            hidden_packed.make_room(tokens, h, self.layer_weight(layer + 1, 0));
+            hidden_packed
+        });
         layer_norm::forward(
             norm(self.values, &slots.output_norm, a),
             dense,
@@ -85,6 +115,7 @@ impl Encoder<'_> {
             }),
             &mut at.output_inverse_deviation[..rows],
             &mut hidden_states[..rows * h], // [R, h]
+            next,
         );
         if let Some(wanted) = wanted {
             to_places(hidden_states, wanted, h);
@@ -107,7 +138,7 @@ impl Encoder<'_> {
         let embedded = &mut act.embedding_normalised; // the norm turns it into that
         embedding::forward(&lookups, embedded, a.embedding_size); // [T, e]
         let norm = norm(self.values, &self.slots.norm, a);
-        layer_norm::forward(norm, embedded, None, &mut act.embedding_deviation, output); // [T, e]
+        layer_norm::forward(norm, embedded, None, &mut act.embedding_deviation, output, None); // [T, e]
         self.hidden_dropout(options, EMBEDDING_SITE).apply(output, a.embedding_size);
         self.project(batch.tokens(), act);
     }

@@ -1,6 +1,6 @@
 //! Products by the `gemm` crate: AVX2 and aarch64, in `f32`.
 
-use super::{Cores, LEAST_PANEL_ROWS, Place, Product, Right};
+use super::{Cores, LEAST_PANEL_ROWS, Left, Piece, Product, Right};
 use crate::parallel::SharedMut;
 use gemm::Parallelism;
 use rayon::prelude::*;
@@ -10,7 +10,10 @@ use rayon::prelude::*;
 /// # Safety
 /// As for [`Product::run`].
 pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: Cores) {
-    let left = product.left;
+    let left = match product.left {
+        Left::Matrix(matrix) => matrix,
+        Left::Packed(_) => unreachable!("rows are only packed where our own products run"),
+    };
     let right = match product.right {
         Right::Matrix(matrix, _) => matrix,
         Right::Packed(weight) => weight.plain(),
@@ -46,11 +49,9 @@ pub(super) unsafe fn run(product: Product, out: *mut f32, stride: usize, cores: 
     if let Some(finish) = product.finish {
         let out = SharedMut(out);
         (0..left.rows.div_ceil(LEAST_PANEL_ROWS)).into_par_iter().for_each(|panel| {
-            for row in panel * LEAST_PANEL_ROWS..((panel + 1) * LEAST_PANEL_ROWS).min(left.rows) {
-                // SAFETY: every row is one task's alone; the caller vouches for `out`.
-                let values = unsafe { std::slice::from_raw_parts_mut(out.pointer().add(row * stride), right.columns) };
-                finish(Place { panel, row, column: 0 }, values);
-            }
+            let rows = panel * LEAST_PANEL_ROWS..((panel + 1) * LEAST_PANEL_ROWS).min(left.rows);
+            // SAFETY: every row is one task's alone; the caller vouches for `out`.
+            finish(&mut unsafe { Piece::of(out.pointer(), stride, panel, rows, 0..right.columns) });
         });
     }
 }

@@ -6,11 +6,15 @@
 mod instructions;
 mod library;
 mod packed;
+mod packed_rows;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub use instructions::Instructions;
 pub use packed::{PackedWeight, WeightPrecision};
+pub use packed_rows::{Input, Output, PackedRows};
+
+use std::ops::Range;
 
 /// What the numbers of a product are rounded to before they are multiplied; sums are always `f32`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,10 +55,6 @@ impl<'a> Matrix<'a> {
         Matrix { data, rows, columns, row_stride: stride, column_stride: 1 }
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
-    }
-
     pub(crate) fn columns(&self) -> usize {
         self.columns
     }
@@ -67,6 +67,44 @@ impl<'a> Matrix<'a> {
             row_stride: self.column_stride,
             column_stride: self.row_stride,
             ..self
+        }
+    }
+}
+
+/// A dense layer's weight, `[out, in]`, as a product takes it.
+#[derive(Clone, Copy)]
+pub enum Weight<'a> {
+    /// As it is.
+    Plain(&'a [f32], Precision),
+    /// Packed beforehand.
+    Packed(&'a PackedWeight),
+}
+
+/// The left factor: a matrix, or rows that were packed by whoever made them.
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    Matrix(Matrix<'a>),
+    Packed(&'a PackedRows),
+}
+
+impl<'a> From<Matrix<'a>> for Left<'a> {
+    fn from(matrix: Matrix<'a>) -> Left<'a> {
+        Left::Matrix(matrix)
+    }
+}
+
+impl Left<'_> {
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Left::Matrix(matrix) => matrix.rows,
+            Left::Packed(packed) => packed.rows(),
+        }
+    }
+
+    pub(crate) fn columns(&self) -> usize {
+        match self {
+            Left::Matrix(matrix) => matrix.columns,
+            Left::Packed(packed) => packed.columns(),
         }
     }
 }
@@ -96,19 +134,69 @@ impl Right<'_> {
     }
 }
 
-/// What becomes of the finished result while it is still in the cache: called for pieces of rows, with their place and the
-/// elements. Pieces of one panel that share a column come one after the other, in the order of their rows. It must neither multiply matrices nor
-/// wait for other tasks: the thread may hold the matrix units' registers.
-pub(crate) type Finish<'a> = &'a (dyn Fn(Place, &mut [f32]) + Sync);
+/// What becomes of the finished result while it is still in the cache: called for one piece after the other, each element being in one. It must
+/// neither multiply matrices nor wait for other tasks: the thread may hold the matrix units' registers.
+pub(crate) type Finish<'a> = &'a (dyn Fn(&mut Piece) + Sync);
 
-/// Where a piece of the result lies.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    /// Its panel of rows, below [`panels_at_most`]. How many rows a panel has depends on the processor and the precision alone.
+/// Some columns of a panel of rows of a matrix, which are the holder's alone.
+pub(crate) struct Piece {
+    /// The panel of rows, below [`panels_at_most`]. How many rows a panel has depends on the processor and the precision alone.
     pub(crate) panel: usize,
-    pub(crate) row: usize,
-    /// The first of its columns.
-    pub(crate) column: usize,
+    pub(crate) rows: Range<usize>,
+    pub(crate) columns: Range<usize>,
+    /// Its first element, and from row to row.
+    data: *mut f32,
+    stride: usize,
+}
+
+impl Piece {
+    /// The piece of the matrix that begins at `matrix` and has rows `stride` apart.
+    ///
+    /// # Safety
+    /// It must lie in the matrix, outlive the piece, and nobody else may touch it meanwhile.
+    pub(crate) unsafe fn of(
+        matrix: *mut f32,
+        stride: usize,
+        panel: usize,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Piece {
+        // SAFETY: the caller's promise.
+        let data = unsafe { matrix.add(rows.start * stride + columns.start) };
+        Piece { panel, rows, columns, data, stride }
+    }
+
+    /// Whole rows, of `columns` elements each.
+    pub(crate) fn of_rows(data: &mut [f32], rows: Range<usize>, columns: usize) -> Piece {
+        assert_eq!(data.len(), rows.len() * columns);
+        Piece { panel: 0, rows, columns: 0..columns, data: data.as_mut_ptr(), stride: columns }
+    }
+
+    /// The same piece of another matrix, of the same sizes.
+    ///
+    /// # Safety
+    /// As for [`Piece::of`].
+    pub(crate) unsafe fn in_other(&self, matrix: *mut f32) -> Piece {
+        // SAFETY: the caller's promise.
+        unsafe { Piece::of(matrix, self.stride, self.panel, self.rows.clone(), self.columns.clone()) }
+    }
+
+    /// A piece of the same rows and columns that stands alone in `data`.
+    pub(crate) fn moved_to(&self, data: &mut [f32]) -> Piece {
+        assert_eq!(data.len(), self.rows.len() * self.columns.len());
+        let (rows, columns) = (self.rows.clone(), self.columns.clone());
+        Piece { panel: self.panel, stride: columns.len(), rows, columns, data: data.as_mut_ptr() }
+    }
+
+    /// Its elements of one of its rows.
+    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(self.rows.contains(&row));
+        // SAFETY: whoever made the piece vouched for all of it, and the borrow is of the whole piece.
+        unsafe {
+            let data = self.data.add((row - self.rows.start) * self.stride);
+            std::slice::from_raw_parts_mut(data, self.columns.len())
+        }
+    }
 }
 
 /// Rows of the lowest panels.
@@ -122,7 +210,7 @@ pub(crate) fn panels_at_most(rows: usize) -> usize {
 /// `out = scale * left * right`, or `out += ...`.
 #[derive(Clone, Copy)]
 pub(crate) struct Product<'a> {
-    pub(crate) left: Matrix<'a>,
+    pub(crate) left: Left<'a>,
     pub(crate) right: Right<'a>,
     pub(crate) scale: f32,
     pub(crate) accumulate: bool,
@@ -145,20 +233,37 @@ impl Product<'_> {
     /// `out` must be valid for `left.rows` rows of `right.columns` elements at that stride, and nothing else may touch these
     /// elements meanwhile.
     pub(crate) unsafe fn run(self, out: *mut f32, stride: usize, cores: Cores) {
-        assert_eq!(self.left.columns, self.right.rows());
-        if self.left.rows == 0 || self.right.columns() == 0 {
-            return;
-        }
-        // Splitting a tiny product costs more than it saves.
-        let operations = self.left.rows * self.left.columns * self.right.columns();
-        let cores = if operations < 1 << 18 { Cores::One } else { cores };
+        let Some(cores) = self.cores(cores) else { return };
         // SAFETY: `Matrix::new` checked that the factors lie inside their slices; the caller vouches for `out`.
         #[cfg(target_arch = "x86_64")]
         if has_avx512() {
-            return unsafe { x86::run(self, out, stride, cores) };
+            return unsafe { x86::run(self, Some((out, stride)), cores) };
         }
         // SAFETY: as above.
         unsafe { library::run(self, out, stride, cores) }
+    }
+
+    /// Computes the product for its `finish` alone, on all cores: no more of it is kept at a time than a piece. Only where rows are packed.
+    pub(crate) fn hand_over(self) {
+        assert!(self.finish.is_some() && !self.accumulate);
+        let Some(cores) = self.cores(Cores::All) else { return };
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above; whoever has packed rows has our own products.
+        unsafe {
+            x86::run(self, None, cores)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        unreachable!("rows are only packed where our own products run ({cores:?})");
+    }
+
+    /// Where the work is done, if there is any: splitting a tiny product costs more than it saves.
+    fn cores(&self, cores: Cores) -> Option<Cores> {
+        assert_eq!(self.left.columns(), self.right.rows());
+        match self.left.rows() * self.left.columns() * self.right.columns() {
+            _ if self.left.rows() == 0 || self.right.columns() == 0 => None,
+            operations if operations < 1 << 18 => Some(Cores::One),
+            _ => Some(cores),
+        }
     }
 }
 

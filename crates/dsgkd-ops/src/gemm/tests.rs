@@ -1,4 +1,5 @@
 use super::*;
+use crate::parallel::SharedMut;
 
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0).collect()
@@ -40,10 +41,14 @@ impl Case {
     }
 
     fn run(&self, right: Right, before: f32, scale: f32, accumulate: bool, cores: Cores) -> Vec<f32> {
+        self.run_of(self.factor(0).into(), right, before, scale, accumulate, cores)
+    }
+
+    fn run_of(&self, left: Left, right: Right, before: f32, scale: f32, accumulate: bool, cores: Cores) -> Vec<f32> {
         let [rows, _, columns] = self.sizes;
         let stride = columns + 3;
         let mut out = vec![before; rows * stride];
-        let product = Product { left: self.factor(0), right, scale, accumulate, finish: None };
+        let product = Product { left, right, scale, accumulate, finish: None };
         unsafe { product.run(out.as_mut_ptr(), stride, cores) };
         let gaps = out.chunks_exact(stride).flat_map(|row| &row[columns..]);
         assert!(gaps.into_iter().all(|value| *value == before), "wrote beyond the columns");
@@ -114,7 +119,7 @@ fn products_in_f32_are_as_exact_as_sums_in_f32() {
         let right: Vec<f32> = (0..steps * columns).map(|_| number(1)).collect();
         let mut out = vec![0f32; rows * columns];
         let product = Product {
-            left: Matrix::new(&left, rows, steps, steps),
+            left: Matrix::new(&left, rows, steps, steps).into(),
             right: Right::Matrix(Matrix::new(&right, steps, columns, columns), Precision::Float32),
             scale: 1.0,
             accumulate: false,
@@ -146,7 +151,7 @@ fn an_element_does_not_depend_on_other_rows_and_columns() {
     let run = |from: usize, rows: usize, columns_here: usize, precision, scale| {
         let mut out = vec![0.3f32; rows * columns_here];
         let product = Product {
-            left: Matrix::new(&left[from * steps..], rows, steps, steps),
+            left: Matrix::new(&left[from * steps..], rows, steps, steps).into(),
             right: Right::Matrix(Matrix::new(&right, steps, columns_here, columns), precision),
             scale,
             accumulate: true,
@@ -161,7 +166,7 @@ fn an_element_does_not_depend_on_other_rows_and_columns() {
         let run = |from: usize, rows: usize| {
             let (mut out, left) = (vec![7f32; rows * columns], Matrix::new(&left[from * steps..], rows, steps, steps));
             let right = Right::Packed(&weight);
-            let product = Product { left, right, scale: 1.0, accumulate: false, finish: None };
+            let product = Product { left: left.into(), right, scale: 1.0, accumulate: false, finish: None };
             unsafe { product.run(out.as_mut_ptr(), columns, Cores::One) };
             out
         };
@@ -213,7 +218,7 @@ fn our_products_agree_with_the_library_s() {
             let right = Right::Matrix(case.factor(1), Precision::Float32);
             let ours = case.run(right, 0.0, 1.0, false, Cores::All);
             let mut out = vec![0f32; sizes[0] * sizes[2]];
-            let product = Product { left: case.factor(0), right, scale: 1.0, accumulate: false, finish: None };
+            let product = Product { left: case.factor(0).into(), right, scale: 1.0, accumulate: false, finish: None };
             unsafe { library::run(product, out.as_mut_ptr(), sizes[2], Cores::All) };
             for (a, b) in ours.iter().zip(&out) {
                 assert!((a - b).abs() < 1e-6 * sizes[1] as f32 + 1e-5);
@@ -230,7 +235,7 @@ fn a_sum_of_nothing_is_zero() {
                 let mut out = vec![7f32; rows * columns];
                 let right = Right::Matrix(Matrix::new(&[], 0, columns, columns), precision);
                 let product =
-                    Product { left: Matrix::new(&[], rows, 0, 0), right, scale: 1.0, accumulate, finish: None };
+                    Product { left: Matrix::new(&[], rows, 0, 0).into(), right, scale: 1.0, accumulate, finish: None };
                 unsafe { product.run(out.as_mut_ptr(), columns, Cores::One) };
                 assert!(out.iter().all(|value| *value == expected), "{precision:?} {accumulate}: {out:?}");
             }
@@ -251,6 +256,79 @@ fn packed_weights_give_the_same_as_plain_ones() {
                 let of_plain = case.run(Right::Matrix(case.factor(1), plain), 1.0, 1.0, false, cores);
                 assert_eq!(of_packed, of_plain);
             }
+        }
+    }
+}
+
+/// Rows that were packed by whoever made them, piece by piece, are those that the product would have packed.
+#[test]
+fn packed_rows_give_the_same_as_plain_ones() {
+    let mut packed = PackedRows::default(); // What the case before left in it must not matter.
+    for sizes in SIZES {
+        let case = Case::new(sizes, [false, true]);
+        let [rows, steps, _] = sizes;
+        for (weights, precision) in
+            [(WeightPrecision::Float32, Precision::Float32), (WeightPrecision::Bfloat16, Precision::Bfloat16)]
+        {
+            let weight = PackedWeight::new(&case.factors[1], steps, weights);
+            for (weight, right) in [
+                (Weight::Packed(&weight), Right::Packed(&weight)),
+                (Weight::Plain(&case.factors[1], precision), Right::Matrix(case.factor(1), precision)),
+            ] {
+                packed.make_room(rows, steps, weight);
+                let mut plain = case.factors[0].clone();
+                let high = 2 * packed.panel_rows().unwrap_or(1);
+                for (row, column) in
+                    (0..rows).step_by(high).flat_map(|row| (0..steps).step_by(64).map(move |c| (row, c)))
+                {
+                    let (rows, columns) = (row..(row + high).min(rows), column..(column + 64).min(steps));
+                    // SAFETY: the piece lies in the matrix, and there is one at a time.
+                    unsafe { packed.write(&Piece::of(plain.as_mut_ptr(), steps, 0, rows, columns)) };
+                }
+                let left = match packed.or(&plain) {
+                    Input::Packed(packed) => Left::Packed(packed),
+                    Input::Plain(_) => continue,
+                };
+                for cores in [Cores::One, Cores::All] {
+                    let of_packed = case.run_of(left, right, 1.0, 0.5, true, cores);
+                    assert_eq!(of_packed, case.run(right, 1.0, 0.5, true, cores), "{sizes:?} {precision:?}");
+                }
+            }
+        }
+    }
+    if has_avx512() {
+        let weight = [0f32; 64];
+        packed.make_room(2, 8, Weight::Plain(&weight, Precision::Bfloat16));
+        assert!(packed.panel_rows().is_some(), "`bf16` is packed wherever our own products run");
+    }
+}
+
+/// A result that is not kept is handed over whole, every element once, with the same bits.
+#[test]
+fn what_is_handed_over_is_what_would_be_kept() {
+    if !has_avx512() {
+        return; // Rows are only packed where our own products run, and results only then not kept.
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a small pool");
+    for sizes in SIZES {
+        let case = Case::new(sizes, [false, true]);
+        let [rows, _, columns] = sizes;
+        for precision in [Precision::Float32, Precision::Bfloat16] {
+            let right = Right::Matrix(case.factor(1), precision);
+            let mut handed = vec![0f32; rows * columns];
+            let target = SharedMut(handed.as_mut_ptr());
+            let finish: Finish = &|piece| {
+                // SAFETY: pieces are disjoint and lie inside the result.
+                let mut to =
+                    unsafe { Piece::of(target.pointer(), columns, 0, piece.rows.clone(), piece.columns.clone()) };
+                for row in piece.rows.clone() {
+                    to.row(row).iter_mut().zip(piece.row(row)).for_each(|(to, from)| *to += *from);
+                }
+            };
+            let left = case.factor(0).into();
+            let product = Product { left, right, scale: 1.0, accumulate: false, finish: Some(finish) };
+            pool.install(|| product.hand_over());
+            assert_eq!(handed, case.run(right, 0.0, 1.0, false, Cores::All), "{sizes:?} {precision:?}");
         }
     }
 }
@@ -290,7 +368,7 @@ fn a_row_of_zeros_stays_zero_in_int8() {
     let left = [0f32; 12];
     let mut out = [7f32; 6];
     let product = Product {
-        left: Matrix::new(&left, 3, 4, 4),
+        left: Matrix::new(&left, 3, 4, 4).into(),
         right: Right::Packed(&weight),
         scale: 1.0,
         accumulate: false,

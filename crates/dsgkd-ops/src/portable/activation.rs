@@ -34,7 +34,7 @@ mod tests {
     use super::*;
     use crate::Precision;
     use crate::activation as cpu;
-    use crate::linear::{self as cpu_linear, Weight};
+    use crate::linear::{self as cpu_linear, Output, Weight};
     use crate::portable::testing::{Leaf, check_forward, check_gradients, directed, random};
 
     #[test]
@@ -49,7 +49,15 @@ mod tests {
             let portable = dense_forward(activation, input.tensor(), weight.tensor(), bias.tensor());
             let (mut before, mut output) = (vec![0f32; tokens * outputs], vec![0f32; tokens * outputs]);
             let plain = Weight::Plain(&weight.values, Precision::Float32);
-            cpu::dense_forward(activation, &input.values, plain, &bias.values, Some(&mut before), &mut output, tokens);
+            cpu::dense_forward(
+                activation,
+                &input.values,
+                plain,
+                &bias.values,
+                Some(&mut before),
+                Output::Plain(&mut output),
+                tokens,
+            );
             check_forward(&format!("{activation:?}"), &portable, &output);
 
             let (mut gradient, mut d_bias) = (direction.clone(), vec![0f32; outputs]);

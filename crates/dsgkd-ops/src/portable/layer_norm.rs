@@ -64,7 +64,7 @@ mod tests {
             let add = cpu::Addends { bias: &input_bias.values, residual: &residual.values, dropout };
             let (mut normalised, mut inverse) = (input.values.clone(), vec![0f32; TOKENS]);
             let mut output = vec![0f32; TOKENS * HIDDEN];
-            cpu::forward(norm, &mut normalised, Some(add), &mut inverse, &mut output);
+            cpu::forward(norm, &mut normalised, Some(add), &mut inverse, &mut output, None);
             check_forward("layer norm", &portable, &output);
 
             let (mut d_residual, mut d_input) = (vec![0f32; TOKENS * HIDDEN], vec![0f32; TOKENS * HIDDEN]);
@@ -98,7 +98,7 @@ mod tests {
         let norm = cpu::LayerNorm { weight: &weight.values, bias: &bias.values, epsilon: 1e-12 };
         let (mut normalised, mut inverse) = (input.values.clone(), vec![0f32; TOKENS]);
         let mut output = vec![0f32; TOKENS * HIDDEN];
-        cpu::forward(norm, &mut normalised, None, &mut inverse, &mut output);
+        cpu::forward(norm, &mut normalised, None, &mut inverse, &mut output, None);
         check_forward("layer norm", &portable, &output);
     }
 }

@@ -73,8 +73,9 @@ impl Format {
     /// panels stay in the second cache.
     pub(super) fn blocking(self) -> (usize, usize) {
         match self {
-            Format::Float32 | Format::RoundedFloat32 | Format::Bfloat16Pairs | Format::Float32Tiles => (384, PANELS),
+            Format::Float32 | Format::RoundedFloat32 | Format::Bfloat16Pairs => (768, PANELS),
             Format::Bfloat16Tiles => (768, 2 * PANELS),
+            Format::Float32Tiles => (384, PANELS),
             Format::Int8Quads | Format::Int8Tiles => (usize::MAX, PANELS),
         }
     }
@@ -103,9 +104,12 @@ impl Format {
     ) {
         // SAFETY: the caller's promise.
         unsafe {
-            match self.units() {
-                Units::Registers(multiply) => kernel::tile(multiply, lanes, left, right, rows, columns, store),
-                Units::Tiles(numbers) => amx::tile(numbers, lanes, left.data, right, rows, columns, store),
+            match (self.units(), left) {
+                (Units::Registers(multiply), left) => kernel::tile(multiply, lanes, left, right, rows, columns, store),
+                (Units::Tiles(numbers), Left::Packed(left)) => {
+                    amx::tile(numbers, lanes, left, right, rows, columns, store)
+                }
+                (Units::Tiles(_), Left::Direct { .. }) => unreachable!("the units read packed factors"),
             }
         }
     }

@@ -3,11 +3,12 @@
 //! A weight row is `scale * q` with `q` in -127..127, and so is a token's row; VNNI multiplies unsigned by signed, so that 128 is added to
 //! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
 
-use super::super::{Cores, Finish, Matrix, Product, has_avx512};
+use super::super::{Cores, Finish, Left, Matrix, Piece, Product, has_avx512};
 use super::format::Format;
-use super::kernel::{Left, MR, NR, Store};
+use super::kernel::{self, MR, NR, Store};
 use super::pack::{below, transpose};
-use super::{PANELS, amx, finish_panel, has_matrix_units, room, task_size, with_scratch};
+use super::scratch::{room, with_scratch};
+use super::{PANELS, amx, has_matrix_units, tasks};
 use crate::parallel::SharedMut;
 use rayon::prelude::*;
 use std::arch::x86_64::*;
@@ -79,8 +80,9 @@ fn scale_of(greatest: f32) -> f32 {
 /// As for [`Product::run`].
 pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, stride: usize, cores: Cores) {
     assert!(!product.accumulate && product.scale == 1.0, "int8 products are for scoring");
-    assert_eq!(product.left.column_stride, 1);
-    let rows = product.left.rows;
+    let Left::Matrix(left) = product.left else { unreachable!("rows are quantised here") };
+    assert_eq!(left.column_stride, 1);
+    let rows = left.rows;
     let out = Target { out: SharedMut(out), stride, finish: product.finish };
     let columns = |from: usize, to: usize| from * NR..(to * NR).min(weight.outputs);
     let panels = weight.outputs.div_ceil(NR);
@@ -88,28 +90,26 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
     let threads = rayon::current_num_threads();
     if cores == Cores::One || threads == 1 {
         return with_scratch(0, |buffer| unsafe {
-            let left = quantise(&product.left, 0..rows, buffer);
-            part(weight, left, 0..rows, columns(0, panels), out);
+            let quantised = quantise(&left, 0..rows, buffer);
+            part(weight, quantised, 0..rows, columns(0, panels), out);
         });
     }
     let high = format().rows();
-    let size = task_size(rows, high, threads);
     if rows >= threads * high {
-        (0..rows.div_ceil(size)).into_par_iter().for_each(|task| {
-            let rows = task * size..((task + 1) * size).min(rows);
+        tasks(rows, high, threads).into_par_iter().for_each(|rows| {
             with_scratch(0, |buffer| unsafe {
-                let left = quantise(&product.left, rows.clone(), buffer);
-                part(weight, left, rows, columns(0, panels), out);
+                let quantised = quantise(&left, rows.clone(), buffer);
+                part(weight, quantised, rows, columns(0, panels), out);
             });
         });
         return;
     }
     with_scratch(0, |buffer| {
-        let left = unsafe { quantise(&product.left, 0..rows, buffer) };
+        let quantised = unsafe { quantise(&left, 0..rows, buffer) };
         let size = panels.div_ceil(threads);
         (0..panels.div_ceil(size)).into_par_iter().for_each(|task| unsafe {
             let columns = columns(task * size, ((task + 1) * size).min(panels));
-            part(weight, left, 0..rows, columns, out);
+            part(weight, quantised, 0..rows, columns, out);
         });
     });
 }
@@ -177,8 +177,9 @@ unsafe fn quantise_panel(
             let mut greatest = [_mm512_setzero_ps(); 4];
             for first in (0..steps).step_by(64) {
                 for (chain, greatest) in greatest.iter_mut().enumerate() {
-                    let step = first + 16 * chain;
-                    let values = _mm512_maskz_loadu_ps(below(steps, step), data.wrapping_add(row * stride + step));
+                    let (step, whole) = (first + 16 * chain, first + 64 <= steps);
+                    let mask = if whole { !0 } else { below(steps, step) };
+                    let values = _mm512_maskz_loadu_ps(mask, data.wrapping_add(row * stride + step));
                     *greatest = _mm512_max_ps(*greatest, _mm512_abs_ps(values));
                 }
             }
@@ -188,8 +189,15 @@ unsafe fn quantise_panel(
             inverse[row] = _mm512_set1_ps(1.0 / scale);
         }
         for first in (0..steps).step_by(16 * STEPS) {
-            let quantised =
-                |row: usize| quantised_along(data.wrapping_add(row * stride + first), steps - first, inverse[row]);
+            let quantised = |row: usize| {
+                let data = data.wrapping_add(row * stride + first);
+                // Of whole blocks the compiler knows the masks.
+                if steps - first >= 16 * STEPS {
+                    quantised_along(data, 16 * STEPS, inverse[row])
+                } else {
+                    quantised_along(data, steps - first, inverse[row])
+                }
+            };
             if format().has_tiles() {
                 for row in 0..width {
                     _mm512_store_ps(panel.add((first / (16 * STEPS) * amx::ROWS + row) * 16), quantised(row));
@@ -247,7 +255,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
             // SAFETY: panels lie inside both factors, tiles inside the part.
             unsafe {
                 let data = left.lanes.add(panel * lanes * high);
-                let left_panel = Left { data, row_stride: 1, lane_stride: high };
+                let left_panel = kernel::Left::Packed(data);
                 for column in group.clone().step_by(NR) {
                     let store = Store {
                         out: out.add(row * stride + column),
@@ -263,7 +271,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                     format.tile(lanes, left_panel, right, rows_here.len(), columns, store);
                 }
                 if let Some(finish) = target.finish {
-                    finish_panel(finish, row / high, rows_here, group.clone(), out, stride);
+                    finish(&mut Piece::of(out, stride, row / high, rows_here, group.clone()));
                 }
             }
         }

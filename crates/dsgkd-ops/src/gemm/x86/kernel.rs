@@ -12,6 +12,8 @@ pub(super) const MR: usize = crate::gemm::LEAST_PANEL_ROWS;
 pub(super) const NR: usize = 32;
 /// Lanes of a register.
 const LANES: usize = 16;
+/// From row to row and from lane to lane of a packed left factor.
+const PACKED: (usize, usize) = (1, MR);
 
 /// How the lanes of a product are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +26,13 @@ pub(crate) enum Multiply {
     Int8Quads,
 }
 
-/// The left factor of one tile: row `r`, lane `k` at `data[r * row_stride + k * lane_stride]`.
+/// The left factor of one tile.
 #[derive(Clone, Copy)]
-pub(super) struct Left {
-    pub(super) data: *const f32,
-    pub(super) row_stride: usize,
-    pub(super) lane_stride: usize,
+pub(super) enum Left {
+    /// A panel: `[K][MR]`, or as the units of [`super::amx`] want it.
+    Packed(*const f32),
+    /// `f32` where it lies: row `r`, step `k` at `data[r * stride + k]`.
+    Direct { data: *const f32, stride: usize },
 }
 
 /// What becomes of a tile's sums.
@@ -61,61 +64,64 @@ pub(super) unsafe fn tile(
     store: Store,
 ) {
     macro_rules! sized {
-        ($kernel:ident, $columns:literal) => {
+        ($kernel:ident, $left:expr, $columns:literal) => {
             match rows {
-                1 => $kernel::<1, $columns>(lanes, left, right, columns, store),
-                2 => $kernel::<2, $columns>(lanes, left, right, columns, store),
-                3 => $kernel::<3, $columns>(lanes, left, right, columns, store),
-                4 => $kernel::<4, $columns>(lanes, left, right, columns, store),
-                5 => $kernel::<5, $columns>(lanes, left, right, columns, store),
-                6 => $kernel::<6, $columns>(lanes, left, right, columns, store),
-                7 => $kernel::<7, $columns>(lanes, left, right, columns, store),
-                8 => $kernel::<8, $columns>(lanes, left, right, columns, store),
-                9 => $kernel::<9, $columns>(lanes, left, right, columns, store),
-                10 => $kernel::<10, $columns>(lanes, left, right, columns, store),
-                11 => $kernel::<11, $columns>(lanes, left, right, columns, store),
-                12 => $kernel::<12, $columns>(lanes, left, right, columns, store),
+                1 => $kernel::<1, $columns>(lanes, $left, right, columns, store),
+                2 => $kernel::<2, $columns>(lanes, $left, right, columns, store),
+                3 => $kernel::<3, $columns>(lanes, $left, right, columns, store),
+                4 => $kernel::<4, $columns>(lanes, $left, right, columns, store),
+                5 => $kernel::<5, $columns>(lanes, $left, right, columns, store),
+                6 => $kernel::<6, $columns>(lanes, $left, right, columns, store),
+                7 => $kernel::<7, $columns>(lanes, $left, right, columns, store),
+                8 => $kernel::<8, $columns>(lanes, $left, right, columns, store),
+                9 => $kernel::<9, $columns>(lanes, $left, right, columns, store),
+                10 => $kernel::<10, $columns>(lanes, $left, right, columns, store),
+                11 => $kernel::<11, $columns>(lanes, $left, right, columns, store),
+                12 => $kernel::<12, $columns>(lanes, $left, right, columns, store),
                 _ => unreachable!("a tile has 1 to {MR} rows"),
             }
         };
     }
     macro_rules! kernel {
-        ($kernel:ident) => {
+        ($kernel:ident, $left:expr) => {
             match columns.div_ceil(LANES) {
-                1 => sized!($kernel, 1),
-                2 => sized!($kernel, 2),
+                1 => sized!($kernel, $left, 1),
+                2 => sized!($kernel, $left, 2),
                 _ => unreachable!("a tile has 1 to {NR} columns"),
             }
         };
     }
     // SAFETY: the caller's promise.
     unsafe {
-        match multiply {
-            Multiply::Float32 => kernel!(float32),
-            Multiply::Bfloat16Pairs => kernel!(bfloat16_pairs),
-            Multiply::Int8Quads => kernel!(int8_quads),
+        match (multiply, left) {
+            (Multiply::Float32, Left::Packed(left)) => kernel!(float32, left),
+            (Multiply::Float32, Left::Direct { data, stride }) => kernel!(float32_direct, (data, stride)),
+            (Multiply::Bfloat16Pairs, Left::Packed(left)) => kernel!(bfloat16_pairs, left),
+            (Multiply::Int8Quads, Left::Packed(left)) => kernel!(int8_quads, left),
+            (_, Left::Direct { .. }) => unreachable!("only `f32` is read where it lies"),
         }
     }
 }
 
 /// The loop over K, the same for every kind of lane: `R` rows by `J` registers of sums.
 macro_rules! sums {
-    ($R:ident, $J:ident, $lanes:ident, $left:ident, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
+    ($R:ident, $J:ident, $lanes:ident, $left:expr, $strides:expr, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
         let mut sums = [[$zero; $J]; $R];
-        let (mut a, mut b) = ($left.data, $right);
+        let (row_stride, lane_stride) = $strides;
+        let (mut a, mut b) = ($left, $right);
         for _ in 0..$lanes {
             let mut columns = [_mm512_setzero_ps(); $J];
             for j in 0..$J {
                 columns[j] = _mm512_load_ps(b.add(j * LANES));
             }
             for r in 0..$R {
-                let $a = _mm512_set1_ps(*a.add(r * $left.row_stride));
+                let $a = _mm512_set1_ps(*a.add(r * row_stride));
                 for j in 0..$J {
                     let ($sum, $b) = (sums[r][j], columns[j]);
                     sums[r][j] = $multiply;
                 }
             }
-            a = a.add($left.lane_stride);
+            a = a.add(lane_stride);
             b = b.add(NR);
         }
         sums
@@ -130,10 +136,18 @@ macro_rules! sums {
 #[inline]
 pub(super) unsafe fn store_row<const J: usize>(sums: [__m512; J], row: usize, columns: usize, store: &Store) {
     let scale = _mm512_set1_ps(store.scale);
-    for (j, sum) in sums.into_iter().enumerate() {
-        // SAFETY: the mask leaves out what lies beyond `columns`.
-        unsafe {
-            let (mask, at) = (below(columns, j * LANES), store.out.add(row * store.stride).wrapping_add(j * LANES));
+    // SAFETY: the mask leaves out what lies beyond `columns`.
+    unsafe {
+        let at = store.out.add(row * store.stride);
+        // Most tiles are whole and the first of their sums: a mask and what was there before cost as much as twenty steps of K.
+        if columns == J * LANES && !store.accumulate {
+            for (j, sum) in sums.into_iter().enumerate() {
+                _mm512_storeu_ps(at.add(j * LANES), _mm512_mul_ps(sum, scale));
+            }
+            return;
+        }
+        for (j, sum) in sums.into_iter().enumerate() {
+            let (mask, at) = (below(columns, j * LANES), at.wrapping_add(j * LANES));
             let before = if store.accumulate { _mm512_maskz_loadu_ps(mask, at) } else { _mm512_setzero_ps() };
             _mm512_mask_storeu_ps(at, mask, _mm512_fmadd_ps(sum, scale, before));
         }
@@ -163,14 +177,32 @@ pub(super) unsafe fn store_int8_row<const J: usize>(sums: [__m512i; J], row: usi
 #[target_feature(enable = "avx512f")]
 unsafe fn float32<const R: usize, const J: usize>(
     lanes: usize,
-    left: Left,
+    left: *const f32,
     right: *const f32,
     columns: usize,
     store: Store,
 ) {
     // SAFETY: the caller of `tile` vouches for the pointers.
     unsafe {
-        let sums = sums!(R, J, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
+        let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
+        for (row, sums) in sums.into_iter().enumerate() {
+            store_row(sums, row, columns, &store);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+unsafe fn float32_direct<const R: usize, const J: usize>(
+    lanes: usize,
+    (left, stride): (*const f32, usize),
+    right: *const f32,
+    columns: usize,
+    store: Store,
+) {
+    // SAFETY: as above.
+    unsafe {
+        let sums =
+            sums!(R, J, lanes, left, (stride, 1), right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
         for (row, sums) in sums.into_iter().enumerate() {
             store_row(sums, row, columns, &store);
         }
@@ -180,7 +212,7 @@ unsafe fn float32<const R: usize, const J: usize>(
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
     lanes: usize,
-    left: Left,
+    left: *const f32,
     right: *const f32,
     columns: usize,
     store: Store,
@@ -188,8 +220,11 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
     // SAFETY: as above; a register of pairs is a register of lanes.
     unsafe {
         let pairs = |lanes: __m512| std::mem::transmute::<__m512, __m512bh>(lanes);
-        let sums =
-            sums!(R, J, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_dpbf16_ps(sum, pairs(a), pairs(b)));
+        let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_ps(), |sum, a, b| _mm512_dpbf16_ps(
+            sum,
+            pairs(a),
+            pairs(b)
+        ));
         for (row, sums) in sums.into_iter().enumerate() {
             store_row(sums, row, columns, &store);
         }
@@ -199,14 +234,14 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn int8_quads<const R: usize, const J: usize>(
     lanes: usize,
-    left: Left,
+    left: *const f32,
     right: *const f32,
     columns: usize,
     store: Store,
 ) {
     // SAFETY: as above; scales and offsets are padded to whole registers.
     unsafe {
-        let sums = sums!(R, J, lanes, left, right, _mm512_setzero_si512(), |sum, a, b| _mm512_dpbusd_epi32(
+        let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_si512(), |sum, a, b| _mm512_dpbusd_epi32(
             sum,
             _mm512_castps_si512(a),
             _mm512_castps_si512(b)
