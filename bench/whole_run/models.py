@@ -47,6 +47,7 @@ def copy_model(source: Path, target: Path, is_student: bool) -> None:
     config |= {"max_position_embeddings": POSITIONS, "torch_dtype": "float32", "architectures": ["BertModel"]}
     if is_student:
         config |= dict.fromkeys(["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"], DROPOUT)
+        config["dsgkd_head"] = "reference"  # without it dsgkd begins a head of its own
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
