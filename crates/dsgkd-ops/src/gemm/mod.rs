@@ -14,6 +14,7 @@ pub use instructions::Instructions;
 pub use packed::{PackedWeight, WeightPrecision};
 pub use packed_rows::{Input, Output, PackedRows};
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 /// What the numbers of a product are rounded to before they are multiplied; sums are always `f32`.
@@ -139,7 +140,7 @@ impl Right<'_> {
 pub(crate) type Finish<'a> = &'a (dyn Fn(&mut Piece) + Sync);
 
 /// Some columns of a panel of rows of a matrix, which are the holder's alone.
-pub(crate) struct Piece {
+pub(crate) struct Piece<'a> {
     /// The panel of rows, below [`panels_at_most`]. How many rows a panel has depends on the processor and the precision alone.
     pub(crate) panel: usize,
     pub(crate) rows: Range<usize>,
@@ -147,9 +148,18 @@ pub(crate) struct Piece {
     /// Its first element, and from row to row.
     data: *mut f32,
     stride: usize,
+    borrowed: PhantomData<&'a mut [f32]>,
 }
 
-impl Piece {
+impl<'a> Piece<'a> {
+    /// The piece whose first element is at `data`, of a matrix with rows `stride` apart.
+    ///
+    /// # Safety
+    /// It must be valid for `'a`, and nobody else may touch it meanwhile.
+    unsafe fn at(data: *mut f32, stride: usize, panel: usize, rows: Range<usize>, columns: Range<usize>) -> Piece<'a> {
+        Piece { panel, rows, columns, data, stride, borrowed: PhantomData }
+    }
+
     /// The piece of the matrix that begins at `matrix` and has rows `stride` apart.
     ///
     /// # Safety
@@ -160,32 +170,33 @@ impl Piece {
         panel: usize,
         rows: Range<usize>,
         columns: Range<usize>,
-    ) -> Piece {
+    ) -> Piece<'a> {
         // SAFETY: the caller's promise.
-        let data = unsafe { matrix.add(rows.start * stride + columns.start) };
-        Piece { panel, rows, columns, data, stride }
+        unsafe { Piece::at(matrix.add(rows.start * stride + columns.start), stride, panel, rows, columns) }
     }
 
     /// Whole rows, of `columns` elements each.
-    pub(crate) fn of_rows(data: &mut [f32], rows: Range<usize>, columns: usize) -> Piece {
+    pub(crate) fn of_rows(data: &'a mut [f32], rows: Range<usize>, columns: usize) -> Piece<'a> {
         assert_eq!(data.len(), rows.len() * columns);
-        Piece { panel: 0, rows, columns: 0..columns, data: data.as_mut_ptr(), stride: columns }
+        // SAFETY: it is the whole of a slice that is borrowed mutably.
+        unsafe { Piece::at(data.as_mut_ptr(), columns, 0, rows, 0..columns) }
     }
 
     /// The same piece of another matrix, of the same sizes.
     ///
     /// # Safety
     /// As for [`Piece::of`].
-    pub(crate) unsafe fn in_other(&self, matrix: *mut f32) -> Piece {
+    pub(crate) unsafe fn in_other<'b>(&self, matrix: *mut f32) -> Piece<'b> {
         // SAFETY: the caller's promise.
         unsafe { Piece::of(matrix, self.stride, self.panel, self.rows.clone(), self.columns.clone()) }
     }
 
     /// A piece of the same rows and columns that stands alone in `data`.
-    pub(crate) fn moved_to(&self, data: &mut [f32]) -> Piece {
+    pub(crate) fn moved_to<'b>(&self, data: &'b mut [f32]) -> Piece<'b> {
         assert_eq!(data.len(), self.rows.len() * self.columns.len());
         let (rows, columns) = (self.rows.clone(), self.columns.clone());
-        Piece { panel: self.panel, stride: columns.len(), rows, columns, data: data.as_mut_ptr() }
+        // SAFETY: it is the whole of a slice that is borrowed mutably.
+        unsafe { Piece::at(data.as_mut_ptr(), columns.len(), self.panel, rows, columns) }
     }
 
     /// Its elements of one of its rows.

@@ -154,7 +154,7 @@ impl Plan<'_> {
                     }
                     if let Some(finish) = self.finish.filter(|_| lanes.end == all_lanes) {
                         let (rows, columns) = (row..(row + high).min(rows.end), group.clone());
-                        finish(&mut Piece { panel: row / high, rows, columns, data: out, stride: sums.stride });
+                        finish(&mut Piece::at(out, sums.stride, row / high, rows, columns));
                     }
                 }
             }
