@@ -54,8 +54,7 @@ impl Encoder<'_> {
         let (h, f) = (a.hidden_size, a.intermediate_size);
         let slots = &self.slots.layers[layer];
         let Activations { layers: stored, hidden_states, attention_output, activated, pooled_rows, .. } = act;
-        let (hidden_packed, attention_packed) = (&mut act.hidden_packed, &mut act.attention_packed);
-        let activated_packed = &mut act.activated_packed;
+        let Activations { hidden_packed, attention_packed, activated_packed, .. } = act;
         let at = &mut stored[options.slot(layer)];
         let bias = self.bias(&slots.qkv);
         let input = match input {

@@ -256,10 +256,10 @@ impl Product<'_> {
 
     /// Computes the product for its `finish` alone, on all cores: no more of it is kept at a time than a piece. Only where rows are packed.
     pub(crate) fn hand_over(self) {
-        assert!(self.finish.is_some() && !self.accumulate);
+        assert!(has_avx512() && self.finish.is_some() && !self.accumulate);
         let Some(cores) = self.cores(Cores::All) else { return };
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above; whoever has packed rows has our own products.
+        // SAFETY: as above; the processor was asked.
         unsafe {
             x86::run(self, None, cores)
         }
