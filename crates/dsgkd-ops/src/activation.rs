@@ -95,6 +95,7 @@ pub fn dense_forward<'a>(
             linear::forward_and(input, weight, before, tokens, Some(finish));
         }
         (Output::Packed(packed), None) => {
+            assert!(packed.has_room(tokens, columns));
             let packed = &*packed;
             let finish: Finish = &|piece| {
                 in_place(piece);
@@ -103,6 +104,7 @@ pub fn dense_forward<'a>(
             linear::forward_to(input, weight, tokens, columns, finish);
         }
         (Output::Packed(packed), Some(before)) => {
+            assert!(packed.has_room(tokens, columns));
             let packed = &*packed;
             let finish: Finish = &|piece| {
                 with_scratch(piece.rows.len() * piece.columns.len(), |scratch| {

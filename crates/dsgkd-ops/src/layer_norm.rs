@@ -54,6 +54,9 @@ pub fn forward(
     let rows_per_task =
         ROWS_PER_TASK.next_multiple_of(packed.as_ref().and_then(|packed| packed.panel_rows()).unwrap_or(1));
     let (chunk, packed) = (rows_per_task * hidden, packed.map(|packed| &*packed));
+    assert!(
+        packed.is_none_or(|packed| packed.panel_rows().is_none() || packed.has_room(inverse_deviation.len(), hidden))
+    );
     assert!(rows.len() == output.len() && rows.len() == inverse_deviation.len() * hidden);
     assert!(add.is_none_or(|add| add.residual.len() == rows.len() && add.bias.len() == hidden));
     rows.par_chunks_mut(chunk)

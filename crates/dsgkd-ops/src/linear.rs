@@ -15,7 +15,10 @@ fn rows_of(data: &[f32], tokens: usize) -> Matrix<'_> {
 fn factors<'a>(input: Input<'a>, weight: Weight<'a>, tokens: usize, outputs: usize) -> (Left<'a>, Right<'a>) {
     let left = match input {
         Input::Plain(rows) => Left::Matrix(rows_of(rows, tokens)),
-        Input::Packed(rows) => Left::Packed(rows),
+        Input::Packed(rows) => {
+            assert_eq!(rows.rows(), tokens);
+            Left::Packed(rows)
+        }
     };
     let right = match weight {
         Weight::Plain(weight, precision) => Right::Matrix(rows_of(weight, outputs).transposed(), precision),
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn a_bias_is_added_to_every_row_once() {
         // Two blocks of K, several tasks, edges of panels and groups.
-        let (tokens, inputs, outputs) = (70, 900, 420);
+        let (tokens, inputs, outputs) = (70, 1700, 420);
         let (input, weight, bias) = (numbers(tokens * inputs, 1), numbers(outputs * inputs, 2), numbers(outputs, 3));
         for precision in [WeightPrecision::Float32, WeightPrecision::Bfloat16, WeightPrecision::Int8] {
             let packed = PackedWeight::new(&weight, inputs, precision);

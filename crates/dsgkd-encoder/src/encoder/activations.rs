@@ -41,7 +41,8 @@ pub struct Activations {
     pub(super) layer_inputs: Vec<Vec<f32>>, // [layers][T, h], with checkpointing
     pub(super) attention_output: Vec<f32>,  // [T, h]
     pub(super) activated: Vec<f32>,         // [T, f]
-    /// The same once more, as the next product reads it: the hidden states of every layer but the last, and both above.
+    /// As the next product reads them, where it does not read plain rows: the hidden states of every layer but the last, the attention output, and what was
+    /// activated, which is not kept otherwise.
     pub(super) hidden_packed: PackedRows, // [T, h]
     pub(super) attention_packed: PackedRows, // [T, h]
     pub(super) activated_packed: PackedRows, // [T, f]

@@ -254,7 +254,7 @@ impl Product<'_> {
         unsafe { library::run(self, out, stride, cores) }
     }
 
-    /// Computes the product for its `finish` alone, on all cores: no more of it is kept at a time than a piece. Only where rows are packed.
+    /// Computes the product for its `finish` alone, on all cores: no more of it is kept at a time than a piece, or, where the sums take several blocks of K, a task's part. Only where rows are packed.
     pub(crate) fn hand_over(self) {
         assert!(has_avx512() && self.finish.is_some() && !self.accumulate);
         let Some(cores) = self.cores(Cores::All) else { return };

@@ -59,7 +59,12 @@ impl PackedRows {
         if self.panel_rows().is_some() { Input::Packed(self) } else { Input::Plain(plain) }
     }
 
-    pub(super) fn rows(&self) -> usize {
+    /// Whether there is room for just these rows.
+    pub(crate) fn has_room(&self, rows: usize, columns: usize) -> bool {
+        self.panel_rows().is_some() && (self.rows, self.columns) == (rows, columns)
+    }
+
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 

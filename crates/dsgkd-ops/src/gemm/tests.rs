@@ -57,7 +57,7 @@ impl Case {
 }
 
 /// Sizes around the edges of tiles, registers, groups of panels, and blocks of K, larger and smaller than what is split.
-const SIZES: [[usize; 3]; 12] = [
+const SIZES: [[usize; 3]; 13] = [
     [1, 1, 1],
     [5, 3, 7],
     [6, 16, 64],
@@ -67,6 +67,7 @@ const SIZES: [[usize; 3]; 12] = [
     [64, 768, 193],
     [100, 769, 70],
     [3, 1600, 300],
+    [100, 1601, 70],
     [200, 129, 16],
     [130, 64, 129],
     [2, 100, 1000],

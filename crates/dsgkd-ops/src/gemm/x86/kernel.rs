@@ -1,7 +1,7 @@
 //! The tiles: the sum over K of `MR x NR` products, kept in registers (24 of the 32) from first to last.
 //!
 //! Every factor comes in *lanes* of 32 bits: one `f32`, a pair of `bf16` or four `int8`, all neighbours along K. The right
-//! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, at any strides.
+//! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, if its steps are neighbours.
 
 use super::pack::below;
 use std::arch::x86_64::*;
@@ -142,7 +142,7 @@ pub(super) unsafe fn store_row<const J: usize>(sums: [__m512; J], row: usize, co
         // Most tiles are whole and the first of their sums: a mask and what was there before cost as much as twenty steps of K.
         if columns == J * LANES && !store.accumulate {
             for (j, sum) in sums.into_iter().enumerate() {
-                _mm512_storeu_ps(at.add(j * LANES), _mm512_mul_ps(sum, scale));
+                _mm512_storeu_ps(at.add(j * LANES), _mm512_fmadd_ps(sum, scale, _mm512_setzero_ps()));
             }
             return;
         }
