@@ -2,7 +2,7 @@
 
 use super::activations::Activations;
 use super::batch::{Batch, ForwardOptions, PooledGradients};
-use super::forward::LayerInput;
+use super::forward::Purpose;
 use super::rows::{to_front, to_places};
 use super::{EMBEDDING_SITE, Encoder, norm};
 use dsgkd_ops::layer_norm::{self, LayerNormGradients};
@@ -36,7 +36,7 @@ impl Encoder<'_> {
         for layer in (0..layers).rev() {
             if options.checkpointing {
                 act.hidden_states.copy_from_slice(&act.layer_inputs[layer]);
-                self.forward_layer(layer, LayerInput::HiddenStates, batch, options, act);
+                self.forward_layer(layer, Purpose::Recompute, batch, options, act);
             }
             let slots = &self.slots.layers[layer];
             let Activations {

@@ -10,12 +10,13 @@ use dsgkd_ops::spans::mean_forward;
 use dsgkd_ops::{activation, attention, embedding};
 use std::ops::Range;
 
-/// What a layer begins with.
-pub(super) enum LayerInput {
-    /// `act.hidden_states` alone.
-    HiddenStates,
-    /// The layer before has just been computed, and packed its output.
-    Packed,
+/// What a layer is computed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The forward pass: each layer packs its output for the next one.
+    Forward,
+    /// The backward of this layer alone, from `act.hidden_states`.
+    Recompute,
 }
 
 impl Encoder<'_> {
@@ -35,8 +36,7 @@ impl Encoder<'_> {
             if options.checkpointing && options.for_backward {
                 act.layer_inputs[layer].copy_from_slice(&act.hidden_states);
             }
-            let input = if layer == 0 { LayerInput::HiddenStates } else { LayerInput::Packed };
-            self.forward_layer(layer, input, batch, options, act);
+            self.forward_layer(layer, Purpose::Forward, batch, options, act);
             self.pool(layer + 1, batch, options, act);
         }
     }
@@ -45,7 +45,7 @@ impl Encoder<'_> {
     pub(super) fn forward_layer(
         &self,
         layer: usize,
-        input: LayerInput,
+        purpose: Purpose,
         batch: &Batch,
         options: &ForwardOptions,
         act: &mut Activations,
@@ -57,10 +57,8 @@ impl Encoder<'_> {
         let Activations { hidden_packed, attention_packed, activated_packed, .. } = act;
         let at = &mut stored[options.slot(layer)];
         let bias = self.bias(&slots.qkv);
-        let input = match input {
-            LayerInput::HiddenStates => Input::Plain(hidden_states),
-            LayerInput::Packed => hidden_packed.or(hidden_states),
-        };
+        let forward = purpose == Purpose::Forward;
+        let input = if forward && layer > 0 { hidden_packed.or(hidden_states) } else { Input::Plain(hidden_states) };
         linear::forward_bias(input, self.layer_weight(layer, 0), bias, &mut at.qkv, tokens); // [T, 3h]
         let operation = self.attention(layer, &at.qkv, batch, options);
         let probabilities = options.for_backward.then_some(&mut at.probabilities[..]);
@@ -100,7 +98,7 @@ impl Encoder<'_> {
         let dense = &mut at.output_normalised[..rows * h];
         let input = activated_packed.or(activated);
         linear::forward(input, self.layer_weight(layer, 3), dense, rows); // [R, h]
-        let next = (layer + 1 < options.layers(a)).then(|| {
+        let next = (forward && layer + 1 < options.layers(a)).then(|| {
             hidden_packed.make_room(tokens, h, self.layer_weight(layer + 1, 0));
             hidden_packed
         });

@@ -46,10 +46,10 @@ pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, wi
     // SAFETY: the caller's promise.
     unsafe {
         match format {
-            Format::Float32 => float32_lanes::<NR, 16>(source, steps, width, panel),
-            Format::RoundedFloat32 => rounded_lanes::<NR, 16>(source, steps, width, panel),
-            Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs_lanes::<NR, 16>(source, steps, width, panel),
-            Format::Float32Tiles => planes_lanes::<NR, 16>(source, steps, width, panel),
+            Format::Float32 => float32_lanes::<NR>(source, steps, width, panel),
+            Format::RoundedFloat32 => rounded_lanes::<NR>(source, steps, width, panel),
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs_lanes::<NR>(source, steps, width, panel),
+            Format::Float32Tiles => planes_lanes::<NR>(source, steps, width, panel),
             Format::Int8Quads | Format::Int8Tiles => unreachable!("int8.rs quantises"),
         }
         zero_lanes_to_the_end(format, steps, NR, panel);
@@ -64,9 +64,9 @@ pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, wid
     // SAFETY: the caller's promise.
     unsafe {
         match format {
-            Format::Float32 => float32_lanes::<MR, MR>(source, steps, width, panel),
-            Format::RoundedFloat32 => rounded_lanes::<MR, MR>(source, steps, width, panel),
-            Format::Bfloat16Pairs => pairs_lanes::<MR, MR>(source, steps, width, panel),
+            Format::Float32 => float32_lanes::<MR>(source, steps, width, panel),
+            Format::RoundedFloat32 => rounded_lanes::<MR>(source, steps, width, panel),
+            Format::Bfloat16Pairs => pairs_lanes::<MR>(source, steps, width, panel),
             Format::Bfloat16Tiles => pairs_rows::<{ amx::ROWS }>(source, steps, width, panel),
             Format::Float32Tiles => planes_rows::<{ amx::ROWS }>(source, steps, width, panel),
             Format::Int8Quads | Format::Int8Tiles => unreachable!("int8.rs quantises"),
@@ -112,14 +112,10 @@ macro_rules! along {
 /// Whole blocks have loops of their own, without a mask to be computed at every row: three to four times as fast.
 macro_rules! packing {
     ($name:ident, $features:literal, $steps:literal, $planes:literal, $across:ident, $along:ident) => {
-        /// `[blocks][planes][16][W]`, up to the last lane; `HIGH` is the lesser of `W` and 16.
+        /// `[blocks][planes][16][W]`, up to the last lane.
         #[target_feature(enable = $features)]
-        unsafe fn $name<const W: usize, const HIGH: usize>(
-            source: Source,
-            steps: usize,
-            width: usize,
-            panel: *mut f32,
-        ) {
+        unsafe fn $name<const W: usize>(source: Source, steps: usize, width: usize, panel: *mut f32) {
+            let high = W.min(16); // known to the compiler
             // SAFETY: the caller's promise; masks leave out what lies beyond `steps` and `width`.
             unsafe {
                 if source.w_stride == 1 {
@@ -128,7 +124,7 @@ macro_rules! packing {
                             let lane = $across(source.at(step, w), steps - step, below(width, w));
                             for (plane, words) in lane.into_iter().enumerate() {
                                 let at = panel.add(lane_at(step / $steps, plane, $planes) * W + w);
-                                _mm512_mask_storeu_ps(at, below(HIGH, 0), words);
+                                _mm512_mask_storeu_ps(at, below(high, 0), words);
                             }
                         }
                     }
@@ -140,7 +136,7 @@ macro_rules! packing {
                         transpose(block); // [lane][w]
                         for (i, row) in block[..lanes].iter().enumerate() {
                             let at = panel.add(lane_at(step / $steps + i, plane, $planes) * W + w);
-                            _mm512_mask_storeu_ps(at, below(HIGH, 0), *row);
+                            _mm512_mask_storeu_ps(at, below(high, 0), *row);
                         }
                     }
                 };
@@ -148,8 +144,8 @@ macro_rules! packing {
                     for w in (0..W).step_by(16) {
                         let (source, rest) = (source.at(step, w), steps - step);
                         let rows = width.saturating_sub(w).min(16);
-                        if rows == HIGH && rest >= 16 * $steps {
-                            let mut blocks = along!($along, $planes, source, HIGH, 16 * $steps);
+                        if rows == high && rest >= 16 * $steps {
+                            let mut blocks = along!($along, $planes, source, high, 16 * $steps);
                             put(&mut blocks, step, w, 16);
                         } else {
                             let mut blocks = along!($along, $planes, source, rows, rest);

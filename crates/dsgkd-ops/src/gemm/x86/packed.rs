@@ -10,7 +10,7 @@ use crate::parallel::SharedMut;
 use rayon::prelude::*;
 use std::arch::x86_64::__m512;
 
-/// A right factor packed whole, panel after panel (see [`pack`]).
+/// A right factor packed whole, panel after panel (see [`pack`](super::pack)).
 #[derive(Clone)]
 pub(in super::super) struct PackedMatrix {
     lanes: Vec<__m512>,
@@ -48,7 +48,7 @@ impl PackedMatrix {
     }
 }
 
-/// A left factor packed whole by whoever made it, panel after panel (see [`pack`]).
+/// A left factor packed whole by whoever made it, panel after panel (see [`pack`](super::pack)).
 pub(in super::super) struct PackedLeft {
     lanes: Vec<__m512>,
     pub(super) format: Format,
