@@ -294,7 +294,11 @@ fn init_writes_once_and_completions_are_there() {
         resolved["output_dir"].as_str().unwrap().ends_with("runs/experiment"),
         "a folder to begin with: {resolved}"
     );
-    assert!(stderr_of(dsgkd().arg("init").arg(&file), 4).contains("experiment.toml"));
+    let refused = stderr_of(dsgkd().arg("init").arg(&file), 4);
+    assert!(
+        refused.contains("experiment.toml") && refused.contains("name a file that does not exist yet"),
+        "{refused}"
+    );
     for shell in ["bash", "zsh", "fish"] {
         assert!(stdout(dsgkd().args(["completions", shell])).contains("dsgkd"));
     }

@@ -6,7 +6,7 @@ use crate::output::{print_written, stderr_line};
 use dsgkd::config::{commented_template, load};
 use dsgkd::error::{Error, Result};
 use dsgkd::grid::rivals::rivals;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
@@ -15,7 +15,8 @@ pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
         Some(experiment) => (grid_of(experiment, &args.file)?, "see what it compares, then: dsgkd grid"),
     };
     // `create_new`: nobody's experiment is written over.
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&args.file);
+    let file =
+        std::fs::OpenOptions::new().write(true).create_new(true).open(&args.file).map_err(said_of_a_file_that_is_there);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(Error::io(&args.file, "create"))?;
     if global.json {
@@ -25,6 +26,17 @@ pub(crate) fn run(args: &InitArgs, global: &Global) -> CommandResult {
         stderr_line(&format!("wrote {0}; {next} {0}", args.file.display()));
     }
     Ok(Outcome::Done)
+}
+
+/// What to do about a file that is there, which may be the table of notes: in place of the system's "File exists".
+fn said_of_a_file_that_is_there(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::AlreadyExists => io::Error::new(
+            ErrorKind::AlreadyExists,
+            "it is there, and nothing is written over; name a file that does not exist yet",
+        ),
+        _ => error,
+    }
 }
 
 /// The grid file `grid` of an experiment's rivals; its runs go beside it.
