@@ -31,9 +31,9 @@ impl Activation {
     fn value_and_derivative(self, x: f32) -> (f32, f32) {
         match self {
             Activation::Gelu => {
-                let (erf, gauss) = math::erf_and_gauss(x * std::f32::consts::FRAC_1_SQRT_2);
-                let cumulative = 0.5 * (1.0 + erf);
-                (x * cumulative, (x * NORMAL_DENSITY).mul_add(gauss, cumulative))
+                let cumulative = math::normal_cumulative(x);
+                let derivative = (x * NORMAL_DENSITY).mul_add(math::exp(-0.5 * x * x), cumulative);
+                (x * cumulative, derivative)
             }
             Activation::GeluTanh => {
                 let inner = GELU_TANH_SCALE * (0.044_715 * x * x).mul_add(x, x);

@@ -24,16 +24,17 @@ pub(crate) fn exp(x: f32) -> f32 {
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// The error function, absolute error below 2e-7 (Abramowitz and Stegun 7.1.26), and `e^(-x^2)`, which
-/// it computes on the way.
+/// The cumulative normal distribution, absolute error below 2e-7: a half and an odd rational function, which is the minimax one of its degrees
+/// on the part where the result is neither 0 nor 1 in `f32`; half the time of one that needs an exponential.
 #[inline(always)]
-pub(crate) fn erf_and_gauss(x: f32) -> (f32, f32) {
-    let a = x.abs();
-    let t = 1.0 / 0.327_591_1f32.mul_add(a, 1.0);
-    let p = 1.061_405_4f32.mul_add(t, -1.453_152_1);
-    let p = p.mul_add(t, 1.421_413_8).mul_add(t, -0.284_496_74).mul_add(t, 0.254_829_6);
-    let gauss = exp(-a * a);
-    ((1.0 - p * t * gauss).copysign(x), gauss)
+pub(crate) fn normal_cumulative(x: f32) -> f32 {
+    let x = x.clamp(-5.4, 5.4);
+    let z = x * x;
+    let p = 2.338_675_2e-8f32.mul_add(z, 6.360_024_6e-6).mul_add(z, 1.643_218_4e-4);
+    let p = p.mul_add(z, 4.650_852_2e-3).mul_add(z, 3.337_223_8e-2).mul_add(z, 0.398_942_23);
+    let q = 1.216_591_8e-6f32.mul_add(z, 7.240_024_6e-5).mul_add(z, 1.858_982_3e-3);
+    let q = q.mul_add(z, 2.837_869_3e-2).mul_add(z, 0.250_317_87).mul_add(z, 1.0);
+    x.mul_add(p / q, 0.5)
 }
 
 /// The hyperbolic tangent, absolute error below 3e-7.
@@ -118,16 +119,36 @@ mod tests {
     }
 
     #[test]
-    fn tanh_and_erf_are_close() {
+    fn tanh_is_close() {
         for i in -1000..1000 {
             let x = i as f32 / 100.0;
             assert!((f64::from(tanh(x)) - f64::from(x).tanh()).abs() < 3e-7);
         }
-        // erf at a few points, from a table of 10 digits.
-        for (x, exact) in [(0.0, 0.0), (0.5, 0.520_499_877_8), (1.0, 0.842_700_792_9), (2.0, 0.995_322_265_0)] {
-            assert!((f64::from(erf_and_gauss(x).0) - exact).abs() < 2e-7);
-            assert!((f64::from(erf_and_gauss(-x).0) + exact).abs() < 2e-7);
+    }
+
+    #[test]
+    fn the_normal_distribution_is_close() {
+        // A few points, from a table of 10 digits.
+        let table = [(0.0, 0.5), (0.5, 0.691_462_461_3), (1.0, 0.841_344_746_1), (2.0, 0.977_249_868_1)];
+        for (x, exact) in table {
+            assert!((f64::from(normal_cumulative(x)) - exact).abs() < 2e-7);
         }
+        // Between them by its series, 1/2 + density(x) (x + x^3/3 + x^5/15 + ...), in double precision.
+        for i in -700..=700 {
+            let x = f64::from(i) / 100.0;
+            let (mut term, mut sum, mut n) = (x, x, 1.0);
+            while f64::abs(term) > 1e-12 {
+                n += 2.0;
+                term *= x * x / n;
+                sum += term;
+            }
+            let exact = 0.5 + sum * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            assert!((f64::from(normal_cumulative(x as f32)) - exact).abs() < 2e-7, "at {x}");
+        }
+        for far in [10.0, 1e30, f32::INFINITY] {
+            assert!((normal_cumulative(far) - 1.0).abs() < 2e-7 && normal_cumulative(-far).abs() < 2e-7);
+        }
+        assert!(normal_cumulative(f32::NAN).is_nan());
     }
 
     #[test]
