@@ -207,6 +207,9 @@ pub(crate) struct GridArgs {
     /// Write the first four arms under all conditions as a curve, an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) chart: Option<PathBuf>,
+    /// Write what every arm said of every test note, for other programs: a CSV, TSV, JSONL or Parquet file (ids and groups, no text)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) predictions: Option<PathBuf>,
     /// Bootstrap samples of the paired differences
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,

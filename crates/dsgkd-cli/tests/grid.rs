@@ -61,6 +61,26 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     assert_eq!(curve.matches("xmlns=").count(), 1);
     assert_eq!(curve.matches("<circle").count(), 2 + 4, "two arms in the legend, and each under two conditions");
 
+    // Another program finds the table's figures in what every arm said of every note.
+    let said = world.path("said.csv");
+    let mut command = dsgkd();
+    command.arg("grid").arg(&file).args(["--finished", "--json", "--predictions"]).arg(&said);
+    let cells: Json = serde_json::from_slice(&command.assert().success().get_output().stdout).unwrap();
+    let said = std::fs::read_to_string(&said).unwrap();
+    let mut rows = said.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = "condition arm seed fold id group label probability_no probability_yes";
+    assert_eq!(rows.next().unwrap().join(" "), header);
+    let rows: Vec<Vec<&str>> = rows.collect();
+    assert_eq!(rows.len(), 2 * 2 * 2 * 30, "conditions, arms, seeds, and test notes");
+    for cell in cells.as_array().unwrap() {
+        for (seed, auroc) in ["1", "2"].iter().zip(cell["seeds"].as_array().unwrap()) {
+            let of_cell = |row: &&Vec<&str>| cell["column"] == row[0] && cell["arm"] == row[1] && row[2] == *seed;
+            let scored: Vec<(bool, f64)> =
+                rows.iter().filter(of_cell).map(|row| (row[6] == "yes", row[8].parse().unwrap())).collect();
+            assert!((auroc_of(&scored) - auroc.as_f64().unwrap()).abs() < 1e-12, "{cell} {seed}");
+        }
+    }
+
     // An arm with all its seeds is a folder of runs.
     let arm = |name: &str| world.path("grid").join("all").join(name);
     let compared = dsgkd().arg("compare").args([arm("alone"), arm("taught")]).assert().success();
@@ -140,6 +160,14 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     std::fs::write(&weights, bytes).unwrap();
     let refused = dsgkd().arg("grid").arg(&file).arg("--quiet").assert().code(2).get_output().stderr.clone();
     assert!(String::from_utf8(refused).unwrap().contains("the model of the teacher 0 changed"));
+}
+
+/// The share of pairs of a positive and a negative that are ranked right, a tie being half of one.
+fn auroc_of(scored: &[(bool, f64)]) -> f64 {
+    let of = |positive: bool| scored.iter().filter(move |(label, _)| *label == positive).map(|(_, score)| *score);
+    let won = |(high, low): (f64, f64)| if high > low { 1.0 } else { f64::from(u8::from(high == low)) / 2.0 };
+    let pairs: Vec<f64> = of(true).flat_map(|high| of(false).map(move |low| won((high, low)))).collect();
+    pairs.iter().sum::<f64>() / pairs.len() as f64
 }
 
 /// A table without its last column, which no two runs share.

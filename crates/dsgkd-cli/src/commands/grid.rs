@@ -10,7 +10,7 @@ use dsgkd::eval::BootstrapOptions;
 use dsgkd::experiment::unfinished_runs;
 use dsgkd::grid::chart::chart;
 use dsgkd::grid::file::{Arm, Column, Grid, Part, load_grid};
-use dsgkd::grid::{Cell, results, table};
+use dsgkd::grid::{Cell, predictions, results, table};
 use dsgkd::run::atomic::write_file;
 
 /// The cells that are not shown, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
@@ -70,6 +70,9 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     if let Some(path) = &args.chart {
         let svg = chart(&grid, &cells)?;
         write_file(path, |out| out.write_all(svg.as_bytes()))?;
+    }
+    if let Some(path) = &args.predictions {
+        predictions::write(&grid, &cells, path)?;
     }
     if global.json {
         print_json(&cells)?;

@@ -1,8 +1,9 @@
-//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to, [`mod@chart`] draws it, [`mod@rivals`] writes a file to
-//! begin with.
+//! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to, [`mod@chart`] draws it, [`mod@predictions`] writes what
+//! it is made of, [`mod@rivals`] a file to begin with.
 
 pub mod chart;
 pub mod file;
+pub mod predictions;
 pub mod rivals;
 
 use crate::error::Result;
