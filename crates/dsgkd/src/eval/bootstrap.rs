@@ -60,6 +60,9 @@ pub struct Intervals {
     /// Seeds whose mean the values are.
     #[serde(default = "one")]
     pub seeds: usize,
+    /// Trainings, the folds of all seeds: the scores of each are ranked by themselves.
+    #[serde(default = "one")]
+    pub trainings: usize,
     /// Classes of the classifier.
     pub classes: usize,
     /// Bootstrap samples drawn.
@@ -88,9 +91,9 @@ pub(super) fn draw_sample(units: usize, seed: u64, index: usize) -> Vec<u32> {
 /// chapter 13): the notes are drawn with replacement `samples` times, and the interval runs from the 2.5 % to the 97.5 %
 /// point of the metric over the samples.
 ///
-/// An arm is its seeds, each the runs of its folds, whose rows are put into one list, each judged at its own run's threshold. Every sample measures every
-/// seed by itself and takes the mean: in one list, several trainings' scores would be ranked among each other, though one's 0.4 may be another's 0.6. What is
-/// drawn is the *note*: all rows of one id come and go together, so five seeds of one test set do not pass for five times
+/// An arm is its seeds, each the runs of its folds. A seed's rows are put into one list, each judged at its own run's threshold and ranked among the rows of its own run: in one
+/// ranking several trainings' scores would be held against each other, though one's 0.4 may be another's 0.6. Every sample measures every seed by itself and takes the mean.
+/// What is drawn is the *note*: all rows of one id come and go together, so five seeds of one test set do not pass for five times
 /// the notes. Where the predictions name groups (patients), a group is drawn with all its notes (the cluster bootstrap, Davison & Hinkley
 /// 1997, section 3.8): ten notes of one patient tell less than ten of ten. The interval tells of other test sets, not of other training runs.
 ///
@@ -116,6 +119,7 @@ pub fn bootstrap(seeds: &[Vec<Predictions>], options: BootstrapOptions) -> Resul
         units: arm.units,
         rows: arm.rows,
         seeds: arm.count(),
+        trainings: arm.trainings,
         classes: arm.classes,
         samples: options.samples,
         seed: options.seed,

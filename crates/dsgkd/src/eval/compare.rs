@@ -58,6 +58,12 @@ pub struct Comparison {
     pub baseline_seeds: usize,
     /// Seeds of the second arm.
     pub candidate_seeds: usize,
+    /// Trainings of the first arm, the folds of all seeds: the scores of each are ranked by themselves.
+    #[serde(default)]
+    pub baseline_trainings: usize,
+    /// Trainings of the second arm.
+    #[serde(default)]
+    pub candidate_trainings: usize,
     /// Rows of the first arm, over all its runs.
     pub baseline_rows: usize,
     /// Rows of the second arm.
@@ -70,7 +76,7 @@ pub struct Comparison {
     pub seed: u64,
     /// In the order of tables.
     pub differences: Vec<Difference>,
-    /// DeLong's test of the AUROC beside the bootstrap's; `None` with more than two classes, with several
+    /// DeLong's test of the AUROC beside the bootstrap's; `None` with more than two classes, with several trainings in an arm (folds, seeds), with several
     /// rows of a note or of a group, or undefined.
     pub delong: Option<AurocDifference>,
 }
@@ -84,8 +90,8 @@ impl Comparison {
 
 /// Compares two arms by a paired bootstrap: each sample draws the same notes for both (Efron & Tibshirani 1993, chapter 16).
 ///
-/// An arm is its seeds, each the runs of its folds, measured as in [`super::bootstrap()`]: the folds' rows together (every note predicted out of fold), and
-/// the mean over the seeds. Notes are paired by id and drawn by id with all their rows, so several seeds of one note count
+/// An arm is its seeds, each the runs of its folds, measured as in [`super::bootstrap()`]: the folds' rows together (every note predicted out of fold, and ranked
+/// within its fold), and the mean over the seeds. Notes are paired by id and drawn by id with all their rows, so several seeds of one note count
 /// as one note. Groups (patients) are drawn with all their notes.
 ///
 /// The p-value turns the interval around: with `n` samples in which both metrics are defined and `d*` their differences,
@@ -123,19 +129,21 @@ pub fn compare(
             resampled.iter().map(|(first, second)| minus(second.get(metric), first.get(metric))).collect();
         Difference::new(metric, first_all.get(metric), second_all.get(metric), &sampled)
     });
-    let independent = first.rows_are_independent() && second.rows_are_independent();
+    let one_ranking = first.is_one_ranking() && second.is_one_ranking();
     Ok(Comparison {
         notes: first.notes,
         units: first.units,
         baseline_seeds: first.count(),
         candidate_seeds: second.count(),
+        baseline_trainings: first.trainings,
+        candidate_trainings: second.trainings,
         baseline_rows: first.rows,
         candidate_rows: second.rows,
         classes: first.classes,
         samples: options.samples,
         seed: options.seed,
         differences: differences.collect(),
-        delong: independent.then(|| delong(&baseline.concat(), &candidate.concat())).flatten(),
+        delong: one_ranking.then(|| delong(&baseline[0][0], &candidate[0][0])).flatten(),
     })
 }
 
@@ -146,12 +154,11 @@ fn in_arm(arm: &'static str) -> impl Fn(Error) -> Error {
     }
 }
 
-/// `None` where some rows are not independent of each other.
-fn delong(baseline: &[Predictions], candidate: &[Predictions]) -> Option<AurocDifference> {
-    let by_id = |runs: &[Predictions]| -> Option<BTreeMap<String, (bool, f64)>> {
-        let pooled = Predictions::pooled(runs).ok()?;
-        let (positive, scores) = pooled.binary()?;
-        Some(pooled.ids.into_iter().zip(positive.into_iter().zip(scores)).collect())
+/// Of two trainings on the same notes.
+fn delong(baseline: &Predictions, candidate: &Predictions) -> Option<AurocDifference> {
+    let by_id = |run: &Predictions| -> Option<BTreeMap<String, (bool, f64)>> {
+        let (positive, scores) = run.binary()?;
+        Some(run.ids.iter().cloned().zip(positive.into_iter().zip(scores)).collect())
     };
     let (positive, baseline): (Vec<bool>, Vec<f64>) = by_id(baseline)?.into_values().unzip();
     let candidate: Vec<f64> = by_id(candidate)?.into_values().map(|(_, score)| score).collect();

@@ -67,18 +67,23 @@ fn a_better_arm_is_found_and_the_sign_is_candidate_minus_baseline() {
 }
 
 #[test]
-fn seeds_are_not_ranked_among_each_other() {
+fn trainings_are_not_ranked_among_each_other() {
     let (run, other) = (example(90, 6), example(90, 7));
     let other = Predictions { ids: run.ids.clone(), labels: run.labels.clone(), ..other };
-    // Another scale of probabilities in one seed leaves its ranks as they are.
+    // Another scale of probabilities in one training leaves its ranks as they are.
     let mut scaled = other.clone();
     scaled.probabilities.chunks_exact_mut(2).for_each(|row| (row[1], row[0]) = (0.2 * row[1], 1.0 - 0.2 * row[1]));
     let seeds = |second: &Predictions| [vec![run.clone()], vec![second.clone()]];
-    let found = compare(&seeds(&other), &seeds(&scaled), OPTIONS).unwrap();
-    let auroc = of(&found, Metric::Auroc);
-    assert_eq!((auroc.difference, auroc.interval), (Some(0.0), Some(Interval { low: 0.0, high: 0.0 })));
+    let folds = |second: &Predictions| [seeds(second).concat()];
+    let none = (Some(0.0), Some(Interval { low: 0.0, high: 0.0 }));
+    for (first, second) in [(&seeds(&other)[..], &seeds(&scaled)[..]), (&folds(&other)[..], &folds(&scaled)[..])] {
+        let found = compare(first, second, OPTIONS).unwrap();
+        let auroc = of(&found, Metric::Auroc);
+        assert_eq!((auroc.difference, auroc.interval), none);
+    }
     // Put into one list they would differ.
-    let listed = compare(&[seeds(&other).concat()], &[seeds(&scaled).concat()], OPTIONS).unwrap();
+    let listed = |second: &Predictions| arm(&Predictions::pooled(&seeds(second).concat()).unwrap());
+    let listed = compare(&listed(&other), &listed(&scaled), OPTIONS).unwrap();
     assert!(of(&listed, Metric::Auroc).difference.unwrap().abs() > 0.02);
 }
 
@@ -114,12 +119,19 @@ fn a_seed_with_other_test_notes_draws_its_own_among_all() {
 }
 
 #[test]
-fn seeds_are_clustered_and_folds_concatenated() {
+fn seeds_are_clustered_and_folds_put_together() {
     let whole = example(120, 3);
     let better = improved(&whole, 0.1);
     let plain = compare(&arm(&whole), &arm(&better), OPTIONS).unwrap();
     let folds = [vec![part(&whole, 0, 50), part(&whole, 50, 120)]];
-    assert_eq!(plain, compare(&folds, &arm(&better), OPTIONS).unwrap());
+    let of_folds = compare(&folds, &arm(&better), OPTIONS).unwrap();
+    assert_eq!((of_folds.baseline_trainings, of_folds.candidate_trainings), (2, 1));
+    // What counts each row by itself is the same; ranks are the folds' own, and no test of one ranking stands beside them.
+    for (plain, of_folds) in plain.differences.iter().zip(&of_folds.differences) {
+        let is_ranking = matches!(plain.metric, Metric::Auroc | Metric::Auprc);
+        assert_eq!(plain == of_folds, !is_ranking, "{}", plain.metric);
+    }
+    assert!(plain.delong.is_some() && of_folds.delong.is_none());
     let twice = |run: &Predictions| [vec![run.clone()], vec![run.clone()]];
     let seeds = compare(&twice(&whole), &twice(&better), OPTIONS).unwrap();
     assert_eq!((seeds.notes, seeds.baseline_rows, seeds.baseline_seeds), (120, 240, 2));

@@ -13,7 +13,7 @@ struct Above {
 /// The counts at or above each distinct score, from the highest score down.
 fn walk(positive: &[bool], scores: &[f64]) -> Vec<Above> {
     assert_eq!(positive.len(), scores.len());
-    let order = descending_order(scores.len(), |row| scores[row]);
+    let order = descending_order(0..scores.len(), |row| scores[row]);
     let (mut above, mut steps) = (Above { positives: 0, negatives: 0 }, vec![]);
     walk_ties(
         &order,

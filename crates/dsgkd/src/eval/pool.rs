@@ -63,7 +63,7 @@ fn ids_of(runs: &[Predictions]) -> impl Iterator<Item = &str> + Clone {
     runs.iter().flat_map(|run| &run.ids).map(String::as_str)
 }
 
-/// An arm's seeds, each a pool of its own: scores of different trainings are never ranked among each other.
+/// An arm's seeds, each a pool of its own, whose mean is taken; a pool's folds are ranked each by itself ([`super::ranking`]).
 pub(super) struct Seeds {
     /// With the place of each of its units among those of all seeds.
     pools: Vec<(Pool, Vec<u32>)>,
@@ -74,6 +74,8 @@ pub(super) struct Seeds {
     pub(super) notes: usize,
     /// Of all seeds.
     pub(super) rows: usize,
+    /// Of all seeds: each fold of each is one.
+    pub(super) trainings: usize,
 }
 
 impl Seeds {
@@ -93,6 +95,7 @@ impl Seeds {
             units: all.len(),
             notes: ids().collect::<BTreeSet<_>>().len(),
             rows: ids().count(),
+            trainings: seeds.iter().map(Vec::len).sum(),
         })
     }
 
@@ -100,9 +103,9 @@ impl Seeds {
         self.pools.len()
     }
 
-    /// Whether every row is drawn by itself, as methods for independent notes take for granted.
-    pub(super) fn rows_are_independent(&self) -> bool {
-        self.count() == 1 && self.units == self.rows
+    /// Whether it is one training, whose rows are each drawn by themselves: what methods for one ranking of independent notes take for granted.
+    pub(super) fn is_one_ranking(&self) -> bool {
+        self.trainings == 1 && self.units == self.rows
     }
 
     /// Each metric's mean over the seeds; `None` where it is undefined in one of them.
@@ -120,7 +123,8 @@ impl Seeds {
     }
 }
 
-/// Every metric of an arm: the mean over its seeds, each the rows of its folds together, each of these judged at the threshold of its own run.
+/// Every metric of an arm: the mean over its seeds, each the rows of its folds together, of which each is ranked among those of its own training and judged
+/// at that one's threshold.
 ///
 /// # Errors
 /// As [`Predictions::validate`], and when the runs' classes differ.

@@ -4,7 +4,7 @@
 
 use super::example::example;
 use super::ranking::{auroc, average_precision};
-use super::{BootstrapOptions, bootstrap, evaluate};
+use super::{BootstrapOptions, Predictions, bootstrap, evaluate, measure};
 use proptest::prelude::*;
 
 /// Labels with scores on a grid, so that equal ones are common.
@@ -31,6 +31,18 @@ fn auroc_of_all_pairs(positive: &[bool], scores: &[f64]) -> Option<f64> {
     (pairs > 0.0).then(|| wins / pairs)
 }
 
+/// Notes of two classes.
+fn predictions_of(positive: &[bool], scores: &[f64]) -> Predictions {
+    Predictions {
+        ids: (0..scores.len()).map(|row| row.to_string()).collect(),
+        groups: vec![],
+        labels: positive.iter().map(|positive| usize::from(*positive)).collect(),
+        probabilities: scores.iter().flat_map(|score| [1.0 - score, *score]).collect(),
+        classes: vec!["no".to_string(), "yes".to_string()],
+        training_prevalence: None,
+    }
+}
+
 proptest! {
     #[test]
     fn auroc_counts_pairs((positive, scores) in labelled_scores()) {
@@ -46,6 +58,35 @@ proptest! {
         let bent: Vec<f64> = scores.iter().map(|score| (3.0 * score).exp() + score.powi(3)).collect();
         prop_assert_eq!(auroc(&positive, &scores), auroc(&positive, &bent));
         prop_assert_eq!(average_precision(&positive, &scores), average_precision(&positive, &bent));
+    }
+
+    #[test]
+    fn folds_are_ranked_each_by_itself(folds in prop::collection::vec(labelled_scores(), 1..5)) {
+        let run = |(positive, scores): &(Vec<bool>, Vec<f64>)| predictions_of(positive, scores);
+        let measured = measure(&[folds.iter().map(run).collect()]).unwrap();
+        // Each fold by its share of all pairs, or of all positives where there is a pair to rank.
+        let counts = |positive: &[bool]| {
+            let positives = positive.iter().filter(|positive| **positive).count() as f64;
+            (positives, positive.len() as f64 - positives)
+        };
+        let (mut area, mut pairs, mut precision, mut positives_ranked) = (0.0, 0.0, 0.0, 0.0);
+        for (positive, scores) in &folds {
+            let (positives, negatives) = counts(positive);
+            area += auroc(positive, scores).unwrap_or(0.0) * positives * negatives;
+            pairs += positives * negatives;
+            precision += average_precision(positive, scores).unwrap_or(0.0) * positives;
+            positives_ranked += if negatives > 0.0 { positives } else { 0.0 };
+        }
+        prop_assert_eq!(measured.auroc.is_some(), pairs > 0.0);
+        if let (Some(found), Some(precise)) = (measured.auroc, measured.auprc) {
+            prop_assert!((found - area / pairs).abs() < 1e-12);
+            prop_assert!((precise - precision / positives_ranked).abs() < 1e-12);
+        }
+        // A fold whose scores are bent, but stand in the same order, is as good.
+        let mut bent = folds.clone();
+        bent[0].1.iter_mut().for_each(|score| *score = score.sqrt() / 2.0);
+        let bent = measure(&[bent.iter().map(run).collect()]).unwrap();
+        prop_assert_eq!((measured.auroc, measured.auprc), (bent.auroc, bent.auprc));
     }
 
     #[test]

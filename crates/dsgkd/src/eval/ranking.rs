@@ -1,4 +1,7 @@
-//! Metrics of the order of the scores alone: AUROC and AUPRC. Equal scores are one step, never an arbitrary order.
+//! Metrics of the order of the scores alone: AUROC and AUPRC. Equal scores are one step, never an arbitrary order, and scores of different trainings are
+//! never ranked among each other: one's 0.4 may be another's 0.6 (Forman & Scholz, SIGKDD Explorations 12, 2010, on what pooled folds do to both measures).
+
+use std::ops::Range;
 
 /// Area under the receiver operating characteristic curve: the probability that a positive note scores above a
 /// negative one, ties counting half (Hanley & McNeil, Radiology 143, 1982). Equals scikit-learn's `roc_auc_score`.
@@ -6,7 +9,7 @@
 /// `None` when either class is absent, when the lengths differ, or when a score is NaN. 0.5 is a coin, 1 is perfect.
 pub fn auroc(positive: &[bool], scores: &[f64]) -> Option<f64> {
     let order = checked_order(positive, scores)?;
-    auroc_of(&order, |row| scores[row], |row| positive[row], |_| 1)
+    auroc_of(&[order], |row| scores[row], |row| positive[row], |_| 1)
 }
 
 /// Average precision: the sum over distinct scores of (step in recall) x (precision there), with no interpolation
@@ -17,19 +20,19 @@ pub fn auroc(positive: &[bool], scores: &[f64]) -> Option<f64> {
 /// lengths differ, or when a score is NaN.
 pub fn average_precision(positive: &[bool], scores: &[f64]) -> Option<f64> {
     let order = checked_order(positive, scores)?;
-    average_precision_of(&order, |row| scores[row], |row| positive[row], |_| 1)
+    average_precision_of(&[order], |row| scores[row], |row| positive[row], |_| 1)
 }
 
 fn checked_order(positive: &[bool], scores: &[f64]) -> Option<Vec<u32>> {
     if positive.len() != scores.len() || scores.iter().any(|score| score.is_nan()) {
         return None;
     }
-    Some(descending_order(scores.len(), |row| scores[row]))
+    Some(descending_order(0..scores.len(), |row| scores[row]))
 }
 
-/// Rows from the highest score to the lowest.
-pub(super) fn descending_order(rows: usize, score: impl Fn(usize) -> f64) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..rows as u32).collect();
+/// These rows from the highest score to the lowest.
+pub(super) fn descending_order(rows: Range<usize>, score: impl Fn(usize) -> f64) -> Vec<u32> {
+    let mut order: Vec<u32> = rows.map(|row| row as u32).collect();
     order.sort_by(|&a, &b| score(b as usize).total_cmp(&score(a as usize)));
     order
 }
@@ -64,39 +67,51 @@ pub(super) fn walk_ties(
     (all_positives, all_negatives)
 }
 
-/// [`auroc`] of rows already sorted, row `r` standing for `count(r)` notes. Counts stay integers to the last division,
-/// so the result does not depend on the order of summation.
+/// [`auroc`] of rows already sorted, row `r` standing for `count(r)` notes. Each of `orders` is one training's rows, and pairs are made within it alone:
+/// the share of all these pairs that are ranked right, which is the trainings' mean where they have as many pairs. Counts stay integers to the last
+/// division, so the result does not depend on the order of summation.
 pub(super) fn auroc_of(
-    order: &[u32],
+    orders: &[Vec<u32>],
     score: impl Fn(usize) -> f64,
     positive: impl Fn(usize) -> bool,
     count: impl Fn(usize) -> u64,
 ) -> Option<f64> {
-    let (mut doubled_wins, mut positives_above) = (0u128, 0u64);
-    let (positives, negatives) = walk_ties(order, score, positive, count, |group_positives, group_negatives| {
-        doubled_wins += u128::from(group_negatives) * u128::from(2 * positives_above + group_positives);
-        positives_above += group_positives;
-    });
-    let pairs = u128::from(positives) * u128::from(negatives);
+    let (mut doubled_wins, mut pairs) = (0u128, 0u128);
+    for order in orders {
+        let mut positives_above = 0u64;
+        let (positives, negatives) = walk_ties(order, &score, &positive, &count, |group_positives, group_negatives| {
+            doubled_wins += u128::from(group_negatives) * u128::from(2 * positives_above + group_positives);
+            positives_above += group_positives;
+        });
+        pairs += u128::from(positives) * u128::from(negatives);
+    }
     (pairs > 0).then(|| doubled_wins as f64 / (2.0 * pairs as f64))
 }
 
-/// [`average_precision`] of rows already sorted, row `r` standing for `count(r)` notes.
+/// [`average_precision`] of rows already sorted, row `r` standing for `count(r)` notes: the mean over positive notes of the precision at their score,
+/// each within its own training, as in [`auroc_of`]. A training without negatives, which has nothing to rank, is left out.
 pub(super) fn average_precision_of(
-    order: &[u32],
+    orders: &[Vec<u32>],
     score: impl Fn(usize) -> f64,
     positive: impl Fn(usize) -> bool,
     count: impl Fn(usize) -> u64,
 ) -> Option<f64> {
-    let (mut area, mut true_positives, mut predicted) = (0.0, 0u64, 0u64);
-    let (positives, negatives) = walk_ties(order, score, positive, count, |group_positives, group_negatives| {
-        true_positives += group_positives;
-        predicted += group_positives + group_negatives;
-        if group_positives > 0 {
-            area += group_positives as f64 * (true_positives as f64 / predicted as f64);
+    let (mut area, mut all_positives) = (0.0, 0u64);
+    for order in orders {
+        let (mut of_training, mut true_positives, mut predicted) = (0.0, 0u64, 0u64);
+        let (positives, negatives) = walk_ties(order, &score, &positive, &count, |group_positives, group_negatives| {
+            true_positives += group_positives;
+            predicted += group_positives + group_negatives;
+            if group_positives > 0 {
+                of_training += group_positives as f64 * (true_positives as f64 / predicted as f64);
+            }
+        });
+        if negatives > 0 {
+            area += of_training;
+            all_positives += positives;
         }
-    });
-    (positives > 0 && negatives > 0).then(|| area / positives as f64)
+    }
+    (all_positives > 0).then(|| area / all_positives as f64)
 }
 
 #[cfg(test)]

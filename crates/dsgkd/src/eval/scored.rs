@@ -8,8 +8,9 @@ use super::ranking::{auroc_of, average_precision_of, descending_order};
 use super::scoring::{brier_of_note, log_loss_of_note};
 use super::threshold::{Confusion, macro_average};
 use crate::error::{Error, Result};
+use std::ops::Range;
 
-/// One run's predictions, unchecked; several are pooled by concatenation.
+/// One training's predictions, unchecked.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     /// `[notes]`
@@ -64,15 +65,15 @@ impl Part<'_> {
     }
 }
 
-/// Checked, pooled, sorted predictions.
+/// Checked predictions of one or several trainings, each sorted by itself.
 pub(super) struct Scored {
     classes: usize,
     labels: Vec<usize>,
     probabilities: Vec<f64>,
-    /// For each class that is ranked (two classes: only class 1), its rows from the highest probability down.
-    class_orders: Vec<(usize, Vec<u32>)>,
-    /// More than two classes: all `[notes * classes]` cells from the highest probability down.
-    cell_order: Vec<u32>,
+    /// For each class that is ranked (two classes: only class 1), each training's rows from the highest probability down.
+    class_orders: Vec<(usize, Vec<Vec<u32>>)>,
+    /// More than two classes: of each training all `[notes * classes]` cells from the highest probability down.
+    cell_orders: Vec<Vec<u32>>,
     /// Predicted class: at 0.5, or the most probable.
     predicted: Vec<usize>,
     /// Predicted class at the training prevalence; none with more than two classes or when a run does not know it.
@@ -82,7 +83,7 @@ pub(super) struct Scored {
 }
 
 impl Scored {
-    /// Checks and pools the parts.
+    /// Checks the parts and puts their rows one after the other.
     pub(super) fn new(parts: &[Part<'_>], classes: usize) -> Result<Self> {
         if parts.is_empty() {
             return Err(Error::Data("there are no predictions to evaluate".into()));
@@ -93,18 +94,28 @@ impl Scored {
         if probabilities.len() > u32::MAX as usize {
             return Err(Error::Data(format!("{} probabilities are more than this can rank", probabilities.len())));
         }
+        let mut rows_of_parts = vec![];
+        for part in parts {
+            let first = rows_of_parts.last().map_or(0, |rows: &Range<usize>| rows.end);
+            rows_of_parts.push(first..first + part.labels.len());
+        }
         let ranked = if classes == 2 { 1..2 } else { 0..classes };
-        let class_orders = ranked
-            .map(|class| (class, descending_order(labels.len(), |row| probabilities[row * classes + class])))
-            .collect();
-        let cell_order =
-            if classes > 2 { descending_order(probabilities.len(), |cell| probabilities[cell]) } else { vec![] };
+        let orders_of = |class: usize| {
+            let order =
+                |rows: &Range<usize>| descending_order(rows.clone(), |row| probabilities[row * classes + class]);
+            rows_of_parts.iter().map(order).collect()
+        };
+        let class_orders = ranked.map(|class| (class, orders_of(class))).collect();
+        let cells = |rows: &Range<usize>| {
+            descending_order(rows.start * classes..rows.end * classes, |cell| probabilities[cell])
+        };
+        let cell_orders = if classes > 2 { rows_of_parts.iter().map(cells).collect() } else { vec![] };
         let rows = || probabilities.chunks_exact(classes);
         let predicted = rows().map(|row| if classes == 2 { usize::from(row[1] >= 0.5) } else { most_probable(row) });
         Ok(Scored {
             classes,
             class_orders,
-            cell_order,
+            cell_orders,
             predicted: predicted.collect(),
             predicted_at_prevalence: if classes == 2 { decide_at_prevalence(parts) } else { None },
             brier: rows().zip(&labels).map(|(row, &label)| brier_of_note(row, label)).collect(),
@@ -130,12 +141,12 @@ impl Scored {
         let mut metrics = Metrics {
             notes: notes as usize,
             classes: self.classes,
-            auroc: self.mean_over_classes(|class, order| {
-                auroc_of(order, |row| self.probability(row, class), |row| self.labels[row] == class, row_count)
+            auroc: self.mean_over_classes(|class, orders| {
+                auroc_of(orders, |row| self.probability(row, class), |row| self.labels[row] == class, row_count)
             }),
-            auprc: self.mean_over_classes(|class, order| {
+            auprc: self.mean_over_classes(|class, orders| {
                 average_precision_of(
-                    order,
+                    orders,
                     |row| self.probability(row, class),
                     |row| self.labels[row] == class,
                     row_count,
@@ -166,8 +177,8 @@ impl Scored {
         let score = |cell: usize| self.probabilities[cell];
         let positive = |cell: usize| self.labels[cell / classes] == cell % classes;
         let count = |cell: usize| u64::from(counts[cell / classes]);
-        metrics.auroc_micro = auroc_of(&self.cell_order, score, positive, count);
-        metrics.auprc_micro = average_precision_of(&self.cell_order, score, positive, count);
+        metrics.auroc_micro = auroc_of(&self.cell_orders, score, positive, count);
+        metrics.auprc_micro = average_precision_of(&self.cell_orders, score, positive, count);
         let confusions: Vec<Confusion> =
             (0..classes).map(|class| self.confusion(&self.predicted, class, counts)).collect();
         metrics.recall_macro = macro_average(&confusions, Confusion::recall);
@@ -180,11 +191,11 @@ impl Scored {
     }
 
     /// The mean of a ranking metric over the ranked classes, one against the rest; undefined when one is.
-    /// `metric(class, order)` measures one class.
-    fn mean_over_classes(&self, metric: impl Fn(usize, &[u32]) -> Option<f64>) -> Option<f64> {
+    /// `metric(class, orders)` measures one class.
+    fn mean_over_classes(&self, metric: impl Fn(usize, &[Vec<u32>]) -> Option<f64>) -> Option<f64> {
         let mut sum = 0.0;
-        for (class, order) in &self.class_orders {
-            sum += metric(*class, order)?;
+        for (class, orders) in &self.class_orders {
+            sum += metric(*class, orders)?;
         }
         Some(sum / self.class_orders.len() as f64)
     }

@@ -54,7 +54,7 @@ pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
     for (name, intervals) in columns {
         let (samples, seed) = (intervals.samples, intervals.seed);
         let of = drawn_by_group(intervals.units, intervals.notes);
-        let means = means_of(intervals.seeds);
+        let means = means_of(intervals.seeds, intervals.trainings);
         text.push_str(&format!("{name}: {means}95 % intervals of {samples} bootstrap samples{of}, seed {seed}\n"));
         for estimate in &intervals.estimates {
             push_undefined(&mut text, name, estimate.metric, estimate.undefined_samples, samples);
@@ -104,7 +104,7 @@ pub fn comparison_table(baseline: &str, candidate: &str, comparison: &Comparison
     let mut text = render(&rows);
     let Comparison { notes, samples, seed, baseline_rows, candidate_rows, .. } = comparison;
     let of = drawn_by_group(comparison.units, *notes);
-    let means = means_of(comparison.baseline_seeds.max(comparison.candidate_seeds));
+    let means = means_of_both(comparison);
     text.push_str(&format!(
         "difference: {candidate} minus {baseline}, {means}paired on {notes} notes ({baseline_rows} and {candidate_rows} rows); 95 % \
          intervals and two-sided p of {samples} bootstrap samples{of}, seed {seed}; p is not corrected for several metrics\n"
@@ -180,9 +180,17 @@ pub(crate) fn drawn_by_group(units: usize, notes: usize) -> String {
     if units == notes || units == 0 { String::new() } else { format!(" of {units} groups") }
 }
 
-/// Says that values are means, where there are several seeds.
-pub(crate) fn means_of(seeds: usize) -> String {
-    if seeds > 1 { "means over seeds; ".to_string() } else { String::new() }
+/// Says that values are means, where there are several seeds, and what is ranked, where these have several folds.
+pub(crate) fn means_of(seeds: usize, trainings: usize) -> String {
+    let means = if seeds > 1 { "means over seeds; " } else { "" };
+    let folds = if trainings > seeds { "notes ranked within their fold; " } else { "" };
+    format!("{means}{folds}")
+}
+
+/// [`means_of`] of the arm that has more.
+pub(crate) fn means_of_both(comparison: &Comparison) -> String {
+    let Comparison { baseline_seeds, candidate_seeds, baseline_trainings, candidate_trainings, .. } = comparison;
+    means_of(*baseline_seeds.max(candidate_seeds), *baseline_trainings.max(candidate_trainings))
 }
 
 fn push_undefined(text: &mut String, name: &str, metric: Metric, undefined: usize, samples: usize) {

@@ -72,7 +72,7 @@ pub(super) struct Binary {
     pub positive: Vec<bool>,
     /// Its probability to be.
     pub scores: Vec<f64>,
-    /// DeLong's interval beside the bootstrap's; `None` where several rows are one note.
+    /// DeLong's interval beside the bootstrap's; `None` of several trainings, and where several rows are one note.
     pub delong: Option<AurocInterval>,
     /// Counts at thresholds: what the threshold is, its value where it is one for all runs, the counts.
     pub thresholds: Vec<(String, Option<f64>, Confusion)>,
@@ -117,7 +117,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&runs, &pooled, run.seeds.len()),
+        binary: binary(&runs, &pooled),
         confusion: confusion(&runs, pooled.classes.len()),
         calibration: reliability(&pooled)?,
         scaled: scaled_reliability(run)?,
@@ -145,7 +145,7 @@ fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliabilit
     Ok(Some((temperatures, scaled)))
 }
 
-fn binary(runs: &[Predictions], pooled: &Predictions, seeds: usize) -> Option<Binary> {
+fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
     let (positive, scores) = pooled.binary()?;
     let at = |threshold: f64| Confusion::at_threshold(&positive, &scores, threshold);
     let mut thresholds = vec![];
@@ -168,7 +168,7 @@ fn binary(runs: &[Predictions], pooled: &Predictions, seeds: usize) -> Option<Bi
     }
     let found = threshold_of_specificity(&positive, &scores, 0.90);
     thresholds.extend(found.and_then(|value| Some(("specificity 0.90".to_string(), Some(value), at(value)?))));
-    let one_ranking = seeds == 1 && pooled.rows_are_independent();
+    let one_ranking = runs.len() == 1 && pooled.rows_are_independent();
     let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
     Some(Binary { delong, thresholds, positive, scores })
 }

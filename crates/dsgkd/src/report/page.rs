@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
 use crate::eval::delong::AurocInterval;
 use crate::eval::proportion::wilson_interval;
-use crate::eval::table::{NOT_APPLICABLE, drawn_by_group, means_of, number, p_text, range, signed};
+use crate::eval::table::{NOT_APPLICABLE, drawn_by_group, means_of, means_of_both, number, p_text, range, signed};
 use crate::eval::{Comparison, Interval, Intervals, Metric};
 use crate::hub::model_name;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -116,15 +116,16 @@ fn metrics(gathered: &Gathered) -> Markup {
     if arms.iter().any(|arm| arm.binary.as_ref().is_some_and(|binary| binary.delong.is_some())) {
         rows.push(heads("auroc, DeLong's interval", arms.iter().map(delong)));
     }
-    let seeds = arms.iter().map(|arm| arm.intervals.seeds).max().unwrap_or(1);
-    let elsewhere = if seeds > 1 {
-        " Curves, calibration, thresholds and confusion matrices count the rows of all seeds together."
+    let most = |count: fn(&Intervals) -> usize| arms.iter().map(|arm| count(&arm.intervals)).max().unwrap_or(1);
+    let (seeds, trainings) = (most(|intervals| intervals.seeds), most(|intervals| intervals.trainings));
+    let elsewhere = if trainings > 1 {
+        " Curves, calibration, thresholds and confusion matrices count the rows of all folds and seeds together."
     } else {
         ""
     };
     let caption = format!(
         "On test notes; {}95 % intervals of {} bootstrap samples{}, seed {}. They tell of other notes, not of other trainings.{elsewhere}",
-        means_of(seeds),
+        means_of(seeds, trainings),
         gathered.bootstrap.samples,
         drawn(arms),
         gathered.bootstrap.seed
@@ -173,7 +174,7 @@ fn comparison_table(baseline: &str, name: &str, comparison: &Comparison) -> Mark
         .collect();
     let caption = format!(
         "{name} minus {baseline}, {}paired on {} notes; 95 % intervals and two-sided p of {} bootstrap samples{}; p is not corrected for several metrics.{}",
-        means_of(comparison.baseline_seeds.max(comparison.candidate_seeds)),
+        means_of_both(comparison),
         comparison.notes,
         comparison.samples,
         drawn_by_group(comparison.units, comparison.notes),
