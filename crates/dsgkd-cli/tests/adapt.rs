@@ -1,9 +1,9 @@
-//! `dsgkd pretrain` that adapts an encoder to a domain: selective masking, words added to the vocabulary.
+//! `dsgkd pretrain`: a table read from scratch; an encoder adapted to a domain by selective masking and words added to the vocabulary.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
-use common::{World, bytes, dsgkd};
+use common::{World, bytes, dsgkd, ran};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::path::Path;
@@ -141,6 +141,49 @@ fn added_words_are_tokens_that_begin_as_the_mean_of_their_pieces() {
     std::fs::write(&path, unigram.to_string()).unwrap();
     let error = said(pretrain(&world, &[]).code(3));
     assert!(error.contains("Unigram") && error.contains("WordPiece"), "{error}");
+}
+
+#[test]
+fn a_pretraining_learns_and_says_what_it_could_not_read_or_spell() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = String::from("complaint,course\n");
+    for number in 0..60 {
+        table += &format!("chest pain {number},pain again at {number} hours\n");
+        table += "chest pain and cough,\n";
+    }
+    table += "torn,of,secret\n가 hapax,\n";
+    std::fs::write(folder.path().join("notes.csv"), table).unwrap();
+    let text = "output_dir = \"scratch\"\n[[corpus]]\nfiles = [\"notes.csv\"]\ncolumns = [\"complaint\", \"course\"]\n[vocabulary]\nsize = SIZE\n\
+                [architecture]\nhidden_size = 16\nnum_hidden_layers = 1\nnum_attention_heads = 2\nintermediate_size = 32\n\
+                max_position_embeddings = 32\n[train]\nmax_steps = 60\nbatch_tokens = 400\nnum_train_epochs = 60\nlearning_rate = 0.01\n\
+                held_out_every = 10\n";
+    // No room for 가 and x, which stand once.
+    let size = 5 + 2 * "0123456789acdeghinoprstu".len();
+    std::fs::write(folder.path().join("scratch.toml"), text.replace("SIZE", &size.to_string())).unwrap();
+    let mut command = dsgkd();
+    let (done, said) = ran(command.arg("pretrain").arg(folder.path().join("scratch.toml")).arg("--json"), 0);
+
+    let done: Value = serde_json::from_str(&done).unwrap();
+    let number = |name: &str| done.pointer(name).unwrap().as_f64().unwrap();
+    assert!(number("/held_out/loss") < 0.8 * number("/held_out_before/loss"), "{done}");
+    let counts = ["/documents", "/repeated_documents", "/bad_rows"].map(number);
+    assert_eq!(counts, [181.0, 59.0, 1.0]);
+    let held_out = number("/held_out_documents");
+    assert!((12.0..25.0).contains(&held_out), "{held_out}");
+
+    let place = format!("{}, line 122", folder.path().join("notes.csv").display());
+    let skipped = format!("pretrain: skipped 1 bad rows: 1 with a wrong number of cells ({place})\n");
+    assert!(said.contains(&skipped), "{said}");
+    assert!(said.contains(&format!("pretrain: 181 documents (59 repeat a text), {held_out} held out")), "{said}");
+    assert!(said.contains(&format!("vocabulary.size = {size} has room for 24 letters, ")), "{said}");
+    assert!(!said.contains("secret") && !said.contains("hapax"), "{said}");
+    let model = folder.path().join("scratch/model");
+    assert_eq!(std::fs::read_to_string(model.join("vocab.txt")).unwrap().lines().count(), size);
+    let card = std::fs::read_to_string(model.join("README.md")).unwrap();
+    let line = format!(
+        "- documents: 181, 59 of them with the text of an earlier one; {held_out} different texts held out; 1 rows could not be read\n"
+    );
+    assert!(card.contains(&line) && !card.contains("perplexity"), "{card}");
 }
 
 #[test]

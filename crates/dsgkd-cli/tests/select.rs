@@ -71,6 +71,32 @@ fn documents_of_the_examples_domain_are_taken() {
 }
 
 #[test]
+fn examples_that_stand_in_the_corpus_are_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    made(folder.path());
+    // Three of its documents, one of them spaced in another way.
+    let mixed = std::fs::read_to_string(folder.path().join("mixed.csv")).unwrap();
+    let documents: Vec<&str> = mixed.lines().filter_map(|line| line.strip_prefix("ward,")).take(3).collect();
+    let examples = documents.join("\n").replacen(' ', "  ", 1);
+    std::fs::write(folder.path().join("examples.txt"), examples).unwrap();
+    let run = |take: &str, json: &[&str]| {
+        let output = dsgkd().arg("select").arg(file(folder.path(), take, "")).args(json).assert().success();
+        let said = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+        let rows = std::fs::read_to_string(folder.path().join("out.jsonl")).unwrap();
+        assert!(!documents.iter().any(|document| rows.contains(&format!("\"{document}\""))), "{rows}");
+        (said, rows.lines().count())
+    };
+    let (said, rows) = run("40", &[]);
+    assert!(said.contains("40 documents taken (ward 40)"), "{said}");
+    assert!(said.ends_with("; 3 documents are examples themselves and left out\n") && rows == 40, "{said}");
+    assert_eq!(run("0.25", &[]).1, 30);
+    let summary: Value = serde_json::from_str(&run("\"cluster\"", &["--json"]).0).unwrap();
+    assert_eq!((&summary["examples"]["left_out"], &summary["examples"]["taken"]), (&3.into(), &57.into()));
+    // More than there are without them.
+    assert_eq!(run("1000", &[]).1, 117);
+}
+
+#[test]
 fn neither_table_nor_talk_nor_errors_hold_text() {
     let folder = tempfile::tempdir().unwrap();
     made(folder.path());

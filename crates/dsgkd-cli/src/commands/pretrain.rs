@@ -24,7 +24,7 @@ pub(crate) fn run(args: &PretrainArgs, global: &Global) -> CommandResult {
         print_json(&summary)?;
     } else {
         print(&format!(
-            "{} documents, {} tokens seen in {} steps, {} parameters\nheld out: loss {:.4} (before: {:.4}), perplexity {:.2}, masked accuracy {:.4}\nmodel: {}\n",
+            "{} documents, {} tokens seen in {} steps, {} parameters\nheld out: loss {:.4} (before: {:.4}; its exponential now {:.2}), masked accuracy {:.4}\nmodel: {}\n",
             summary.documents,
             summary.tokens,
             summary.steps,

@@ -58,7 +58,7 @@ impl Default for PretrainConfig {
 pub struct CorpusConfig {
     /// The files: text with one document a line, or tables (CSV, TSV, JSONL, Parquet, XLSX); `.gz` too.
     pub files: Vec<PathBuf>,
-    /// Columns of a table that hold text; empty: the files are plain text.
+    /// Columns of a table that hold text, each non-empty cell of which is a document; empty: the files are plain text.
     pub columns: Vec<String>,
     /// As `data.format`.
     pub format: String,
@@ -66,7 +66,8 @@ pub struct CorpusConfig {
     pub encoding: String,
     /// As `data.separator`.
     pub separator: String,
-    /// Documents to take at most, from the beginning; 0: all.
+    /// Documents to take at most, from the beginning; 0: all. A document is a line of text or a cell, not a row: of two filled columns, 1000 documents are
+    /// 500 rows.
     pub max_documents: usize,
     /// What the text is, from where, and under which licence, for the model card.
     pub source: String,
@@ -76,7 +77,7 @@ pub struct CorpusConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VocabularyConfig {
-    /// Number of pieces, special tokens included.
+    /// Number of pieces at most, special tokens included. Each letter is two; where there is no room for all, words with the rarest become `[UNK]`.
     pub size: usize,
     /// Lower-case the text (accents stay, so that Hangul is not taken apart).
     pub lowercase: bool,
@@ -164,7 +165,7 @@ pub struct PretrainTrainConfig {
     pub masking: Option<Masking>,
     /// Dropout of hidden states and attention in training.
     pub dropout: f64,
-    /// One in this many documents is held out to measure on.
+    /// About one in this many documents is held out to measure on. Its text decides, so that equal texts are all held out or all trained on.
     pub held_out_every: usize,
     /// Steps between measurements on the held-out documents.
     pub eval_steps: u64,

@@ -136,6 +136,13 @@ impl BadRows {
         }
     }
 
+    /// Counts rows that were met after these.
+    pub fn append(&mut self, later: BadRows) {
+        later.counts.into_iter().for_each(|(reason, count)| *self.counts.entry(reason).or_default() += count);
+        self.first.extend(later.first);
+        self.first.truncate(BadRows::EXAMPLES);
+    }
+
     /// Rows in all.
     pub fn total(&self) -> u64 {
         self.counts.values().sum()

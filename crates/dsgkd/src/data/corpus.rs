@@ -1,14 +1,14 @@
 //! Documents out of text files and tables.
 
-use super::bad_row::RowError;
+use super::bad_row::{BadRow, BadRows, Reason, RowError};
 use super::columns::find_column;
-use super::encoding::read_error;
+use super::encoding::{encoding_advice, open_text, read_error};
 use super::format::ReadOptions;
 use super::reader::{MAX_ROW_BYTES, Records};
 use crate::config::CorpusConfig;
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use unicode_normalization::UnicodeNormalization;
 
 /// A document and where it stands.
@@ -29,13 +29,13 @@ type Take<'a> = dyn FnMut(Document) -> Result<bool> + 'a;
 /// Calls `take` with every document of a corpus, as it is read; constant memory.
 ///
 /// A line of a text file is a document, and so is a non-empty cell of the named columns of a table, whose column `domain` (empty:
-/// none) goes with it. Rows that cannot be read are passed over and counted: returns the number of documents and of bad rows.
+/// none) goes with it. Rows and lines that cannot be read are passed over: returns the number of documents, and these bad rows.
 pub(crate) fn for_each_document(
     corpus: &CorpusConfig,
     domain: &str,
     mut take: impl FnMut(Document) -> Result<()>,
-) -> Result<(usize, usize)> {
-    let (mut documents, mut bad) = (0, 0);
+) -> Result<(usize, BadRows)> {
+    let (mut documents, mut bad) = (0, BadRows::default());
     let limit = if corpus.max_documents == 0 { usize::MAX } else { corpus.max_documents };
     let mut one = |document: Document| -> Result<bool> {
         let text: String = document.text.split_whitespace().collect::<Vec<_>>().join(" ").nfc().collect();
@@ -47,7 +47,7 @@ pub(crate) fn for_each_document(
     };
     for file in 0..corpus.files.len() {
         let more = if corpus.columns.is_empty() {
-            for_each_line(corpus, file, MAX_ROW_BYTES, &mut one)?
+            for_each_line(corpus, file, MAX_ROW_BYTES, &mut one, &mut bad)?
         } else {
             for_each_cell(corpus, file, domain, &mut one, &mut bad)?
         };
@@ -59,13 +59,16 @@ pub(crate) fn for_each_document(
 }
 
 /// `false` when the documents wanted are complete. A line of more than `max_bytes` is an error: it is no document, and would be held whole.
-fn for_each_line(corpus: &CorpusConfig, file: usize, max_bytes: usize, one: &mut Take) -> Result<bool> {
+fn for_each_line(
+    corpus: &CorpusConfig,
+    file: usize,
+    max_bytes: usize,
+    one: &mut Take,
+    bad: &mut BadRows,
+) -> Result<bool> {
     let path = &corpus.files[file];
     let opened = File::open(path).map_err(Error::io(path, "read"))?;
-    let packed = path.extension().is_some_and(|extension| extension == "gz");
-    let source: Box<dyn Read> =
-        if packed { Box::new(flate2::read::MultiGzDecoder::new(opened)) } else { Box::new(opened) };
-    let mut source = BufReader::new(source);
+    let mut source = open_text(Box::new(opened), path, &corpus.encoding)?;
     let mut bytes = vec![];
     for line in 1.. {
         bytes.clear();
@@ -82,14 +85,19 @@ fn for_each_line(corpus: &CorpusConfig, file: usize, max_bytes: usize, one: &mut
                 max_bytes >> 20
             )));
         }
-        if !one(Document { text: &String::from_utf8_lossy(&bytes), file, line, domain: None })? {
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            let message = encoding_advice(&corpus.encoding);
+            bad.add(BadRow { file: path.as_path().into(), line, column: None, reason: Reason::Encoding, message });
+            continue;
+        };
+        if !one(Document { text, file, line, domain: None })? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn for_each_cell(corpus: &CorpusConfig, file: usize, domain: &str, one: &mut Take, bad: &mut usize) -> Result<bool> {
+fn for_each_cell(corpus: &CorpusConfig, file: usize, domain: &str, one: &mut Take, bad: &mut BadRows) -> Result<bool> {
     let path = &corpus.files[file];
     let options = ReadOptions {
         format: corpus.format.clone(),
@@ -104,8 +112,8 @@ fn for_each_cell(corpus: &CorpusConfig, file: usize, domain: &str, one: &mut Tak
     for record in records {
         let record = match record {
             Ok(record) => record,
-            Err(RowError::Bad(_)) => {
-                *bad += 1;
+            Err(RowError::Bad(row)) => {
+                bad.add(row);
                 continue;
             }
             Err(RowError::Stop(error)) => return Err(error),
@@ -137,8 +145,35 @@ mod tests {
             lines.push((document.line, document.text.trim_end().to_string()));
             Ok(true)
         };
-        for_each_line(&corpus, 0, 5, &mut take)?;
+        for_each_line(&corpus, 0, 5, &mut take, &mut BadRows::default())?;
         Ok(lines)
+    }
+
+    #[test]
+    fn text_files_are_read_in_the_encoding_that_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |name: &str, bytes: &[u8], encoding: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let corpus = CorpusConfig { files: vec![path], encoding: encoding.to_string(), ..CorpusConfig::default() };
+            let mut texts = vec![];
+            let (documents, bad) = for_each_document(&corpus, "", |document| {
+                texts.push(format!("{} {}", document.line, document.text));
+                Ok(())
+            })?;
+            assert_eq!(documents, texts.len());
+            Ok::<_, Error>((texts.join(", "), bad))
+        };
+        // 0x8C 0x63 is a syllable of CP949 alone.
+        let (texts, bad) = read("a.txt", b"\xB9\xDF\xBF\xAD\n\n\x8C\x63", "euc-kr").unwrap();
+        assert_eq!((texts.as_str(), bad.total()), ("1 발열, 3 똠", 0));
+        assert_eq!(read("a.txt", b"\xFF\xFEa\0\n\0b\0", "").unwrap().0, "1 a, 2 b");
+        assert!(read("a.txt", b"fever", "ecu-kr").unwrap_err().to_string().contains("did you mean \"euc-kr\""));
+        // In another encoding than the file's, lines are bad and no text.
+        let (texts, bad) = read("a.txt", b"fever\n\xB9\xDF\xBF\xAD\ncough\n", "").unwrap();
+        assert_eq!((texts.as_str(), bad.total()), ("1 fever, 3 cough", 1));
+        let said = bad.first[0].to_string();
+        assert!(said.contains("a.txt, line 2: has bytes that are not UTF-8; set `encoding`"), "{said}");
     }
 
     #[test]

@@ -19,16 +19,20 @@ pub(super) fn model_card(config: &PretrainConfig, summary: &PretrainSummary) -> 
     format!(
         "---\nlibrary_name: transformers\npipeline_tag: fill-mask\n{license}---\n\n\
          A masked language model trained {from} by `dsgkd pretrain` {}.\n\n{texts}\
-         - documents: {}, {} of them held out\n- tokens seen: {} in {} steps, seed {}\n- parameters: {}\n\
-         - held-out documents: masked cross-entropy {loss:.4} nats (perplexity {perplexity:.2}), masked accuracy {accuracy:.4}; \
-         before training {:.4} nats\n",
+         - documents: {}, {} of them with the text of an earlier one; {} different texts held out; {} rows could not be read\n\
+         - tokens seen: {} in {} steps, seed {}\n- parameters: {}\n\
+         - held-out texts, single tokens behind one random mask on a share of {} of them: cross-entropy {loss:.4} nats \
+         (its exponential {perplexity:.2}), accuracy {accuracy:.4}; before training {:.4} nats\n",
         env!("CARGO_PKG_VERSION"),
         summary.documents,
-        summary.documents / config.train.held_out_every.max(2),
+        summary.repeated_documents,
+        summary.held_out_documents,
+        summary.bad_rows,
         summary.tokens,
         summary.steps,
         config.seed,
         summary.parameters,
+        config.train.mlm_probability,
         summary.held_out_before.loss,
     )
 }
@@ -49,7 +53,9 @@ mod tests {
         let held_out = HeldOut { loss: 2.0, perplexity: 7.389, accuracy: 0.5 };
         let summary = PretrainSummary {
             documents: 401,
-            bad_rows: 0,
+            repeated_documents: 30,
+            held_out_documents: 3,
+            bad_rows: 7,
             parameters: 9,
             tokens: 77,
             steps: 3,
@@ -69,13 +75,11 @@ mod tests {
         );
         assert!(card.contains("trained from scratch by"));
         assert!(card.contains("- text: notes.csv, more.csv: ward notes, CC0\n- text: notes.csv, more.csv\n"), "{card}");
-        assert!(
-            card.contains("- documents: 401, 2 of them held out\n- tokens seen: 77 in 3 steps, seed 1\n"),
-            "{card}"
-        );
-        assert!(
-            card.contains("entropy 2.0000 nats (perplexity 7.39), masked accuracy 0.5000; before training 4.5000 nats")
-        );
+        let documents = "- documents: 401, 30 of them with the text of an earlier one; 3 different texts held out; 7 rows could not be read\n";
+        assert!(card.contains(&format!("{documents}- tokens seen: 77 in 3 steps, seed 1\n")), "{card}");
+        let measured = "one random mask on a share of 0.15 of them: cross-entropy 2.0000 nats (its exponential 7.39), accuracy 0.5000; \
+                        before training 4.5000 nats";
+        assert!(card.contains(measured), "{card}");
         (config.model, config.license) = ("models/general".into(), String::new());
         let card = model_card(&config, &summary);
         assert!(card.contains("trained from general by") && !card.contains("license"), "{card}");

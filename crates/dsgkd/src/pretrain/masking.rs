@@ -33,16 +33,12 @@ impl Masked {
 }
 
 /// Which tokens of a vocabulary begin a word, `[vocabulary]`, by the marks of WordPiece (`##` continues), SentencePiece (`▁` begins) or
-/// byte-level BPE (`Ġ` begins); `None` for a vocabulary without such marks.
+/// byte-level BPE (`Ġ` begins); `None` for a vocabulary without such marks. Each mark may be text in the vocabularies of the others (`###`), so
+/// that the one on most tokens counts.
 pub(super) fn word_beginnings(vocabulary: &[String]) -> Option<Vec<bool>> {
-    let marked = |mark: &str| vocabulary.iter().any(|token| token.starts_with(mark) && token != mark);
-    let begins = |test: &dyn Fn(&String) -> bool| Some(vocabulary.iter().map(test).collect());
-    match () {
-        _ if marked("##") => begins(&|token| !token.starts_with("##")),
-        _ if marked("▁") => begins(&|token| token.starts_with('▁')),
-        _ if marked("Ġ") => begins(&|token| token.starts_with('Ġ')),
-        () => None,
-    }
+    let marked = |mark: &str| vocabulary.iter().filter(|token| token.starts_with(mark) && *token != mark).count();
+    let (mark, begins) = [("##", false), ("▁", true), ("Ġ", true)].into_iter().max_by_key(|(mark, _)| marked(mark))?;
+    (marked(mark) > 0).then(|| vocabulary.iter().map(|token| token.starts_with(mark) == begins).collect())
 }
 
 /// Chooses `probability` of the words among the tokens that `may_hide` allows; of their tokens 80 % become `[MASK]`, 10 % a random word, 10
@@ -164,6 +160,10 @@ mod tests {
         assert_eq!(words(&["<s>", "▁gastro", "scopy"]), Some(vec![false, true, false]));
         assert_eq!(words(&["<s>", "Ġgastro", "scopy"]), Some(vec![false, true, false]));
         assert_eq!(words(&["<s>", "gastro", "##"]), None);
+        // XLM-RoBERTa's vocabulary has the token `###`, and a cased WordPiece vocabulary may have words with a Ġ or ▁.
+        assert_eq!(words(&["###", "▁gastro", "▁colo", "scopy"]), Some(vec![false, true, true, false]));
+        assert_eq!(words(&["##", "###", "Ġgastro", "Ġcolo", "scopy"]), Some(vec![false, false, true, true, false]));
+        assert_eq!(words(&["##scopy", "##lon", "Ġgantija", "▁a"]), Some(vec![false, false, true, true]));
 
         // Ids below 100 go on with the word before; the frames are 200.
         let original: Vec<u32> = (0..30_000).map(|i| if i % 30 == 0 { 200 } else { 50 + i % 3 * 40 }).collect();

@@ -14,7 +14,6 @@ pub use ranking::RankedWord;
 pub(crate) use steps::remove_checkpoint;
 
 use crate::config::{Masking, PretrainConfig};
-use crate::data::corpus::for_each_document;
 use crate::error::{Error, Result};
 use crate::run::atomic::{sweep, write_folder};
 use crate::text::Tokenizer;
@@ -24,7 +23,7 @@ use ranking::{Ranking, WordStatistics};
 use serde::{Deserialize, Serialize};
 use start::adds_words;
 use steps::Hiding;
-use texts::{Documents, tokenize};
+use texts::{Documents, for_each_text, tokenize};
 
 /// One line of `history.jsonl`.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -46,7 +45,8 @@ pub struct PretrainLog {
 pub struct HeldOut {
     /// Mean cross-entropy of the masked tokens, in nats.
     pub loss: f64,
-    /// `exp(loss)`: perplexity of the masked tokens.
+    /// `exp(loss)`: of single tokens behind one random mask, so that it is no pseudo-perplexity, which hides every token once, and no perplexity of
+    /// a model that reads from the left.
     pub perplexity: f64,
     /// Share of masked tokens whose likeliest word is the true one.
     pub accuracy: f64,
@@ -57,6 +57,10 @@ pub struct HeldOut {
 pub struct PretrainSummary {
     /// Documents, held-out ones included.
     pub documents: usize,
+    /// Of them, those with a text that an earlier one has.
+    pub repeated_documents: usize,
+    /// Different texts that are held out.
+    pub held_out_documents: usize,
     /// Rows that could not be read.
     pub bad_rows: usize,
     /// Parameters of the exported model.
@@ -119,10 +123,10 @@ fn pretrain_documents(
     let max_length = config.train.max_length.min(model.architecture.max_tokens());
     let begins = masking::beginnings(&tokenizer, config.masking())?;
     let begins_word = |id: u32| begins.get(id as usize).copied().unwrap_or(true);
-    let texts = tokenize(config, documents, &tokenizer, max_length, &begins_word)?;
+    let texts = tokenize(config, documents, &tokenizer, max_length, &begins_word, observer)?;
     model.set_precision(config.train.dtype.precision());
     let ranking = match config.masking() {
-        Masking::Selective => Some(rank(config, &tokenizer, &texts.words, &begins_word)?),
+        Masking::Selective => Some(rank(config, &tokenizer, &texts.words, &begins_word, observer)?),
         _ => None,
     };
     let strength = config.selective.strength;
@@ -167,8 +171,8 @@ pub fn preview(config: &PretrainConfig, count: usize, observer: &mut dyn Pretrai
     let begins = masking::beginnings(&tokenizer, Masking::Selective)?;
     let begins_word = |id: u32| begins.get(id as usize).copied().unwrap_or(true);
     observer.stage("tokenizing the corpus");
-    let texts = tokenize(config, Documents::Files, &tokenizer, config.train.max_length, &begins_word)?;
-    let ranking = rank(config, &tokenizer, &texts.words, &begins_word)?;
+    let texts = tokenize(config, Documents::Files, &tokenizer, config.train.max_length, &begins_word, observer)?;
+    let ranking = rank(config, &tokenizer, &texts.words, &begins_word, observer)?;
     Ok(ranking.top(count, |id| tokenizer.token(id).unwrap_or_default()))
 }
 
@@ -178,14 +182,13 @@ fn rank(
     tokenizer: &Tokenizer,
     words: &WordStatistics,
     begins_word: &dyn Fn(u32) -> bool,
+    observer: &mut dyn PretrainObserver,
 ) -> Result<Ranking> {
     let mut general = WordStatistics::default();
-    for corpus in &config.selective.general {
-        for_each_document(corpus, "", |document| {
-            general.add(&tokenizer.content_ids(document.text)?, begins_word);
-            Ok(())
-        })?;
-    }
+    for_each_text(&config.selective.general, observer, |text| {
+        general.add(&tokenizer.content_ids(text)?, begins_word);
+        Ok(())
+    })?;
     let letters = |id: &u32| {
         let token = tokenizer.token(*id).filter(|_| Some(*id) != tokenizer.unknown());
         token.is_some_and(|token| token.chars().any(char::is_alphabetic))

@@ -1,6 +1,7 @@
 //! What a pretraining starts from: a folder's tokenizer and model, a folder's with words added, or fresh ones.
 
-use super::{PretrainObserver, extension, vocabulary};
+use super::vocabulary::{self, Learned};
+use super::{PretrainObserver, extension};
 use crate::config::PretrainConfig;
 use crate::data::corpus::for_each_document;
 use crate::error::Result;
@@ -45,7 +46,15 @@ pub(super) fn tokenizer_folder(
         for_each_document(corpus, "", |document| words.add(document.text, config.vocabulary.lowercase))?;
     }
     observer.stage("learning the vocabulary");
-    let pieces = vocabulary::learn(&words, &config.vocabulary);
+    let Learned { pieces, letters, letters_left_out } = vocabulary::learn(&words, &config.vocabulary);
+    if letters_left_out > 0 {
+        observer.stage(&format!(
+            "vocabulary.size = {} has room for {letters} letters, two pieces each; words with one of the {letters_left_out} rarer ones become [UNK] \
+             (all letters need a size of {})",
+            config.vocabulary.size,
+            vocabulary::pieces_of(letters + letters_left_out)
+        ));
+    }
     let max_length = config.architecture.max_position_embeddings;
     write_folder(&folder, |to| vocabulary::write(&pieces, config.vocabulary.lowercase, max_length, to))?;
     Ok(folder)

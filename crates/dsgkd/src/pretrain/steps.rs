@@ -166,8 +166,10 @@ pub(super) fn run(
         }
     }
     Ok(PretrainSummary {
-        documents: texts.documents,
-        bad_rows: texts.bad_rows,
+        documents: texts.counts.documents,
+        repeated_documents: texts.counts.repeated,
+        held_out_documents: texts.counts.held_out,
+        bad_rows: texts.counts.bad_rows,
         parameters: len,
         tokens: progress.tokens,
         steps,
@@ -179,7 +181,7 @@ pub(super) fn run(
 /// Keeps the masks' numbers apart from those of order and weights.
 const MASK_STREAM: u64 = 0x6D61_736B;
 
-/// Documents measured on at most; the measure's own noise is far below what training changes.
+/// Texts measured on at most; the measure's own noise is far below what training changes.
 const MOST_HELD_OUT: usize = 1000;
 
 fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut {

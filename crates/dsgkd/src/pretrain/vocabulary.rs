@@ -65,11 +65,30 @@ struct Candidate {
     pair: std::cmp::Reverse<(u32, u32)>,
 }
 
-/// The pieces of the vocabulary, special tokens first.
-pub(super) fn learn(words: &WordCounts, config: &VocabularyConfig) -> Vec<String> {
-    let alphabet = alphabet(&words.counts, config.limit_alphabet);
+/// What was learned.
+pub(super) struct Learned {
+    /// The pieces, special tokens first; `vocabulary.size` at most.
+    pub(super) pieces: Vec<String>,
+    /// Single characters that are known.
+    pub(super) letters: usize,
+    /// Rarer ones, for which the size has no room although `vocabulary.limit_alphabet` has.
+    pub(super) letters_left_out: usize,
+}
+
+/// Number of pieces before any are joined. A letter inside a word is another piece than the same letter at its beginning; both are known from the
+/// start.
+pub(super) fn pieces_of(letters: usize) -> usize {
+    SPECIAL_TOKENS.len() + 2 * letters
+}
+
+/// Learns the pieces; where there is no room for all letters, of words without the rarest.
+pub(super) fn learn(words: &WordCounts, config: &VocabularyConfig) -> Learned {
+    let mut alphabet = letters_by_frequency(&words.counts);
+    alphabet.truncate(config.limit_alphabet);
+    let wanted = alphabet.len();
+    while pieces_of(alphabet.len()) > config.size && alphabet.pop().is_some() {}
+    alphabet.sort_unstable();
     let mut pieces: Vec<String> = SPECIAL_TOKENS.map(String::from).to_vec();
-    // A letter inside a word is another piece than the same letter at its beginning; both are known from the start.
     pieces.extend(alphabet.iter().map(|letter| letter.to_string()));
     pieces.extend(alphabet.iter().map(|letter| format!("##{letter}")));
     let ids: HashMap<String, u32> = pieces.iter().enumerate().map(|(id, piece)| (piece.clone(), id as u32)).collect();
@@ -84,21 +103,18 @@ pub(super) fn learn(words: &WordCounts, config: &VocabularyConfig) -> Vec<String
         split.push((word.chars().enumerate().map(piece).collect(), *count));
     }
     join_pairs(&mut split, &mut pieces, config);
-    pieces
+    Learned { pieces, letters: alphabet.len(), letters_left_out: wanted - alphabet.len() }
 }
 
-/// The most frequent letters, ties to the smaller code point, in the order of their code points.
-fn alphabet(counts: &BTreeMap<String, u64>, limit: usize) -> Vec<char> {
+/// The letters of the text, the most frequent first, ties to the smaller code point.
+fn letters_by_frequency(counts: &BTreeMap<String, u64>) -> Vec<char> {
     let mut letters: BTreeMap<char, u64> = BTreeMap::new();
     for (word, count) in counts {
         word.chars().for_each(|letter| *letters.entry(letter).or_default() += count);
     }
     let mut letters: Vec<(char, u64)> = letters.into_iter().collect();
     letters.sort_by_key(|(letter, count)| (std::cmp::Reverse(*count), *letter));
-    letters.truncate(limit);
-    let mut letters: Vec<char> = letters.into_iter().map(|(letter, _)| letter).collect();
-    letters.sort_unstable();
-    letters
+    letters.into_iter().map(|(letter, _)| letter).collect()
 }
 
 fn join_pairs(words: &mut [(Vec<u32>, u64)], pieces: &mut Vec<String>, config: &VocabularyConfig) {
@@ -224,7 +240,7 @@ mod tests {
         let words =
             words("low low low low low lower lower newest newest newest newest newest newest widest widest widest");
         let config = VocabularyConfig { size: 5 + 2 * 10 + 3, min_frequency: 1, ..VocabularyConfig::default() };
-        let pieces = learn(&words, &config);
+        let pieces = learn(&words, &config).pieces;
         // 9 pairs `e s`, and `s t` as often: the smaller ids first; then `es t`, then `l o` (7).
         assert_eq!(pieces[25..], ["##es", "##est", "lo"]);
     }
@@ -234,14 +250,30 @@ mod tests {
         let text: String =
             (0..2000).map(|i| format!("{}{} ", ["가나", "다라", "ab", "cd"][i % 4], i * 7919 % 97)).collect();
         let config = VocabularyConfig { size: 300, ..VocabularyConfig::default() };
-        assert_eq!(learn(&words(&text), &config), learn(&words(&text), &config));
+        assert_eq!(learn(&words(&text), &config).pieces, learn(&words(&text), &config).pieces);
+    }
+
+    #[test]
+    fn the_size_holds_and_the_rarest_letters_leave_first() {
+        let words = words("aaaa bbb cc d abab abab");
+        let learned = |size: usize, limit_alphabet: usize| {
+            let config = VocabularyConfig { size, limit_alphabet, min_frequency: 1, ..VocabularyConfig::default() };
+            let Learned { pieces, letters_left_out, .. } = learn(&words, &config);
+            (pieces[SPECIAL_TOKENS.len()..].join(" "), letters_left_out)
+        };
+        assert_eq!(learned(pieces_of(4), 9), ("a b c d ##a ##b ##c ##d".to_string(), 0));
+        assert_eq!(learned(pieces_of(4) - 1, 9), ("a b c ##a ##b ##c ab".to_string(), 1));
+        assert_eq!(learned(pieces_of(2), 9), ("a b ##a ##b".to_string(), 2));
+        // Letters beyond `limit_alphabet` are not wanted, so that none is missing.
+        assert_eq!(learned(pieces_of(2), 2), ("a b ##a ##b".to_string(), 0));
+        assert_eq!(learned(0, 9), (String::new(), 4));
     }
 
     #[test]
     fn the_written_tokenizer_uses_the_pieces() {
         let folder = tempfile::tempdir().unwrap();
         let config = VocabularyConfig { size: 60, min_frequency: 1, ..VocabularyConfig::default() };
-        let pieces = learn(&words("fever fever 열이 열이 나고 fever Vomiting vomiting"), &config);
+        let Learned { pieces, .. } = learn(&words("fever fever 열이 열이 나고 fever Vomiting vomiting"), &config);
         write(&pieces, true, 64, folder.path()).unwrap();
         let tokenizer = Tokenizer::from_file(folder.path().join("tokenizer.json")).unwrap();
         let encoding = tokenizer.encode("Fever 열이 vomiting", true).unwrap();

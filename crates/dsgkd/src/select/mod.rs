@@ -13,7 +13,7 @@ mod table;
 pub use table::table;
 
 use crate::config::{CorpusConfig, SelectConfig, Take, TakeBy, Truncation};
-use crate::data::corpus::for_each_document;
+use crate::data::corpus::{Document, for_each_document};
 use crate::data::{Format, NewColumn, TableWriter, Value, is_same_file};
 use crate::error::{Error, Result};
 use crate::infer::Scorer;
@@ -24,7 +24,7 @@ use mixture::{Components, Mixture};
 use nalgebra::DMatrix;
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 /// Documents that are embedded at a time.
@@ -72,6 +72,8 @@ pub struct Cluster {
 pub struct Examples {
     /// Number of examples.
     pub documents: usize,
+    /// Documents of the corpora that are examples themselves, by their text, and so not taken; 0 where nothing was to be.
+    pub left_out: usize,
     /// The cluster with the greatest mean posterior over them.
     pub cluster: usize,
     /// Documents that were written.
@@ -131,6 +133,8 @@ struct Embedded {
     vectors: Vec<f32>,
     /// Each document's domain, an index into `names`.
     domains: Vec<Option<usize>>,
+    /// Whether its text is that of an example.
+    are_examples: Vec<bool>,
     names: Vec<String>,
     bad_rows: usize,
 }
@@ -149,8 +153,15 @@ pub fn select(config: &SelectConfig, observer: &mut dyn SelectObserver) -> Resul
     for corpus in &config.corpus {
         all += for_each_document(&corpus.source(), &corpus.domain, |_| Ok(()))?.0;
     }
+    let mut example_texts = HashSet::new();
+    if let Some(corpus) = &config.examples {
+        for_each_document(corpus, "", |document| {
+            example_texts.insert(document.text.to_string());
+            Ok(())
+        })?;
+    }
     observer.stage("embedding");
-    let embedded = embed_corpora(config, &mut embedder, all, observer)?;
+    let embedded = embed_corpora(config, &mut embedder, &example_texts, all, observer)?;
     let mut examples = vec![];
     if let Some(corpus) = &config.examples {
         embed_corpus(corpus, "", &mut embedder, &mut examples, &mut |_| Ok(()), &mut |_| Ok(()))?;
@@ -192,10 +203,11 @@ pub fn select(config: &SelectConfig, observer: &mut dyn SelectObserver) -> Resul
         let (_, posteriors) = mixture.posteriors(&components.project(matrix(&examples, hidden)));
         let cluster = posteriors.column_sum().imax();
         let similarities = similarities(&embedded.vectors, &examples, hidden);
-        let taken = taken(config.take, cluster, &assigned, &similarities);
+        let taken = taken(config.take, cluster, &assigned, &similarities, &embedded.are_examples);
         let least = (0..documents).filter(|document| taken[*document]).map(|document| similarities[document]);
         selection.examples = Some(Examples {
             documents: examples.len() / hidden,
+            left_out: embedded.are_examples.iter().filter(|is_example| **is_example && config.take.is_some()).count(),
             cluster: numbers[cluster],
             taken: taken.iter().filter(|taken| **taken).count(),
             taken_domains: count_domains((0..documents).filter(|document| taken[*document]), &embedded),
@@ -220,13 +232,15 @@ fn matrix(vectors: &[f32], hidden: usize) -> DMatrix<f64> {
 fn embed_corpora(
     config: &SelectConfig,
     embedder: &mut Embedder,
+    example_texts: &HashSet<String>,
     all: usize,
     observer: &mut dyn SelectObserver,
 ) -> Result<Embedded> {
-    let Embedded { mut vectors, mut domains, mut names, mut bad_rows } = Embedded::default();
+    let Embedded { mut vectors, mut domains, mut are_examples, mut names, mut bad_rows } = Embedded::default();
     for corpus in &config.corpus {
-        let mut named = |domain: Option<&str>| -> Result<()> {
-            let name = Some(corpus.name.as_str()).filter(|name| !name.is_empty()).or(domain);
+        let mut met = |document: &Document| -> Result<()> {
+            are_examples.push(example_texts.contains(document.text));
+            let name = Some(corpus.name.as_str()).filter(|name| !name.is_empty()).or(document.domain);
             let place = name.map(|name| {
                 names.iter().position(|known| known == name).unwrap_or_else(|| {
                     names.push(name.to_string());
@@ -249,19 +263,18 @@ fn embed_corpora(
             }
             Ok(())
         };
-        bad_rows += embed_corpus(&corpus.source(), &corpus.domain, embedder, &mut vectors, &mut named, &mut tell)?;
+        bad_rows += embed_corpus(&corpus.source(), &corpus.domain, embedder, &mut vectors, &mut met, &mut tell)?;
     }
-    Ok(Embedded { vectors, domains, names, bad_rows })
+    Ok(Embedded { vectors, domains, are_examples, names, bad_rows })
 }
 
-/// Appends the embeddings of a corpus; returns the number of bad rows. `named` is told each document's domain, `tell` how many are embedded
-/// by now.
+/// Appends the embeddings of a corpus; returns the number of bad rows. `met` is told of each document, `tell` how many are embedded by now.
 fn embed_corpus(
     corpus: &CorpusConfig,
     domain: &str,
     embedder: &mut Embedder,
     vectors: &mut Vec<f32>,
-    named: &mut dyn FnMut(Option<&str>) -> Result<()>,
+    met: &mut dyn FnMut(&Document) -> Result<()>,
     tell: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<usize> {
     let mut waiting = vec![];
@@ -271,12 +284,12 @@ fn embed_corpus(
         tell(vectors.len() / embedder.model.architecture.hidden_size)
     };
     let (_, bad) = for_each_document(corpus, domain, |document| {
-        named(document.domain)?;
+        met(&document)?;
         waiting.push(document.text.to_string());
         if waiting.len() >= WINDOW { flush(&mut waiting) } else { Ok(()) }
     })?;
     flush(&mut waiting)?;
-    Ok(bad)
+    Ok(bad.total() as usize)
 }
 
 /// Each document's likeliest cluster and that cluster's posterior.
@@ -347,19 +360,25 @@ fn similarities(vectors: &[f32], examples: &[f32], hidden: usize) -> Vec<f64> {
     vectors.par_chunks_exact(hidden).map(cosine).collect()
 }
 
-/// Which documents are taken; of equally similar ones the earlier.
-fn taken(take: Option<Take>, cluster: usize, assigned: &[(usize, f64)], similarities: &[f64]) -> Vec<bool> {
+/// Which documents are taken; of equally similar ones the earlier, and none that is an example, which its owner has.
+fn taken(
+    take: Option<Take>,
+    cluster: usize,
+    assigned: &[(usize, f64)],
+    similarities: &[f64],
+    are_examples: &[bool],
+) -> Vec<bool> {
     let documents = assigned.len();
-    let count = match take {
-        None => 0,
-        Some(Take::By(TakeBy::Cluster)) => return assigned.iter().map(|(own, _)| *own == cluster).collect(),
-        Some(Take::Documents(count)) => count.min(documents),
-        Some(Take::Share(share)) => ((share * documents as f64).ceil() as usize).min(documents),
+    let others = (0..documents).filter(|document| !are_examples[*document]);
+    let (mut order, count): (Vec<usize>, usize) = match take {
+        None => (vec![], 0),
+        Some(Take::By(TakeBy::Cluster)) => (others.filter(|other| assigned[*other].0 == cluster).collect(), documents),
+        Some(Take::Documents(count)) => (others.collect(), count),
+        Some(Take::Share(share)) => (others.collect(), (share * documents as f64).ceil() as usize),
     };
-    let mut order: Vec<usize> = (0..documents).collect();
     order.sort_by(|a, b| similarities[*b].total_cmp(&similarities[*a]));
     let mut taken = vec![false; documents];
-    order[..count].iter().for_each(|document| taken[*document] = true);
+    order.iter().take(count).for_each(|document| taken[*document] = true);
     taken
 }
 

@@ -30,6 +30,9 @@ pub fn table(selection: &Selection) -> String {
             let domains = if known { format!(" ({})", counts(&examples.taken_domains)) } else { String::new() };
             text += &format!("; {} documents taken{domains}, similarity {least:.3} or more", examples.taken);
         }
+        if examples.left_out > 0 {
+            text += &format!("; {} documents are examples themselves and left out", examples.left_out);
+        }
         text += "\n";
     }
     text
