@@ -51,6 +51,8 @@ pub(crate) enum Command {
     /// Write one HTML page about runs: metrics, curves, calibration, thresholds, parts of the notes
     Report(ReportArgs),
     /// Classify new notes
+    ///
+    /// `predicted_label` is the most probable class; of two classes the positive one at or above its share among the training notes, as runs are tested.
     Predict(PredictArgs),
     /// Train with and without the teacher on real emergency records, and compare
     Demo(DemoArgs),
@@ -143,7 +145,8 @@ pub(crate) struct EvaluateArgs {
     /// Column with the true label
     #[arg(long, requires = "predictions")]
     pub(crate) label: Option<String>,
-    /// Column with the probability of the positive class; or one a class, in the order of `--classes`
+    /// Column with the probability of the positive class; or one a class, in the order of `--classes`. Columns named `probability_CLASS`, as `predict` writes
+    /// them, say without `--classes` whose they are
     #[arg(long, value_delimiter = ',', requires = "predictions")]
     pub(crate) probability: Vec<String>,
     /// Column that names a note
@@ -152,7 +155,7 @@ pub(crate) struct EvaluateArgs {
     /// Column with what a note is drawn together with in the bootstrap: its patient
     #[arg(long, requires = "predictions")]
     pub(crate) group: Option<String>,
-    /// Class names in order; default: the sorted labels
+    /// Class names in order, the second of two being the positive one; default: what the probability columns are named after, else the sorted labels
     #[arg(long, value_delimiter = ',', requires = "predictions")]
     pub(crate) classes: Vec<String>,
     /// Share of positives among the training notes, the second threshold; without it the measures at_prevalence are undefined
@@ -260,12 +263,15 @@ pub(crate) struct PredictArgs {
     /// Format of the notes, where the name does not tell; also that of standard input and (but for `--json`) output
     #[arg(long)]
     pub(crate) format: Option<String>,
-    /// Encoding of the notes; JSONL is UTF-8 whatever stands here
+    /// Encoding of the notes; default: the training files'. JSONL is UTF-8 whatever stands here
     #[arg(long)]
     pub(crate) encoding: Option<String>,
-    /// Separator of the notes
+    /// Separator of the notes; default: the training files'
     #[arg(long)]
     pub(crate) separator: Option<String>,
+    /// Sheet of a workbook; default: the one of that name in the training's workbook, else the first
+    #[arg(long)]
+    pub(crate) sheet: Option<String>,
     /// What the model computes in; what a smaller type changes is measured on the first notes, and said
     #[arg(long, value_enum, default_value_t)]
     pub(crate) dtype: Dtype,

@@ -62,6 +62,68 @@ fn notes_that_are_measured_are_not_read_without_their_labels() {
 }
 
 #[test]
+fn notes_without_labels_are_refused_without_their_patients() {
+    let world = World::new();
+    let file = world.experiment("export", true, "");
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    let rows = notes.lines().map(|line| line.splitn(3, ',').collect::<Vec<_>>());
+    let with = |cells: &dyn Fn(&[&str]) -> String| rows.clone().map(|row| cells(&row)).collect::<Vec<_>>().join("\n");
+    let run = |command: &str, more: &[&str], code: i32| {
+        let mut command_line = dsgkd();
+        command_line
+            .current_dir(world.root())
+            .arg(command)
+            .arg(&file)
+            .args(["--set", "data.unlabeled=[\"export.csv\"]"]);
+        ran(command_line.args(more), code)
+    };
+    // A test patient's notes must not be trained on, and nothing tells of which patient these are.
+    std::fs::write(world.path("export.csv"), with(&|row| format!("{},{}", row[0], row[2]))).unwrap();
+    for command in ["check", "train"] {
+        let (_, said) = run(command, &[], 3);
+        assert!(said.contains("export.csv: data.group names column \"patient\", which is not there"), "{said}");
+    }
+    let without_some = with(&|row| if row[0] == "5" { format!("5,,{}", row[2]) } else { row.join(",") });
+    std::fs::write(world.path("export.csv"), without_some).unwrap();
+    let row = "export.csv, line 7, column \"patient\": has no group";
+    let (checked, _) = run("check", &[], 1);
+    assert!(checked.contains(row) && checked.contains("120 labelled, 119 without labels"), "{checked}");
+    let (_, said) = run("train", &[], 3);
+    assert!(said.contains(row) && !world.path("export").exists(), "{said}");
+    run("check", &["--skip-bad-rows"], 0);
+}
+
+#[test]
+fn class_weights_are_one_a_class_before_anything_is_trained() {
+    let world = World::new();
+    let file = world.experiment("weighted", false, "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Three classes, which only the notes tell.
+    std::fs::write(&file, text.replace("labels = [\"no\", \"yes\"]\n", "")).unwrap();
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    let thirds = notes.lines().enumerate().map(|(line, row)| match line % 4 {
+        0 if line > 0 => format!("{},perhaps\n", row.rsplit_once(',').unwrap().0),
+        _ => format!("{row}\n"),
+    });
+    std::fs::write(world.path("notes.csv"), thirds.collect::<String>()).unwrap();
+    let run = |command: &str, weights: &str, code: i32| {
+        let weights = format!("train.class_weights={weights}");
+        let more = ["--set", &weights, "--set", "train.num_train_epochs=1", "--set", "data.duplicates=allow"];
+        ran(dsgkd().current_dir(world.root()).arg(command).arg(&file).args(more).arg("--quiet"), code)
+    };
+    for (weights, count) in [("[1, 2]", 2), ("[1, 2, 3, 4]", 4)] {
+        for command in ["check", "train"] {
+            let (_, said) = run(command, weights, 2);
+            assert!(said.contains(&format!("`train.class_weights` has {count} weights for 3 classes; ")), "{said}");
+            assert!(said.lines().count() == 1 && !world.path("weighted").exists(), "{said}");
+        }
+    }
+    run("train", "[1, 2, 3]", 0);
+    // The experiment that was written is one that can be read.
+    ran(dsgkd().arg("config").arg(world.path("weighted/config.toml")), 0);
+}
+
+#[test]
 fn check_shows_the_bad_rows_and_how_many_more_there_are() {
     let world = World::new();
     let file = world.experiment("rows", false, "");

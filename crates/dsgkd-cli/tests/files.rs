@@ -40,7 +40,11 @@ fn jsonl_is_utf_8_and_keeps_its_values() {
     let notes = world.path("notes.jsonl");
     std::fs::write(&notes, format!("\u{feff}{lines}")).unwrap();
     let (predicted, _) = ran(predict(&model, &notes).arg("--quiet"), 0);
-    let (table, _) = ran(predict(&model, &world.path("notes.csv")).args(["--encoding", "utf-8"]), 0);
+    let (table, said) = ran(predict(&model, &world.path("notes.csv")).args(["--encoding", "utf-8"]), 0);
+    assert!(!said.contains("reading the notes as"), "{said}");
+    // Any bytes are text in Latin-1: that it is read so has to be said.
+    let (_, said) = ran(&mut predict(&model, &world.path("notes.csv")), 0);
+    assert!(said.contains("reading the notes as latin1, as the training files were"), "{said}");
     for ((line, row), cells) in predicted.lines().zip(&rows).zip(table.lines().skip(1)) {
         let found: Value = serde_json::from_str(line).unwrap();
         for (key, value) in row.as_object().unwrap() {
@@ -96,7 +100,7 @@ fn predictions_do_not_replace_the_notes_and_need_no_ids() {
     let mut check = dsgkd();
     check.arg("check").arg(world.experiment("run", false, "")).args(["--set", &unlabeled, "--skip-bad-rows"]);
     let (_, said) = ran(&mut check, 3);
-    assert!(said.contains("new.csv: data.id names column \"id\", which is not there"), "{said}");
+    assert!(said.contains("new.csv: data.group names column \"patient\", which is not there"), "{said}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     dsgkd().arg("report").args([arm("alone"), arm("taught")]).arg("-o").arg(world.path("r.html")).assert().success();
     let page = std::fs::read_to_string(world.path("r.html")).unwrap();
     assert!(page.contains(">1; 2<") && !page.contains("DeLong"), "both seeds, and rows that are not independent");
-    assert!(page.contains("means over seeds; ") && page.contains("count the rows of all seeds together"));
+    assert!(page.contains("means over seeds; ") && page.contains("count the rows of all folds and seeds together"));
 
     // It says what the grid says of the same runs, whose scores are not ranked among each other.
     let json = |arguments: &[&str], paths: &[PathBuf]| -> Json {

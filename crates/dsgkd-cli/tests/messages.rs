@@ -69,6 +69,8 @@ fn a_report_of_two_classes_names_what_is_on_it() {
         "net benefit",
         "the table of thresholds",
         "of them yes",
+        " training (",
+        " 30 test (10 yes)<",
         "Sections: metrics, curves, parts of the notes.",
         "None is kept; RUN/config.toml",
     ] {
@@ -77,6 +79,15 @@ fn a_report_of_two_classes_names_what_is_on_it() {
     // A floor leaves no model, so that there is nothing to open or to calibrate.
     assert!(!page.contains("Hugging Face folder") && !page.contains("dsgkd calibrate"));
     assert!(without_notes.contains("Sections: metrics, curves.") && without_notes.contains("No part was measured"));
+}
+
+#[test]
+fn the_items_of_the_guideline_ascend() {
+    let (page, _) = pages(urgent);
+    let table = page.split("<h2>TRIPOD+AI</h2>").nth(1).unwrap();
+    let items = ["10, 21", "11", "12a", "12c", "12e", "12f", "13", "14", "15", "22", "23a"];
+    let places = items.map(|item| table.find(&format!("<td>{item}</td>")).unwrap_or_else(|| panic!("no item {item}")));
+    assert!(places.is_sorted(), "{places:?}");
 }
 
 #[test]
@@ -182,23 +193,24 @@ fn a_grid_with_nothing_to_show_says_why() {
         let text = format!("output_dir = \"grid\"\nseeds = [1, 2]\n{top}{}", arms.concat());
         std::fs::write(folder.path().join("grid.toml"), text).unwrap();
     };
-    let grid = |more: &[&str]| {
+    let grid_ends = |more: &[&str], code: i32| {
         let mut command = dsgkd();
         command.current_dir(folder.path()).args(["grid", "grid.toml", "--bootstrap-samples", "20"]).args(more);
-        ran(&mut command, 0)
+        ran(&mut command, code)
     };
+    let grid = |more: &[&str]| grid_ends(more, 0);
     write("", &[arm("all", "0"), arm("few", "30")]);
-    let (table, talk) = grid(&["--finished"]);
-    assert_eq!((table.lines().count(), talk.lines().count()), (2, 2), "{table}{talk}");
+    let (table, talk) = grid_ends(&["--finished"], 1);
+    assert_eq!((table.as_str(), talk.lines().count()), ("", 2), "{talk}");
     let left_out = "left out: all (0 of 2 seeds), few (0 of 2 seeds); dsgkd grid grid.toml trains what is not done";
     assert!(talk.contains(left_out), "{talk}");
-    assert_eq!(grid(&["--finished", "--quiet"]).1, "");
-    assert_eq!(grid(&["--finished", "--json"]).0.trim(), "[]");
+    assert_eq!(grid_ends(&["--finished", "--quiet"], 1).1, "");
+    assert_eq!(grid_ends(&["--finished", "--json"], 1).0.trim(), "[]");
 
     write("", &[arm("few", "30")]);
     grid(&["--quiet"]);
     write("", &[arm("all", "0"), arm("few", "30")]);
-    let talk = grid(&["--finished"]).1;
+    let talk = grid_ends(&["--finished"], 1).1;
     assert!(talk.contains("arm \"all\", which the others are held against, is not done under any"), "{talk}");
     assert!(talk.contains("left out: all (0 of 2 seeds), few (2 of 2 seeds);"), "{talk}");
     // What is done is shown beside what is not.
@@ -212,6 +224,67 @@ fn a_grid_with_nothing_to_show_says_why() {
     assert_eq!(grid(&["--finished", "--quiet"]).1, "");
     write("", &[arm("few", "30")]);
     assert_eq!(grid(&["--finished"]).1, "");
+}
+
+#[test]
+fn what_a_grid_cannot_be_written_as_is_refused_before_it_is_trained() {
+    let folder = folder(urgent);
+    experiment(folder.path(), FLOOR, "");
+    let grid = |top: &str, option: &str| {
+        let text =
+            format!("output_dir = \"grid\"\nseeds = [1]\n{top}[[arms]]\nname = \"a\"\nconfig = \"experiment.toml\"\n");
+        std::fs::write(folder.path().join("grid.toml"), text).unwrap();
+        let mut command = dsgkd();
+        let (_, said) = ran(command.current_dir(folder.path()).args(["grid", "grid.toml", option, "out.csv"]), 2);
+        assert!(!folder.path().join("grid").exists(), "{said}");
+        said
+    };
+    assert!(grid("", "--chart").contains("--chart: a curve needs two conditions"));
+    assert!(grid("on = \"validation\"\n", "--predictions").contains("--predictions: runs keep those of test notes"));
+}
+
+#[test]
+fn row_numbers_pair_notes_of_the_same_files_alone() {
+    let folder = folder(urgent);
+    let file = experiment(folder.path(), FLOOR, "");
+    let text = std::fs::read_to_string(&file).unwrap().replace("group = \"patient\"\n", "");
+    std::fs::write(&file, &text).unwrap();
+    // The same labels in the same rows, of other notes.
+    let notes = std::fs::read_to_string(folder.path().join("notes.csv")).unwrap();
+    std::fs::write(folder.path().join("others.csv"), notes.replace("환자", "환아")).unwrap();
+    let run = |command: &str, more: &[&str], code: i32| {
+        let mut command_line = dsgkd();
+        // The file's folder as people name it, which `config.toml` makes absolute.
+        command_line.current_dir(folder.path()).arg(command).args(more).arg("--quiet");
+        ran(&mut command_line, code).1
+    };
+    let train = |name: &str, more: &[&str]| {
+        let mut set = vec!["./experiment.toml".to_string(), "--set".to_string(), format!("output_dir={name}")];
+        set.extend(more.iter().flat_map(|more| ["--set".to_string(), more.to_string()]));
+        run("train", &set.iter().map(String::as_str).collect::<Vec<_>>(), 0);
+    };
+    let others = "data.train=[\"others.csv\"]";
+    train("named", &[]);
+    train("other-named", &[others]);
+    let bare = "data.id=";
+    train("one", &[bare]);
+    train("again", &[bare, "data.split.label_budget=50"]);
+    train("other", &[bare, others]);
+    let message = "one and other: were tested on files that differ, and without data.id their notes go by row numbers";
+    let compare = |one: &str, other: &str, code: i32| run("compare", &[one, other, "--bootstrap-samples", "20"], code);
+    assert!(compare("one", "other", 3).contains(message));
+    assert!(run("report", &["one", "other", "--bootstrap-samples", "20"], 3).contains(message));
+    compare("one", "again", 0);
+    // Where notes have ids, an edited file pairs them all the same.
+    compare("named", "other-named", 0);
+    // Nor does a grid pair them.
+    let arm = |name: &str, set: &str| {
+        format!("[[arms]]\nname = \"{name}\"\nconfig = \"experiment.toml\"\nset = [\"data.id=\", '{set}']\n")
+    };
+    let grid = format!("output_dir = \"grid\"\nseeds = [1]\n{}{}", arm("one", "seed=1"), arm("other", others));
+    std::fs::write(folder.path().join("grid.toml"), grid).unwrap();
+    let refused = run("grid", &["grid.toml", "--bootstrap-samples", "20"], 3);
+    assert!(refused.contains("were tested on files that differ"), "{refused}");
 }
 
 #[test]
@@ -240,10 +313,42 @@ fn measures_that_want_a_prevalence_say_so_once() {
         evaluate.arg("evaluate").arg("--predictions").arg(&table).args(["--label", "label", "--probability", "p"]);
         ran(evaluate.args(["--bootstrap-samples", "20"]).args(more), 0).1
     };
-    let told = talk(&[]);
-    assert!(told.lines().count() == 1 && told.contains("--prevalence") && told.contains("was not given"), "{told}");
-    assert_eq!(talk(&["--prevalence", "0.5"]), "");
+    let (told, positive) = (talk(&[]), "evaluate: positive class: yes\n");
+    assert!(told.lines().count() == 2 && told.contains("--prevalence") && told.contains("was not given"), "{told}");
+    assert_eq!((talk(&["--prevalence", "0.5"]).as_str(), told.ends_with(positive)), (positive, true), "{told}");
     assert_eq!(talk(&["--quiet"]), "");
+}
+
+#[test]
+fn columns_named_after_classes_are_theirs_in_any_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.csv");
+    let rows = [("yes", 0.9), ("no", 0.2), ("yes", 0.7), ("no", 0.8), ("no", 0.1)];
+    let rows = rows.map(|(label, of_yes)| format!("{label},{of_yes},{:.1},{of_yes}\n", 1.0 - of_yes));
+    std::fs::write(&table, format!("label,probability_yes,probability_no,p\n{}", rows.concat())).unwrap();
+    let evaluate = |more: &[&str]| {
+        let mut evaluate = dsgkd();
+        evaluate.arg("evaluate").arg("--predictions").arg(&table).args(["--label", "label", "--json"]);
+        evaluate.args(["--bootstrap-samples", "20", "--prevalence", "0.5", "--probability"]).args(more);
+        let (metrics, talk) = ran(&mut evaluate, 0);
+        let metrics: Value = serde_json::from_str(&metrics).unwrap();
+        let positive = talk.trim_end().strip_prefix("evaluate: positive class: ").unwrap().to_string();
+        (metrics["metrics"]["auroc"].as_f64().unwrap(), positive)
+    };
+    // One of the six pairs is ranked wrong.
+    let right = 5.0 / 6.0;
+    for (columns, positive, auroc) in [
+        (&["probability_no,probability_yes"][..], "yes", right),
+        (&["probability_yes,probability_no"], "no", right),
+        (&["probability_yes"], "yes", right),
+        (&["probability_no"], "no", right),
+        // Other names say nothing, and --classes says all.
+        (&["p"], "yes", right),
+        (&["p", "--classes", "yes,no"], "no", 1.0 - right),
+    ] {
+        let (found, of) = evaluate(columns);
+        assert!((found - auroc).abs() < 1e-12 && of == positive, "{columns:?}: {found} {of}");
+    }
 }
 
 #[test]

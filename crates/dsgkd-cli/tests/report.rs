@@ -142,7 +142,7 @@ fn two_seeds_of_the_same_notes_are_no_more_notes() {
     // One split, two trainings on it.
     assert!(two.contains("\n# seeds 3, 4\n") && two.matches("\nseed = 3\n").count() == 1);
     assert!(one.matches("\nseed = 3\n").count() == 2 && !one.contains("# seeds"));
-    assert!(two.contains("2 runs with 2 seeds in this report") && two.contains(" test in each of 2 runs; "));
+    assert!(two.contains("2 runs with 2 seeds in this report") && two.contains(" yes) in each of 2 runs; "));
 }
 
 /// Of each note, and the class that was decided.
@@ -202,6 +202,21 @@ fn a_calibrated_model_predicts_scaled_probabilities_in_the_same_order() {
     dsgkd().arg("train").arg(&experiment).arg("--quiet").args(set).assert().success();
     let output = dsgkd().arg("calibrate").arg(world.path("bare")).assert().code(3).get_output().stderr.clone();
     assert!(String::from_utf8(output).unwrap().contains("data.split.validation_fraction"));
+}
+
+#[test]
+fn of_several_runs_none_is_calibrated_where_one_cannot_be() {
+    let world = World::new();
+    train(&world, "run", false);
+    let bare = world.experiment("bare", false, "");
+    let set = ["--set", "data.split.validation_fraction=0", "--set", "train.early_stopping=[]"];
+    dsgkd().arg("train").arg(&bare).arg("--quiet").args(set).assert().success();
+    let settings = || std::fs::read_to_string(world.path("run/model/dsgkd.json")).unwrap();
+    let before = settings();
+    dsgkd().arg("calibrate").args([world.path("run"), world.path("bare")]).assert().code(3);
+    assert_eq!((settings(), world.path("run/calibration.json").exists()), (before.clone(), false));
+    dsgkd().arg("calibrate").arg(world.path("run")).assert().success();
+    assert!(settings() != before && world.path("run/calibration.json").exists());
 }
 
 fn browse(browser: &str, profile: &Path, page: &Path, arguments: &[&str]) -> (String, String) {

@@ -45,7 +45,7 @@ fn a_baseline_needs_no_model_and_leaves_figures_that_compare() {
         .assert()
         .code(2);
     assert!(
-        String::from_utf8(refused.get_output().stderr.clone()).unwrap().contains("take out `teachers` and `adapt`")
+        String::from_utf8(refused.get_output().stderr.clone()).unwrap().contains("take out `teachers`, `adapt` and")
     );
 }
 

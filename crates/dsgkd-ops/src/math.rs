@@ -31,7 +31,7 @@ pub(crate) fn normal_cumulative(x: f32) -> f32 {
     let x = x.clamp(-5.4, 5.4);
     let z = x * x;
     let p = 2.338_675_2e-8f32.mul_add(z, 6.360_024_6e-6).mul_add(z, 1.643_218_4e-4);
-    let p = p.mul_add(z, 4.650_852_2e-3).mul_add(z, 3.337_223_8e-2).mul_add(z, 0.398_942_23);
+    let p = p.mul_add(z, 4.650_852e-3).mul_add(z, 3.337_224e-2).mul_add(z, 0.398_942_23);
     let q = 1.216_591_8e-6f32.mul_add(z, 7.240_024_6e-5).mul_add(z, 1.858_982_3e-3);
     let q = q.mul_add(z, 2.837_869_3e-2).mul_add(z, 0.250_317_87).mul_add(z, 1.0);
     x.mul_add(p / q, 0.5)

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, expected_calibration_error};
 use crate::eval::temperature::{apply_temperature, fit_temperature};
 use crate::eval::{Metrics, Predictions};
-use crate::experiment::SETTINGS_FILE;
+use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::predict::Predictor;
 use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
@@ -69,11 +69,30 @@ pub fn scaled(predictions: &Predictions, temperature: f64) -> Predictions {
     scaled
 }
 
-/// Fits the temperature, writes it into the model folder (where `predict` finds it) and `calibration.json` into the run's.
+/// A temperature that was fitted to a run's model and is not yet written: of several runs the first is not to be changed while another may fail.
+pub struct Fitted {
+    /// What it does.
+    pub calibration: Calibration,
+    run: RunFolder,
+    settings: PredictionSettings,
+}
+
+impl Fitted {
+    /// Writes the temperature into the model folder (where `predict` finds it) and `calibration.json` into the run's.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write(&self) -> Result<()> {
+        write_json(&self.run.model().join(SETTINGS_FILE), &self.settings)?;
+        write_json(&self.run.calibration(), &self.calibration)
+    }
+}
+
+/// Fits the temperature, and writes nothing.
 ///
 /// # Errors
 /// The run has no validation notes, its data changed, or no temperature fits.
-pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
+pub fn fit(run: &RunFolder) -> Result<Fitted> {
     let test = run.predictions().exists().then(|| read_predictions(run)).transpose()?;
     let config = config::load(Some(&run.config()), &[])?.resolved();
     let notes = read_notes(&config.data)?;
@@ -114,10 +133,8 @@ pub fn calibrate(run: &RunFolder) -> Result<Calibration> {
         validation: BeforeAndAfter::of(&validation, temperature)?,
         test: test.map(|test| BeforeAndAfter::of(&test, temperature)).transpose()?,
     };
-    predictor.settings.temperature = Some(temperature);
-    write_json(&run.model().join(SETTINGS_FILE), &predictor.settings)?;
-    write_json(&run.calibration(), &calibration)?;
-    Ok(calibration)
+    let settings = PredictionSettings { temperature: Some(temperature), ..predictor.settings };
+    Ok(Fitted { calibration, run: run.clone(), settings })
 }
 
 /// The calibration of a run, if it has one.

@@ -114,6 +114,7 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     data.skip_bad_rows = true;
     // Where too little is left without the bad rows, the first of them is what is wrong.
     let mut notes = read_notes(&data).map_err(|error| read_notes(&config.data).err().unwrap_or(error))?;
+    config.train.check_class_weights(notes.labels.len())?;
     let given = notes.unlabeled.len();
     let mut split = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates);
     if let Ok(splits) = &mut split {

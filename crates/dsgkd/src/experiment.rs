@@ -68,6 +68,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
     }
     device::check(&config.train)?;
     let mut notes = read_notes(&config.data)?;
+    config.train.check_class_weights(notes.labels.len())?;
     let mut splits = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates)?;
     leave_out_tested(&mut notes, &mut splits, config.data.duplicates);
     let class_counts = notes.class_counts(&splits.train);

@@ -46,15 +46,17 @@ impl FinishedRuns {
         FinishedRuns::by_seed(file_name(folder), runs)
     }
 
-    /// Of several folders, each with a name of its own: as many folders of its path as tell it from the others.
+    /// Of several folders, of which the others are held against the first, each with a name of its own: as many folders of its path as tell it from the
+    /// others.
     ///
     /// # Errors
-    /// As [`FinishedRuns::read`].
+    /// As [`FinishedRuns::read`] and [`check_pairs`].
     pub fn read_each(folders: &[PathBuf]) -> Result<Vec<FinishedRuns>> {
         let mut all = folders.iter().map(|folder| FinishedRuns::read(folder)).collect::<Result<Vec<_>>>()?;
         for (runs, folder) in all.iter_mut().zip(folders) {
             runs.name = end_that_tells_apart(folder, folders).display().to_string();
         }
+        all.iter().skip(1).try_for_each(|runs| check_pairs(&all[0].folders, &runs.folders))?;
         Ok(all)
     }
 
@@ -144,6 +146,42 @@ fn experiment_of(run: &Run) -> Result<Json> {
     let mut experiment = comparable(&config);
     (experiment["data files"], experiment["models"]) = (files.into(), environment["models"].clone());
     Ok(experiment)
+}
+
+/// Whether one id names one note in two experiments' runs: a row number does in the same files alone.
+///
+/// # Errors
+/// [`Error::Data`]: notes without a column of ids, tested in files that differ.
+pub fn check_pairs(one: &[RunFolder], other: &[RunFolder]) -> Result<()> {
+    let Some((one, other)) = one.first().zip(other.first()) else { return Ok(()) };
+    match files_of_row_numbers(one).zip(files_of_row_numbers(other)) {
+        Some((of_one, of_other)) if of_one != of_other => Err(Error::Data(format!(
+            "{} and {}: were tested on files that differ, and without data.id their notes go by row numbers, so that pairs would be of different notes; \
+             name a column of ids that both files have in data.id, and train again",
+            one.root().display(),
+            other.root().display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Hashes of the files that a run's test notes stand in, where notes go by their row numbers; `None` where they have ids, or nothing tells.
+fn files_of_row_numbers(run: &RunFolder) -> Option<BTreeSet<String>> {
+    let data = config::load(Some(&run.config()), &[]).ok()?.data;
+    if !data.id.trim().is_empty() {
+        return None;
+    }
+    let environment: Json = read_json(&run.environment()).ok()?;
+    let known = environment["sha256"].as_object()?;
+    // There by the paths of the experiment file as the command had them, which `config.toml` has made absolute.
+    let hash = |file: &PathBuf| {
+        let names = known.iter().map(|(name, hash)| (Path::new(name), hash));
+        let of_file = names.filter(|(name, _)| file.ends_with(name.strip_prefix(".").unwrap_or(name)));
+        let (_, hash) = of_file.max_by_key(|(name, _)| name.components().count())?;
+        hash.as_str().map(str::to_string)
+    };
+    let files = if data.test.is_empty() { &data.train } else { &data.test };
+    files.iter().map(hash).collect()
 }
 
 /// The folder's own run, or those of the folders in it and in these, in the order of their names, for which `holds`.

@@ -3,21 +3,24 @@
 use crate::args::{CalibrateArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
-use dsgkd::calibrate::{BeforeAndAfter, Calibration, calibrate};
+use dsgkd::calibrate::{BeforeAndAfter, Calibration, Fitted, fit};
 use dsgkd::error::Error;
 use dsgkd::runs::with;
 
 pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
-    let mut done: Vec<(String, Calibration)> = vec![];
+    let mut fitted: Vec<(String, Fitted)> = vec![];
     for folder in &args.runs {
         let runs = with(folder, |run| run.model().exists())?;
         if runs.is_empty() {
             return Err(Error::Data(format!("{}: holds no run with a trained model", folder.display())));
         }
         for run in runs {
-            done.push((run.root().display().to_string(), calibrate(&run)?));
+            fitted.push((run.root().display().to_string(), fit(&run)?));
         }
     }
+    fitted.iter().try_for_each(|(_, fitted)| fitted.write())?;
+    let done: Vec<(&str, &Calibration)> =
+        fitted.iter().map(|(name, fitted)| (name.as_str(), &fitted.calibration)).collect();
     if global.json {
         print_json(&done)?;
     } else {

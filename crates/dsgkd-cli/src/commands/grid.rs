@@ -8,9 +8,8 @@ use crate::progress::Progress;
 use dsgkd::config::Config;
 use dsgkd::eval::BootstrapOptions;
 use dsgkd::experiment::unfinished_runs;
-use dsgkd::grid::chart::chart;
 use dsgkd::grid::file::{Arm, Column, Grid, Part, load_grid};
-use dsgkd::grid::{Cell, predictions, results, table};
+use dsgkd::grid::{Cell, chart, predictions, results, table};
 use dsgkd::run::atomic::write_file;
 
 /// The cells that are not shown, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
@@ -32,7 +31,9 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     let arms = if args.arms.is_empty() { vec![] } else { args.arms.iter().chain(&args.against).cloned().collect() };
     grid.keep(&arms, &args.seeds)?;
     let against = args.against.as_ref().map_or(Ok(0), |name| grid.arm(name))?;
-    // A wrong key in the last cell is not to be found after hours.
+    // A wrong key in the last cell is not to be found after hours, nor what the grid cannot be written as.
+    args.chart.iter().try_for_each(|_| chart::check(&grid))?;
+    args.predictions.iter().try_for_each(|_| predictions::check(&grid))?;
     let mut experiments = vec![];
     for column in &grid.columns {
         for arm in &grid.arms {
@@ -66,9 +67,13 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
         talk.say(&format!(
             "grid: arm \"{baseline}\", which the others are held against, is not done under any condition"
         ));
+        if global.json {
+            print_json(&cells)?;
+        }
+        return Ok(Outcome::No);
     }
     if let Some(path) = &args.chart {
-        let svg = chart(&grid, &cells)?;
+        let svg = chart::chart(&grid, &cells)?;
         write_file(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if let Some(path) = &args.predictions {

@@ -18,22 +18,38 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         return Err(Error::Config(format!("-o: {} is read; write to another file", output.display())));
     }
     let mut predictor = Predictor::open(&args.model)?;
+    let progress = Progress::new(global.quiet, "predict");
     let data = &mut predictor.settings.data;
     if let Some(text) = &args.text {
+        if !data.template.is_empty() {
+            progress.say("predict: the model was trained on several columns put together by data.template; with --text it reads that one alone");
+        }
         (data.text, data.template) = (text.clone(), String::new());
     }
     let piped = args.notes == Path::new("-");
-    // The training files' format says nothing of these notes; their encoding and separator do unless told otherwise.
+    // The training files' format says nothing of these notes; their encoding, separator and sheet do unless told otherwise.
     data.format = args.format.clone().unwrap_or_else(|| if piped { "csv".to_string() } else { String::new() });
     data.encoding = args.encoding.clone().unwrap_or_else(|| data.encoding.clone());
     data.separator = args.separator.clone().unwrap_or_else(|| data.separator.clone());
+    data.sheet = args.sheet.clone().unwrap_or_else(|| data.sheet.clone());
+    let is_text = matches!(Format::of(&args.notes, &data.format), Ok(Format::Csv | Format::Tsv));
+    // In most of these any bytes are text, so that nothing else would tell of a file that is in UTF-8.
+    if args.encoding.is_none()
+        && is_text
+        && !data.encoding.is_empty()
+        && !data.encoding.to_lowercase().starts_with("utf")
+    {
+        let encoding = &data.encoding;
+        progress.say(&format!(
+            "predict: reading the notes as {encoding}, as the training files were; if they are not, give their --encoding"
+        ));
+    }
     let options = ReadOptions::from(&*data);
     let records = if piped {
         Records::from_reader(Box::new(std::io::stdin()), Path::new("standard input"), &options)?
     } else {
         Records::open(&args.notes, &options)?
     };
-    let progress = Progress::new(global.quiet, "predict");
     predictor.precision = match args.dtype {
         Dtype::Float32 => WeightPrecision::Float32,
         Dtype::Bfloat16 => WeightPrecision::Bfloat16,

@@ -1,7 +1,7 @@
 //! Values that are of the right type and still cannot be meant.
 
 use super::check::Problem;
-use super::schema::{Baseline, ClassWeights, Config, DataConfig, HeadKind, HeadMap, LayerMap, TermRule};
+use super::schema::{Baseline, ClassWeights, Config, DataConfig, HeadKind, HeadMap, LayerMap, TermRule, TrainConfig};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 
@@ -41,10 +41,11 @@ impl Config {
             let settings = [
                 (!self.teachers.is_empty(), "--set teachers=[]"),
                 (self.adapt.num_train_epochs > 0, "--set adapt.num_train_epochs=0"),
+                (self.train.class_weights != ClassWeights::default(), "--set train.class_weights=none"),
             ];
             let settings: Vec<&str> = settings.iter().filter(|(is_there, _)| *is_there).map(|found| found.1).collect();
             let message = format!(
-                "trains no encoder: take out `teachers` and `adapt` (on the command line: {}), or set it to \"none\"",
+                "trains no encoder and weighs no class: take out `teachers`, `adapt` and `train.class_weights` (on the command line: {}), or set it to \"none\"",
                 settings.join(" ")
             );
             problems.check(settings.is_empty(), "baseline", &message);
@@ -252,16 +253,33 @@ impl Config {
     }
 }
 
+impl TrainConfig {
+    /// Whether `class_weights` fit the classes, which only the notes tell where `data.labels` does not name them.
+    pub(crate) fn check_class_weights(&self, classes: usize) -> Result<()> {
+        match &self.class_weights {
+            ClassWeights::Values(weights) if weights.len() != classes => Err(Error::Config(format!(
+                "`train.class_weights` has {} weights for {classes} classes; give one for each, in the order of `data.labels` (without it, of the sorted labels)",
+                weights.len()
+            ))),
+            ClassWeights::Values(_) | ClassWeights::Named(_) => Ok(()),
+        }
+    }
+}
+
 impl DataConfig {
     /// Whether there will be validation notes: from files of their own, or dealt.
     pub fn has_validation_notes(&self) -> bool {
         !self.validation.is_empty() || self.split.validation_fraction > 0.0
     }
 
+    /// Whether notes of the training files are dealt out to a part that has no files of its own.
+    pub fn deals_notes(&self) -> bool {
+        self.deals_test_notes() || (self.validation.is_empty() && self.split.validation_fraction > 0.0)
+    }
+
     /// Whether another seed of the split makes other parts.
     pub fn is_dealt_by_seed(&self) -> bool {
-        let deals_validation_notes = self.validation.is_empty() && self.split.validation_fraction > 0.0;
-        self.deals_test_notes() || deals_validation_notes || self.split.label_budget > 0
+        self.deals_notes() || self.split.label_budget > 0
     }
 
     /// Whether test notes are dealt from those of the training files.
@@ -300,22 +318,30 @@ fn all_differ<T: Ord>(items: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SplitConfig, TeacherConfig};
+    use crate::config::{ClassWeightsName, SplitConfig, TeacherConfig};
 
     #[test]
-    fn a_baseline_s_teachers_and_adapting_are_taken_out_by_what_is_typed() {
-        let refused = |teachers: usize, epochs: usize| {
+    fn what_a_baseline_does_not_heed_is_taken_out_by_what_is_typed() {
+        let refused = |teachers: usize, epochs: usize, weights: ClassWeights| {
             let mut config = Config { baseline: Baseline::TfIdf, ..Config::default() };
+            config.train.class_weights = weights;
             (config.data.train, config.data.text, config.data.label) = (vec!["a".into()], "t".into(), "l".into());
             config.teachers = vec![TeacherConfig { model: "m".into(), ..TeacherConfig::default() }; teachers];
             config.adapt.num_train_epochs = epochs;
             config.validate().err().map(|error| error.to_string()).unwrap_or_default()
         };
         let (teachers, adapt) = ("--set teachers=[]", "--set adapt.num_train_epochs=0");
-        assert!(refused(1, 0).contains(&format!("(on the command line: {teachers})")), "{}", refused(1, 0));
-        assert!(refused(0, 3).contains(&format!("(on the command line: {adapt})")), "{}", refused(0, 3));
-        assert!(refused(2, 3).contains(&format!("(on the command line: {teachers} {adapt})")), "{}", refused(2, 3));
-        assert_eq!(refused(0, 0), "");
+        let (same, balanced) = (ClassWeights::default(), ClassWeights::Named(ClassWeightsName::Balanced));
+        for (teacher_count, epochs, weights, typed) in [
+            (1, 0, &same, teachers.to_string()),
+            (0, 3, &same, adapt.to_string()),
+            (2, 3, &same, format!("{teachers} {adapt}")),
+            (0, 0, &balanced, "--set train.class_weights=none".to_string()),
+        ] {
+            let said = refused(teacher_count, epochs, weights.clone());
+            assert!(said.contains(&format!("(on the command line: {typed})")), "{said}");
+        }
+        assert_eq!(refused(0, 0, same), "");
     }
 
     #[test]

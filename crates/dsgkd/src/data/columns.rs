@@ -62,7 +62,8 @@ pub fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Re
     }
     let mut message = format!("{}: {key} names column \"{}\", which is not there", file.display(), short(name));
     let found = [';', '\t', ',', '|'].into_iter().find(|&c| columns.len() == 1 && columns[0].contains(c));
-    if let Some(nearest) = nearest(name, columns.iter().map(String::as_str)).filter(|near| is_near(name, near)) {
+    let near = nearest(name, columns.iter().map(String::as_str)).filter(|near| is_near(name, near));
+    if let Some(nearest) = near.filter(|_| !holds_cells(columns)) {
         message += &format!("; did you mean \"{}\"?", short(nearest));
     } else if let Some(found) = found {
         message +=
@@ -73,9 +74,21 @@ pub fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Re
     Err(Error::Data(message))
 }
 
-/// Whether `column` may be shown to whoever asked for `name`: it is the name but for a slip, and so no cell.
+/// Whether `column` may be shown to whoever asked for `name`: it is the name but for a slip of two letters at most, and of a third of the shorter,
+/// and so no cell.
 fn is_near(name: &str, column: &str) -> bool {
-    name.chars().count() >= 4 && strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase()) <= 2
+    let distance = strsim::damerau_levenshtein(&name.to_lowercase(), &column.to_lowercase());
+    let shorter = name.chars().count().min(column.chars().count());
+    name.chars().count() >= 4 && distance <= 2 && 3 * distance <= shorter
+}
+
+/// Whether the first line seems to hold cells in place of names, as in a file without a header row: one begins with a digit (an age, a date, a number),
+/// or is longer than a name is shown.
+fn holds_cells(columns: &[String]) -> bool {
+    let is_cell = |column: &String| {
+        column.starts_with(|first: char| first.is_numeric()) || column.chars().count() > SHOWN_CHARACTERS
+    };
+    columns.iter().any(is_cell)
 }
 
 /// The candidate most like `name`, if any is like it at all.
@@ -131,6 +144,13 @@ mod tests {
             missing(&["P1", "3", "noted fever, vomiting", "diagnosed with hiv"], "diagnosis"),
             "a.csv: data.text names column \"diagnosis\", which is not there; it has 4 columns, and the first line of a table must name them"
         );
+        // Neither what is half of a name, nor what is nearly one where other cells stand: a long one, or one that begins with a digit.
+        let long = "fever for three days, vomiting, no known allergies";
+        for columns in [&["fever", "no", "P1"][..], &["fever", "none", "71"], &[long, "none", "P1"]] {
+            let error = missing(columns, "note");
+            assert!(error.ends_with("the first line of a table must name them"), "{error}");
+        }
+        assert!(missing(&["patient", "notes", "p1"], "note").ends_with("did you mean \"notes\"?"));
         let error = missing(&["Age;Sex"], "Sex");
         assert!(error.ends_with("a single name that holds ';': set `separator` (or --separator) to it"), "{error}");
     }

@@ -55,13 +55,14 @@ impl NoteMapper {
         NoteMapper::build(config, file, columns, need_label, need_label)
     }
 
-    /// As [`NoteMapper::new`], but the class names may still be unknown; `need_id`: a column of ids that is named must be there.
+    /// As [`NoteMapper::new`], but the class names may still be unknown. `of_experiment`, labelled or not: columns of ids and groups that are named must be
+    /// there, and a row without a group is bad, for nobody could tell whether it is of a patient who is tested on.
     pub(super) fn build(
         config: &DataConfig,
         file: &Path,
         columns: &[String],
         need_label: bool,
-        need_id: bool,
+        of_experiment: bool,
     ) -> Result<NoteMapper> {
         let text = match (config.text.trim(), config.template.as_str()) {
             ("", "") => {
@@ -86,8 +87,8 @@ impl NoteMapper {
             name if is_needed => find_column(file, columns, name, key).map(Some),
             name => Ok(columns.iter().position(|column| column == name)),
         };
-        let group = optional(&config.group, "data.group", need_label)?;
-        let id = optional(&config.id, "data.id", need_id)?;
+        let group = optional(&config.group, "data.group", of_experiment)?;
+        let id = optional(&config.id, "data.id", of_experiment)?;
         Ok(NoteMapper {
             file: file.into(),
             file_index: 0,
@@ -98,7 +99,7 @@ impl NoteMapper {
             label_map: config.label_map.iter().map(|(cell, name)| (cell.trim().into(), name.trim().into())).collect(),
             labels: config.labels.iter().map(|label| label.trim().to_string()).collect(),
             group,
-            group_needed: need_label,
+            group_needed: of_experiment,
             id,
             missing: config.missing.iter().map(|value| value.trim().to_string()).collect(),
             normalization: config.normalization,
@@ -314,6 +315,24 @@ mod tests {
         {
             let error = mapper.unwrap_err().to_string();
             assert!(error.contains("data.id names column \"Visit\", which is not there"), "{error}");
+        }
+    }
+
+    #[test]
+    fn notes_of_an_experiment_have_groups_labelled_or_not() {
+        let file = Path::new("a.csv");
+        let unlabelled = |columns: &[&str]| {
+            let columns: Vec<String> = columns.iter().map(|column| column.to_string()).collect();
+            NoteMapper::build(&config(), file, &columns, false, true)
+        };
+        let error = unlabelled(&["Note"]).unwrap_err().to_string();
+        assert!(error.contains("a.csv: data.group names column \"Patient\", which is not there"), "{error}");
+        let mapper = unlabelled(&["Note", "Patient"]).unwrap();
+        let map = |patient: &str| mapper.map(&Record::of_text(7, vec![Some("fever".into()), Some(patient.into())]));
+        assert_eq!(map("p1").unwrap().group.as_deref(), Some("p1"));
+        for missing in ["", "??"] {
+            let row = map(missing).unwrap_err();
+            assert_eq!((row.reason, row.column.as_deref()), (Reason::MissingGroup, Some("Patient")));
         }
     }
 

@@ -26,6 +26,10 @@ pub struct DataSummary {
     pub classes: Vec<String>,
     /// Training notes of each class.
     pub class_counts: Vec<usize>,
+    /// Validation notes of each class.
+    pub validation_class_counts: Vec<usize>,
+    /// Test notes of each class.
+    pub test_class_counts: Vec<usize>,
     /// Rows that were skipped.
     pub bad_rows: u64,
     /// Equal notes on both sides of the split, where they were allowed.
@@ -51,6 +55,8 @@ impl DataSummary {
             test: splits.test.len(),
             classes: notes.labels.clone(),
             class_counts,
+            validation_class_counts: notes.class_counts(&splits.validation),
+            test_class_counts: notes.class_counts(&splits.test),
             bad_rows: notes.bad_rows.total(),
             duplicates: splits.duplicates,
             aligned_terms: vec![0; teachers],

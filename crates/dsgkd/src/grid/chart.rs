@@ -5,15 +5,24 @@ use super::file::Grid;
 use crate::error::{Error, Result};
 use crate::report::plots::{Chart, Points, SERIES, Series, draw_alone};
 
+/// Whether a grid can be drawn, before hours of training.
+///
+/// # Errors
+/// [`Error::Config`] for a grid of one condition.
+pub fn check(grid: &Grid) -> Result<()> {
+    match grid.columns.len() {
+        0 | 1 => Err(Error::Config("--chart: a curve needs two conditions ([[columns]]) or more".to_string())),
+        _ => Ok(()),
+    }
+}
+
 /// The mean over seeds of each arm under each condition, with one standard deviation up and down, as an SVG file of its own: the first four
 /// arms, the conditions in the order of the file.
 ///
 /// # Errors
-/// [`Error::Config`] for a grid of one condition, [`Error::Data`] without a value.
+/// As [`check`]; [`Error::Data`] without a value.
 pub fn chart(grid: &Grid, cells: &[Cell]) -> Result<String> {
-    if grid.columns.len() < 2 {
-        return Err(Error::Config("--chart: a curve needs two conditions ([[columns]]) or more".to_string()));
-    }
+    check(grid)?;
     let arms = grid.arms.iter().take(SERIES);
     let dots_of = |arm: &str| -> Vec<(f64, f64, f64, f64)> {
         let dot = |(at, column): (usize, &super::file::Column)| {

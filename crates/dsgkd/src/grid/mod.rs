@@ -11,8 +11,8 @@ use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Predictions, compare, measure};
 use crate::experiment::{TrainingRecord, unfinished_runs};
-use crate::run::folder::read_json;
-use crate::runs::FinishedRuns;
+use crate::run::folder::{RunFolder, read_json};
+use crate::runs::{FinishedRuns, check_pairs};
 use file::{Arm, Column, Grid, Part};
 use serde::Serialize;
 
@@ -82,6 +82,8 @@ fn cell(arm: &Arm, column: &Column, runs: &Runs, difference: Option<CellDifferen
 
 /// The runs of one cell.
 struct Runs {
+    /// Their folders, seed by seed and fold by fold.
+    folders: Vec<RunFolder>,
     /// Test predictions, seed by seed and fold by fold; empty where the metric is of validation notes.
     rows: Vec<Vec<Predictions>>,
     /// The metric, seed by seed: of all folds' test notes together, or the mean over the folds' validation notes.
@@ -94,12 +96,13 @@ struct Runs {
 
 impl Runs {
     fn read(grid: &Grid, arm: &Arm, column: &Column) -> Result<Runs> {
-        let mut runs = Runs { rows: vec![], seeds: vec![], folds: vec![], seconds: vec![] };
+        let mut runs = Runs { folders: vec![], rows: vec![], seeds: vec![], folds: vec![], seconds: vec![] };
         for seed in &grid.seeds {
             let of_seed = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
             let records: Vec<TrainingRecord> =
                 of_seed.folders.iter().map(|run| read_json(&run.training()).unwrap_or_default()).collect();
             runs.seconds.extend(records.iter().map(|record| record.seconds));
+            runs.folders.extend(of_seed.folders);
             match grid.on {
                 Part::Test => {
                     let of = |runs: &[Predictions]| Ok(measure(&[runs.to_vec()])?.get(grid.metric));
@@ -129,6 +132,7 @@ fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptio
         let difference = spread(&runs.seeds).0.zip(spread(&baseline.seeds).0).map(|(mean, baseline)| mean - baseline);
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
     }
+    check_pairs(&baseline.folders, &runs.folders)?;
     let comparison = compare(&baseline.rows, &runs.rows, options)?;
     let found = comparison.of(grid.metric);
     Ok(CellDifference {

@@ -9,18 +9,28 @@ use crate::eval::Predictions;
 use crate::runs::FinishedRuns;
 use std::path::Path;
 
+/// Whether the runs of a grid have predictions to write, before hours of training.
+///
+/// # Errors
+/// [`Error::Config`] of a grid on validation notes, whose predictions runs do not keep.
+pub fn check(grid: &Grid) -> Result<()> {
+    match grid.on {
+        Part::Test => Ok(()),
+        Part::Validation => {
+            let message = "--predictions: runs keep those of test notes alone, and this grid is `on = \"validation\"`";
+            Err(Error::Config(message.to_string()))
+        }
+    }
+}
+
 /// Writes the test predictions of these cells to `path`, of the format its extension tells: a row for each note of each condition, arm, seed and
 /// fold, with its id, its group where notes have one, its label and the probability of each class. No text of a note is in it; ids and groups are the
 /// data files' own.
 ///
 /// # Errors
-/// [`Error::Config`] of a grid on validation notes, whose predictions runs do not keep; [`Error::Data`] where arms differ in their classes;
-/// whatever keeps the runs from being read or the table from being written.
+/// As [`check`]; [`Error::Data`] where arms differ in their classes; whatever keeps the runs from being read or the table from being written.
 pub fn write(grid: &Grid, cells: &[Cell], path: &Path) -> Result<()> {
-    if grid.on == Part::Validation {
-        let message = "--predictions: runs keep those of test notes alone, and this grid is `on = \"validation\"`";
-        return Err(Error::Config(message.to_string()));
-    }
+    check(grid)?;
     let mut runs = vec![];
     for cell in cells {
         let column = grid.columns.iter().find(|column| column.name == cell.column);

@@ -1,6 +1,6 @@
 //! The grid file that holds an experiment against all that its taught student must beat (`dsgkd init --rivals-of`).
 
-use crate::config::{Baseline, Config, DistillWhen, HeadKind};
+use crate::config::{Baseline, ClassWeights, Config, DistillWhen, HeadKind};
 use crate::error::{Error, Result};
 use crate::hub::ModelId;
 use std::path::Path;
@@ -44,12 +44,16 @@ pub fn rivals(config: &Config, file: &Path, output_dir: &str) -> Result<String> 
         }
         DistillWhen::WithLabels => (with, ("DSG-KD before the labels", "the teacher first, on all notes", before)),
     };
+    let mut floor = vec![alone, unread, "baseline=tf-idf"];
+    if config.train.class_weights != ClassWeights::default() {
+        floor.push("train.class_weights=none"); // the baseline has none
+    }
     let mut arms = vec![
         ("student alone".to_string(), "", vec![alone.to_string(), unread.to_string()]),
         (
             "TF-IDF and logistic regression".to_string(),
             "the floor that an encoder must beat",
-            [alone, unread, "baseline=tf-idf"].map(String::from).to_vec(),
+            floor.into_iter().map(String::from).collect(),
         ),
     ];
     for (number, teacher) in config.teachers.iter().enumerate() {
@@ -122,6 +126,17 @@ mod tests {
         let teachers = vec![TeacherConfig { model: "nobody/medical-bert".into(), ..TeacherConfig::default() }];
         let text = rivals(&Config { teachers, ..Config::default() }, Path::new("my.toml"), "runs/rivals").unwrap();
         assert!(text.contains("\"student.model=nobody/medical-bert\""), "{text}");
+    }
+
+    #[test]
+    fn the_floor_has_no_class_weights() {
+        let teachers = vec![TeacherConfig { model: "t".into(), ..TeacherConfig::default() }];
+        let mut config = Config { teachers, ..Config::default() };
+        let set = || "\"baseline=tf-idf\", \"train.class_weights=none\"";
+        assert!(!rivals(&config, Path::new("my.toml"), "runs/rivals").unwrap().contains(set()));
+        config.train.class_weights = ClassWeights::Values(vec![1.0, 2.0]);
+        let text = rivals(&config, Path::new("my.toml"), "runs/rivals").unwrap();
+        assert!(text.contains(set()) && text.matches("class_weights").count() == 1, "{text}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::gather::{Arm, Gathered};
 use super::made_from::classifier;
 use super::page::{counted, drawn};
-use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, Monitor};
+use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, DistillWhen, Monitor};
 use serde_json::Value as Json;
 
 /// `(item, what it asks for, what this report can say, in lines)`.
@@ -13,21 +13,23 @@ pub(super) fn items(gathered: &Gathered) -> Vec<(&'static str, &'static str, Str
         return vec![];
     }
     let each = |say: &dyn Fn(&Arm) -> String| of_arms(arms.iter().map(|arm| (arm.name.as_str(), say(arm))));
-    let mut items = vec![];
-    if arms.iter().any(|arm| arm.config.is_some()) {
-        let each_config = |say: &dyn Fn(&Config, &Arm) -> String| {
-            each(&|arm| arm.config.as_ref().map_or_else(|| "unknown".to_string(), |config| say(config, arm)))
-        };
+    let each_config = |say: &dyn Fn(&Config, &Arm) -> String| {
+        each(&|arm| arm.config.as_ref().map_or_else(|| "unknown".to_string(), |config| say(config, arm)))
+    };
+    let is_known = arms.iter().any(|arm| arm.config.is_some());
+    let of_sizes = each(&|arm| sizes(&arm.environments, arm.intervals.notes));
+    let mut items = vec![("10, 21", "Sample size: notes and events in each analysis", of_sizes)];
+    if is_known {
         let of_building = each_config(&|config, arm| building(config, validated(arm)));
+        items.push(("11", "Missing data", each_config(&missing)));
         items.push(("12a", "How the data were used", each_config(&split)));
         items.push(("12c", "Model, its building and internal validation", of_building));
-        items.push(("13", "Class imbalance", each_config(&imbalance)));
-        items.push(("11", "Missing data", each_config(&missing)));
     }
-    let of_sizes = each(&|arm| sizes(&arm.environments, arm.intervals.notes));
-    items.push(("10, 21", "Sample size: notes and events in each analysis", of_sizes));
     items.push(("12e", "Measures of performance", measures(gathered)));
     items.push(("12f", "Recalibration", each(&recalibration)));
+    if is_known {
+        items.push(("13", "Class imbalance", each_config(&imbalance)));
+    }
     items.push(("14", "Fairness: parts of the notes", fairness(gathered)));
     items.push(("15", "Output and thresholds", output(gathered)));
     let of_model = each(&|arm| model(arm.config.as_ref()).to_string());
@@ -64,19 +66,26 @@ pub(super) const FOR_THE_AUTHORS: &str = "Title and abstract (1, 2), background 
     interpretation, limitations and use in practice (25 to 27).";
 
 fn split(config: &Config, arm: &Arm) -> String {
-    let split = &config.data.split;
     let test = tested_on(config, arm.environments.len(), arm.intervals.seeds);
-    let group = match config.data.group.as_str() {
-        "" => "notes divided one by one".to_string(),
-        group => format!("all notes of one {group} on one side"),
-    };
-    let stratified = if split.stratified { ", classes in equal shares" } else { "" };
     let validation = match (config.data.validation.is_empty(), validated(arm)) {
         (false, _) => "validation notes from files of their own".to_string(),
-        (true, true) => format!("a share of {} of the rest held out as validation notes", split.validation_fraction),
+        (true, true) => {
+            format!("a share of {} of the rest held out as validation notes", config.data.split.validation_fraction)
+        }
         (true, false) => "no validation notes".to_string(),
     };
-    format!("{test}; {group}{stratified}; {validation}")
+    [Some(test), divided(&config.data), Some(validation)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// How notes were kept together and dealt out; of files that are parts as they were given, what was held against them.
+fn divided(data: &DataConfig) -> Option<String> {
+    let stratified = if data.split.stratified { ", classes in equal shares" } else { "" };
+    match (data.group.as_str(), data.deals_notes()) {
+        ("", false) => None,
+        ("", true) => Some(format!("notes divided one by one{stratified}")),
+        (group, false) => Some(format!("all notes of one {group} on one side")),
+        (group, true) => Some(format!("all notes of one {group} on one side{stratified}")),
+    }
 }
 
 /// What the test notes are, and of how many trainings.
@@ -172,11 +181,14 @@ fn sizes(runs: &[Json], all: usize) -> String {
         let notes = &run["notes"];
         let count = |key: &str| notes[key].as_u64().unwrap_or(0);
         format!(
-            "{} training, {} unlabelled, {} validation, {} test",
+            "{} training{}, {} unlabelled, {} validation{}, {} test{}",
             count("training"),
+            events(notes, "class_counts"),
             count("unlabeled"),
             count("validation"),
-            count("test")
+            events(notes, "validation_class_counts"),
+            count("test"),
+            events(notes, "test_class_counts")
         )
     };
     let said = each_once(runs.iter().map(|run| (run, of_run(run))));
@@ -189,6 +201,19 @@ fn sizes(runs: &[Json], all: usize) -> String {
         }
     };
     format!("{said}; {} in all", counted(all, "test note"))
+}
+
+/// How many of a part's notes are of each class, of two of the positive one; nothing where a run of an older dsgkd does not say, or the part has no note.
+fn events(notes: &Json, counts: &str) -> String {
+    let list = |key: &str| notes[key].as_array().map_or(&[][..], Vec::as_slice);
+    let (classes, counts) = (list("classes"), list(counts));
+    if counts.len() != classes.len() || counts.iter().all(|count| count.as_u64() == Some(0)) {
+        return String::new();
+    }
+    let of_class = classes.iter().zip(counts).skip(usize::from(classes.len() == 2));
+    let said: Vec<String> =
+        of_class.map(|(class, count)| format!("{count} {}", class.as_str().unwrap_or(""))).collect();
+    format!(" ({})", said.join(", "))
 }
 
 /// As the experiment file has it.
@@ -324,6 +349,39 @@ mod tests {
         assert_eq!(sizes(&[run(200), run(200), run(200)], 600), same);
         let other = format!("{} in 2 runs; {} in 1 run; 599 test notes in all", of_run(200), of_run(199));
         assert_eq!(sizes(&[run(200), run(199), run(200)], 599), other);
+    }
+
+    #[test]
+    fn events_are_told_where_they_are_known() {
+        let notes = |classes: &[&str], counts: [&[u64]; 3]| {
+            serde_json::json!({"notes": {"training": 350, "validation": 0, "test": 200, "classes": classes, "class_counts": counts[0],
+                                         "validation_class_counts": counts[1], "test_class_counts": counts[2]}})
+        };
+        let two = notes(&["no", "yes"], [&[250, 100], &[0, 0], &[150, 50]]);
+        assert_eq!(
+            sizes(&[two], 200),
+            "350 training (100 yes), 0 unlabelled, 0 validation, 200 test (50 yes)",
+            "of two classes one is the event"
+        );
+        let three = notes(&["a", "b", "c"], [&[50, 100, 200], &[0; 3], &[20, 80, 100]]);
+        let said = "350 training (50 a, 100 b, 200 c), 0 unlabelled, 0 validation, 200 test (20 a, 80 b, 100 c)";
+        assert_eq!(sizes(&[three], 200), said);
+        // Runs of before wrote those of the training alone.
+        let older =
+            serde_json::json!({"notes": {"training": 9, "test": 3, "classes": ["no", "yes"], "class_counts": [5, 4]}});
+        assert_eq!(sizes(&[older], 3), "9 training (4 yes), 0 unlabelled, 0 validation, 3 test");
+    }
+
+    #[test]
+    fn what_was_given_in_parts_was_not_dealt() {
+        let dealt = DataConfig::default();
+        let mut given = DataConfig { validation: vec!["v".into()], test: vec!["t".into()], ..DataConfig::default() };
+        assert_eq!(divided(&dealt).as_deref(), Some("notes divided one by one, classes in equal shares"));
+        assert_eq!(divided(&given), None);
+        given.group = "patient".to_string();
+        assert_eq!(divided(&given).as_deref(), Some("all notes of one patient on one side"));
+        given.validation.clear();
+        assert_eq!(divided(&given).as_deref(), Some("all notes of one patient on one side, classes in equal shares"));
     }
 
     #[test]
