@@ -2,6 +2,7 @@
 
 use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
 use crate::error::{Error, Result};
+use crate::eval::predictions::probability_column;
 use crate::eval::temperature::apply_temperature;
 use crate::eval::threshold::decide;
 use crate::experiment::{PredictionSettings, SETTINGS_FILE};
@@ -161,7 +162,7 @@ impl Predictor {
 
     /// The columns that predictions add to a table.
     fn columns(&self) -> Vec<NewColumn> {
-        let probability = |class: &String| NewColumn::number(&format!("probability_{class}"));
+        let probability = |class: &String| NewColumn::number(&probability_column(class));
         let mut columns = vec![NewColumn::text("predicted_label")];
         columns.extend(self.model.classes.iter().map(probability));
         columns

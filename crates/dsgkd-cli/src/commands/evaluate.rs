@@ -11,7 +11,6 @@ use dsgkd::eval::{Predictions, TextColumns};
 use dsgkd::experiment::{RunMetrics, evaluate_predictions};
 use dsgkd::run::folder::write_json;
 use dsgkd::runs::{FinishedRuns, file_name, in_file};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 pub(crate) fn run(args: &EvaluateArgs, global: &Global) -> CommandResult {
@@ -87,7 +86,6 @@ fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
     }
     let columns: Vec<(&str, &[String])> =
         names.iter().map(|(_, name)| name.as_str()).zip(cells.iter().map(Vec::as_slice)).collect();
-    let named = if args.classes.is_empty() { classes_by_name(columns[0].1, &args.probability) } else { vec![] };
     let probabilities = 1..1 + args.probability.len();
     let behind = |number: usize| columns[probabilities.end + number];
     Predictions::from_columns(&TextColumns {
@@ -95,53 +93,8 @@ fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
         groups: args.group.as_ref().map(|_| behind(usize::from(args.id.is_some()))),
         labels: columns[0],
         probabilities: &columns[probabilities.clone()],
-        classes: if args.classes.is_empty() { &named } else { &args.classes },
+        classes: &args.classes,
         training_prevalence: args.prevalence,
     })
     .map_err(in_file(path))
-}
-
-/// The classes in order where probability columns are named as `predict` names them, `probability_<class>`: those of the columns, or with a single
-/// column its own after the other. None where the names do not say it of the classes in `labels`.
-fn classes_by_name(labels: &[String], columns: &[String]) -> Vec<String> {
-    let found: BTreeSet<&str> = labels.iter().map(|label| label.trim()).collect();
-    let named: Option<Vec<&str>> = columns.iter().map(|column| column.trim().strip_prefix("probability_")).collect();
-    let classes = match named.as_deref() {
-        // An empty cell is no class.
-        _ if found.contains("") => vec![],
-        Some([positive]) if found.len() == 2 && found.contains(positive) => {
-            found.iter().copied().filter(|class| class != positive).chain([*positive]).collect()
-        }
-        Some(named @ [_, _, ..]) if found.iter().all(|class| named.contains(class)) => named.to_vec(),
-        _ => vec![],
-    };
-    classes.into_iter().map(str::to_string).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_named_after_classes_say_their_order() {
-        let of = |labels: &str, columns: &str| {
-            let texts = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<String>>();
-            classes_by_name(&texts(labels), &texts(columns)).join(" ")
-        };
-        for (labels, columns, classes) in [
-            ("urgent control urgent", "probability_urgent probability_control", "urgent control"),
-            ("urgent control", "probability_control", "urgent control"),
-            ("urgent control", "probability_urgent", "control urgent"),
-            ("c a", "probability_b probability_c probability_a", "b c a"),
-            // Names that do not say it.
-            ("urgent control", "score", ""),
-            ("urgent control", "probability_other", ""),
-            ("urgent control", "probability_urgent score", ""),
-            ("urgent control other", "probability_urgent", ""),
-            ("urgent control", "probability_urgent probability_other", ""),
-            ("urgent ", "probability_urgent", ""),
-        ] {
-            assert_eq!(of(labels, columns), classes, "{labels}: {columns}");
-        }
-    }
 }

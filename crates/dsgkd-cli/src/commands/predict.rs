@@ -29,9 +29,10 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     let piped = args.notes == Path::new("-");
     // The training files' format says nothing of these notes; their encoding, separator and sheet do unless told otherwise.
     data.format = args.format.clone().unwrap_or_else(|| if piped { "csv".to_string() } else { String::new() });
-    data.encoding = args.encoding.clone().unwrap_or_else(|| data.encoding.clone());
-    data.separator = args.separator.clone().unwrap_or_else(|| data.separator.clone());
-    data.sheet = args.sheet.clone().unwrap_or_else(|| data.sheet.clone());
+    let own = [&mut data.encoding, &mut data.separator, &mut data.sheet];
+    for (own, given) in own.into_iter().zip([&args.encoding, &args.separator, &args.sheet]) {
+        given.iter().for_each(|given| own.clone_from(given));
+    }
     let is_text = matches!(Format::of(&args.notes, &data.format), Ok(Format::Csv | Format::Tsv));
     // In most of these any bytes are text, so that nothing else would tell of a file that is in UTF-8.
     if args.encoding.is_none()

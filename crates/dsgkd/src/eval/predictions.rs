@@ -6,6 +6,7 @@ use super::scored::{Part, Scored};
 use crate::data::MAX_CLASSES;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One run's predictions. An id may occur more than once (several seeds put together); what is resampled is then the
 /// note, with all its rows.
@@ -42,7 +43,8 @@ pub struct TextColumns<'a> {
     /// Name and cells of the probability columns: one for the positive (second) class, or one for each class in the order
     /// of `classes`.
     pub probabilities: &'a [(&'a str, &'a [String])],
-    /// Class names in order; empty: the sorted values of the label column.
+    /// Class names in order; empty: those that the probability columns are named after, as `predict` names them, or else the sorted values of the label
+    /// column.
     pub classes: &'a [String],
     /// Share of positives among the training notes, if known.
     pub training_prevalence: Option<f64>,
@@ -198,7 +200,11 @@ fn class_names(columns: &TextColumns<'_>) -> Result<Vec<String>> {
     if let Some(row) = cells.iter().position(|cell| cell.trim().is_empty()) {
         return Err(Error::Data(format!("row {}, column {name:?}: the label is empty", row + 1)));
     }
-    let found: std::collections::BTreeSet<&str> = cells.iter().map(|cell| cell.trim()).collect();
+    let found: BTreeSet<&str> = cells.iter().map(|cell| cell.trim()).collect();
+    let names = columns.probabilities.iter().map(|(name, _)| *name);
+    if let Some(named) = classes_by_name(&found, names) {
+        return Ok(named.into_iter().map(str::to_string).collect());
+    }
     let wanted = columns.probabilities.len().max(2);
     if found.len() != wanted {
         return Err(Error::Data(format!(
@@ -208,6 +214,26 @@ fn class_names(columns: &TextColumns<'_>) -> Result<Vec<String>> {
         )));
     }
     Ok(found.into_iter().map(str::to_string).collect())
+}
+
+/// What a column of a class's probabilities is called.
+pub(crate) fn probability_column(class: &str) -> String {
+    format!("{PROBABILITY}{class}")
+}
+
+const PROBABILITY: &str = "probability_";
+
+/// The classes in order where all columns are called [`probability_column`]: those of the columns, or with a single column its own after the other.
+/// `None` where the names do not say it of the classes `found`.
+fn classes_by_name<'a>(found: &BTreeSet<&'a str>, columns: impl Iterator<Item = &'a str>) -> Option<Vec<&'a str>> {
+    let named: Vec<&str> = columns.map(|column| column.trim().strip_prefix(PROBABILITY)).collect::<Option<_>>()?;
+    match &named[..] {
+        [positive] if found.len() == 2 && found.contains(positive) => {
+            Some(found.iter().copied().filter(|class| class != positive).chain([*positive]).collect())
+        }
+        [_, _, ..] if found.iter().all(|class| named.contains(class)) => Some(named),
+        _ => None,
+    }
 }
 
 /// The problem is worded without the cell's content.
@@ -254,6 +280,40 @@ mod tests {
         let metrics = predictions.evaluate().unwrap();
         assert_eq!((metrics.auroc, metrics.f1_at_prevalence), (Some(1.0), None));
         assert_eq!(read(&["b", "a"], &["0.7", "0"], &[]).unwrap().classes, ["a", "b"]);
+    }
+
+    #[test]
+    fn columns_named_after_classes_say_their_order() {
+        let of = |labels: &'static str, columns: &'static str| {
+            classes_by_name(&labels.split(' ').collect(), columns.split(' ')).unwrap_or_default().join(" ")
+        };
+        for (labels, columns, classes) in [
+            ("urgent control urgent", "probability_urgent probability_control", "urgent control"),
+            ("urgent control", "probability_control", "urgent control"),
+            ("urgent control", "probability_urgent", "control urgent"),
+            ("c a", "probability_b probability_c probability_a", "b c a"),
+            // Names that do not say it.
+            ("urgent control", "score", ""),
+            ("urgent control", "probability_other", ""),
+            ("urgent control", "probability_urgent score", ""),
+            ("urgent control other", "probability_urgent", ""),
+            ("urgent control", "probability_urgent probability_other", ""),
+        ] {
+            assert_eq!(of(labels, columns), classes, "{labels}: {columns}");
+        }
+    }
+
+    #[test]
+    fn an_empty_label_is_no_class_that_a_column_is_not_named_after() {
+        let error = Predictions::from_columns(&TextColumns {
+            ids: None,
+            groups: None,
+            labels: ("label", &cells(&["urgent", ""])),
+            probabilities: &[("probability_urgent", &cells(&["0.7", "0"]))],
+            classes: &[],
+            training_prevalence: None,
+        });
+        assert!(error.unwrap_err().to_string().contains("row 2, column \"label\": the label is empty"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::config;
 use crate::data::{NewColumn, TableWriter, Value};
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
+use crate::eval::predictions::probability_column;
 use crate::runs::FinishedRuns;
 use std::path::Path;
 
@@ -68,7 +69,7 @@ fn columns(classes: &[String]) -> Vec<NewColumn> {
     let run =
         [NewColumn::text("condition"), NewColumn::text("arm"), NewColumn::number("seed"), NewColumn::number("fold")];
     let note = ["id", "group", "label"].map(NewColumn::text);
-    let probabilities = classes.iter().map(|class| NewColumn::number(&format!("probability_{class}")));
+    let probabilities = classes.iter().map(|class| NewColumn::number(&probability_column(class)));
     run.into_iter().chain(note).chain(probabilities).collect()
 }
 

@@ -153,22 +153,19 @@ pub fn select(config: &SelectConfig, observer: &mut dyn SelectObserver) -> Resul
     for corpus in &config.corpus {
         all += for_each_document(&corpus.source(), &corpus.domain, |_| Ok(()))?.0;
     }
-    let mut example_texts = HashSet::new();
+    observer.stage("embedding");
+    let (mut examples, mut example_texts) = (vec![], HashSet::new());
     if let Some(corpus) = &config.examples {
-        for_each_document(corpus, "", |document| {
+        let mut met = |document: &Document| -> Result<()> {
             example_texts.insert(document.text.to_string());
             Ok(())
-        })?;
-    }
-    observer.stage("embedding");
-    let embedded = embed_corpora(config, &mut embedder, &example_texts, all, observer)?;
-    let mut examples = vec![];
-    if let Some(corpus) = &config.examples {
-        embed_corpus(corpus, "", &mut embedder, &mut examples, &mut |_| Ok(()), &mut |_| Ok(()))?;
+        };
+        embed_corpus(corpus, "", &mut embedder, &mut examples, &mut met, &mut |_| Ok(()))?;
         if examples.is_empty() {
             return Err(Error::Data("examples: the files hold no document".to_string()));
         }
     }
+    let embedded = embed_corpora(config, &mut embedder, &example_texts, all, observer)?;
     observer.stage("clustering");
     let documents = embedded.domains.len();
     let wanted = match (config.clusters, embedded.names.len()) {

@@ -1,4 +1,4 @@
-//! `dsgkd pretrain`: a table read from scratch; an encoder adapted to a domain by selective masking and words added to the vocabulary.
+//! `dsgkd pretrain`: from scratch, and an encoder adapted to a domain by selective masking and words added to the vocabulary.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -227,4 +227,48 @@ fn a_pretraining_takes_no_other_s_folder_and_goes_on_only_as_it_was_begun() {
     std::fs::write(world.path("thesis/chapter.txt"), "1").unwrap();
     assert!(refused(&["--set", &format!("output_dir={thesis}")], 2).contains("thesis: is not empty"));
     assert!(weights() == made);
+}
+
+#[test]
+fn whole_words_can_be_hidden_in_pretraining() {
+    let world = World::new();
+    let pretrain = |name: &str, whole_words: bool| {
+        let config = format!(
+            "output_dir = \"{name}\"\nmodel = \"student-run/model\"\n[[corpus]]\nfiles = [\"text.txt\"]\n\
+             [train]\nmax_steps = 3\nheld_out_every = 20\nwhole_word_masking = {whole_words}\n"
+        );
+        std::fs::write(world.path("words.toml"), config).unwrap();
+        dsgkd().arg("pretrain").arg(world.path("words.toml")).arg("--quiet").assert().success();
+        let history = std::fs::read_to_string(world.path(name).join("history.jsonl")).unwrap();
+        let last: Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
+        (last["loss"].as_f64().unwrap(), last["held_out"]["loss"].as_f64().unwrap())
+    };
+    let (tokens, words) = (pretrain("tokens", false), pretrain("words", true));
+    assert_ne!(tokens.0, words.0);
+    // Measured behind the same masks; three tiny steps change little.
+    assert!((tokens.1 - words.1).abs() < 0.1, "{tokens:?} {words:?}");
+}
+
+#[test]
+fn pretraining_files_take_overrides_and_name_wrong_keys() {
+    let world = World::new();
+    let file = world.path("override.toml");
+    let text =
+        "output_dir = \"over\"\n[[corpus]]\nfiles = [\"text.txt\"]\n[vocabulary]\nmin_frequency = 1\nsiz = 120\n";
+    std::fs::write(&file, text).unwrap();
+    let refused = ran(dsgkd().arg("pretrain").arg(&file), 2).1;
+    assert!(
+        refused.contains("override.toml:6: unknown key `vocabulary.siz`; did you mean `vocabulary.size`?"),
+        "{refused}"
+    );
+    std::fs::write(&file, text.replace("siz =", "size =")).unwrap();
+    let refused = ran(dsgkd().arg("pretrain").arg(&file).args(["--set", "train.maxsteps=2"]), 2).1;
+    assert!(refused.contains("--set: unknown key `train.maxsteps`; did you mean `train.max_steps`?"), "{refused}");
+    let settings =
+        ["train.max_steps=2", "train.batch_tokens=400", "train.held_out_every=20", "architecture.hidden_size=8"];
+    let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+    let done = ran(dsgkd().arg("pretrain").arg(&file).args(settings).args(["--quiet", "--json"]), 0).0;
+    assert_eq!(serde_json::from_str::<Value>(&done).unwrap()["steps"], 2);
+    let model: Value = serde_json::from_slice(&bytes(&world.path("over/model/config.json"))).unwrap();
+    assert_eq!((&model["hidden_size"], &model["vocab_size"]), (&8.into(), &120.into()));
 }
