@@ -110,8 +110,12 @@ fn writer(
                 Some(name) => Format::by_name(name)?,
                 None => Format::by_extension(&args.notes).unwrap_or(Format::Csv),
             };
-            // What cannot be written to a pipe comes out as CSV.
-            let format = if matches!(format, Format::Xlsx | Format::Parquet) { Format::Csv } else { format };
+            // What cannot be written to a pipe comes out as what is nearest.
+            let format = match format {
+                Format::Xlsx | Format::Parquet => Format::Csv,
+                Format::Json => Format::Jsonl,
+                written => written,
+            };
             TableWriter::to_writer(Box::new(std::io::stdout()), Path::new("standard output"), format, columns, added)
         }
     }

@@ -148,7 +148,7 @@ pub(super) const KEYS: &[Key] = &[
     key("data.validation", Kind::Paths, "Validation files; empty: split off the training notes."),
     key("data.test", Kind::Paths, "Test files; empty: split off the training notes."),
     key("data.unlabeled", Kind::Paths, "Notes without labels that only distil; the columns of `train` without the label."),
-    key("data.format", Kind::Text, "csv, tsv, jsonl, parquet or xlsx; empty: by the file's extension."),
+    key("data.format", Kind::Text, "csv, tsv, jsonl, json, parquet or xlsx; empty: by the file's extension."),
     key("data.encoding", Kind::Text, "A name of the WHATWG standard, like euc-kr (also for CP949); empty: UTF-8, or what the byte-order mark says. JSONL is UTF-8 whatever stands here."),
     key("data.separator", Kind::Text, "One character; empty: by the extension."),
     key("data.sheet", Kind::Text, "Sheet of an XLSX file; empty: the first."),

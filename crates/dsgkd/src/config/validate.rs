@@ -81,11 +81,11 @@ impl Config {
             "data.template",
             "and `data.text` are both given; keep one of them",
         );
-        let formats = ["", "csv", "tsv", "jsonl", "parquet", "xlsx"];
+        let formats = ["", "csv", "tsv", "jsonl", "json", "parquet", "xlsx"];
         problems.check(
             formats.contains(&data.format.as_str()),
             "data.format",
-            "must be csv, tsv, jsonl, parquet or xlsx",
+            "must be csv, tsv, jsonl, json, parquet or xlsx",
         );
         problems.check(data.separator.chars().count() <= 1, "data.separator", "must be one character");
         problems.check(data.labels.len() != 1, "data.labels", "must name two classes or more");

@@ -28,8 +28,8 @@ type Take<'a> = dyn FnMut(Document) -> Result<bool> + 'a;
 
 /// Calls `take` with every document of a corpus, as it is read; constant memory.
 ///
-/// A line of a text file is a document, and so is a non-empty cell of the named columns of a table, whose column `domain` (empty:
-/// none) goes with it. Rows and lines that cannot be read are passed over: returns the number of documents, and these bad rows.
+/// A line of a text file is a document, and so is a non-empty cell of the named columns of a table (each text of a list in JSON), whose column
+/// `domain` (empty: none) goes with it. Rows and lines that cannot be read are passed over: returns the number of documents, and these bad rows.
 pub(crate) fn for_each_document(
     corpus: &CorpusConfig,
     domain: &str,
@@ -120,10 +120,15 @@ fn for_each_cell(corpus: &CorpusConfig, file: usize, domain: &str, one: &mut Tak
         };
         let cell = |column: usize| record.fields.get(column).and_then(Option::as_deref);
         for column in &columns {
-            if let Some(text) = cell(*column)
-                && !one(Document { text, file, line: record.line, domain: domain.and_then(cell) })?
-            {
-                return Ok(false);
+            let Some(text) = cell(*column) else { continue };
+            // A list of texts in a JSON row (the sections of an abstract) is a document each.
+            let is_json = record.json.get(*column).copied().unwrap_or(false);
+            let list: Option<Vec<String>> = if is_json { serde_json::from_str(text).ok() } else { None };
+            let texts = list.as_ref().map_or(vec![text], |texts| texts.iter().map(String::as_str).collect());
+            for text in texts {
+                if !one(Document { text, file, line: record.line, domain: domain.and_then(cell) })? {
+                    return Ok(false);
+                }
             }
         }
     }
@@ -174,6 +179,24 @@ mod tests {
         assert_eq!((texts.as_str(), bad.total()), ("1 fever, 3 cough", 1));
         let said = bad.first[0].to_string();
         assert!(said.contains("a.txt, line 2: has bytes that are not UTF-8; set `encoding`"), "{said}");
+    }
+
+    #[test]
+    fn each_text_of_a_list_in_json_is_a_document() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = r#"{"1":{"q":"why","context":["fever  rose","then fell"]},"2":{"q":"[\"no list\"]","context":[1]}}"#;
+        let path = folder.path().join("a.json");
+        std::fs::write(&path, rows).unwrap();
+        let columns = ["q", "context"].map(str::to_string).to_vec();
+        let corpus = CorpusConfig { files: vec![path], columns, ..CorpusConfig::default() };
+        let mut texts = vec![];
+        for_each_document(&corpus, "", |document| {
+            texts.push(format!("{} {}", document.line, document.text));
+            Ok(())
+        })
+        .unwrap();
+        // What is text is no list, whatever it looks like; a list of numbers is no list of texts.
+        assert_eq!(texts, ["1 why", "1 fever rose", "1 then fell", "2 [\"no list\"]", "2 [1]"]);
     }
 
     #[test]

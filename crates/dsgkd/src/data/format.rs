@@ -13,13 +13,15 @@ pub enum Format {
     Tsv,
     /// One JSON object a line.
     Jsonl,
+    /// One JSON document with all rows.
+    Json,
     /// Apache Parquet.
     Parquet,
     /// An Excel workbook.
     Xlsx,
 }
 
-const NAMES: &str = "csv, tsv, jsonl, parquet or xlsx";
+const NAMES: &str = "csv, tsv, jsonl, json, parquet or xlsx";
 
 impl Format {
     /// The format named in an experiment file or argument.
@@ -28,6 +30,7 @@ impl Format {
             "csv" => Ok(Format::Csv),
             "tsv" => Ok(Format::Tsv),
             "jsonl" | "ndjson" => Ok(Format::Jsonl),
+            "json" => Ok(Format::Json),
             "parquet" => Ok(Format::Parquet),
             "xlsx" => Ok(Format::Xlsx),
             _ => Err(Error::Config(format!("data.format: \"{name}\" is none of {NAMES}"))),
@@ -42,6 +45,7 @@ impl Format {
             Some("csv") => Ok(Format::Csv),
             Some("tsv" | "tab") => Ok(Format::Tsv),
             Some("jsonl" | "ndjson") => Ok(Format::Jsonl),
+            Some("json") => Ok(Format::Json),
             Some("parquet" | "pq") => Ok(Format::Parquet),
             Some("xlsx" | "xlsm") => Ok(Format::Xlsx),
             _ => Err(Error::Config(format!(
@@ -60,9 +64,9 @@ impl Format {
 /// How files are read; the empty string means "find out".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadOptions {
-    /// `csv`, `tsv`, `jsonl`, `parquet` or `xlsx`; empty: by the file's extension.
+    /// `csv`, `tsv`, `jsonl`, `json`, `parquet` or `xlsx`; empty: by the file's extension.
     pub format: String,
-    /// A WHATWG name; empty: UTF-8 or what the byte-order mark says. JSONL is UTF-8 whatever stands here.
+    /// A WHATWG name; empty: UTF-8 or what the byte-order mark says. JSON and JSONL are UTF-8 whatever stands here.
     pub encoding: String,
     /// One ASCII character (or `\t`); empty: comma for CSV, tab for TSV.
     pub separator: String,

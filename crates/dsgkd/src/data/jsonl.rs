@@ -137,7 +137,7 @@ impl JsonlRows {
 }
 
 /// A value as a cell, and whether that is JSON: null is missing, what is no text is its JSON.
-fn cell_of(value: Value) -> (Option<String>, bool) {
+pub(super) fn cell_of(value: Value) -> (Option<String>, bool) {
     match value {
         Value::Null => (None, false),
         Value::String(text) => (Some(text), false),

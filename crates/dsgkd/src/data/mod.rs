@@ -18,6 +18,7 @@ mod delimited;
 mod encoding;
 mod format;
 mod hash;
+mod json;
 mod jsonl;
 mod mapper;
 mod notes;

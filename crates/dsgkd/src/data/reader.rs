@@ -4,6 +4,7 @@ use super::bad_row::RowError;
 use super::delimited::DelimitedRows;
 use super::encoding::{Source, open_text};
 use super::format::{Format, ReadOptions, separator_byte};
+use super::json::JsonRows;
 use super::jsonl::JsonlRows;
 use super::parquet::ParquetRows;
 use super::xlsx::XlsxRows;
@@ -22,11 +23,11 @@ const MAX_PIPED_WORKBOOK: u64 = 512 << 20;
 /// One row of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Line of the file where the row starts, from 1 (XLSX: row of the sheet; Parquet: row of the table).
+    /// Line of the file where the row starts, from 1 (XLSX: row of the sheet; Parquet and JSON: row of the table).
     pub line: u64,
     /// One cell a column, in the order of the columns; `None` where the cell is empty or null.
     pub fields: Vec<Option<String>>,
-    /// Of JSONL, which cells are the JSON of what is no text (a number, a list), one a column; empty: none.
+    /// Of JSONL and JSON, which cells are the JSON of what is no text (a number, a list), one a column; empty: none.
     pub json: Vec<bool>,
 }
 
@@ -39,7 +40,7 @@ impl Record {
 
 /// The records of one file, read as they are asked for.
 ///
-/// Takes constant memory for CSV, TSV, JSONL and Parquet; an XLSX sheet is held whole. A [`RowError::Bad`] row does not end
+/// Takes constant memory for CSV, TSV, JSONL and Parquet; a JSON document and an XLSX sheet are held whole. A [`RowError::Bad`] row does not end
 /// the file, a [`RowError::Stop`] does.
 pub struct Records {
     file: Arc<Path>,
@@ -50,6 +51,7 @@ pub struct Records {
 
 enum Rows {
     Delimited(DelimitedRows),
+    Json(JsonRows),
     Jsonl(JsonlRows),
     Parquet(Box<ParquetRows>),
     Xlsx(XlsxRows),
@@ -110,10 +112,14 @@ impl Records {
     }
 
     fn open_text(source: Source, path: &Path, format: Format, options: &ReadOptions) -> Result<Records> {
+        // JSON is UTF-8 (RFC 8259), whatever the tables beside it are encoded in.
         if format == Format::Jsonl {
-            // JSON is UTF-8 (RFC 8259), whatever the tables beside it are encoded in.
             let (columns, rows) = JsonlRows::open(path.into(), open_text(source, path, "")?)?;
             return Ok(Records::new(path, columns, Rows::Jsonl(rows)));
+        }
+        if format == Format::Json {
+            let (columns, rows) = JsonRows::open(path.into(), open_text(source, path, "")?)?;
+            return Ok(Records::new(path, columns, Rows::Json(rows)));
         }
         let text = open_text(source, path, &options.encoding)?;
         let separator = separator_byte(format, &options.separator)?;
@@ -146,6 +152,7 @@ impl Iterator for Records {
         }
         let next = match &mut self.rows {
             Rows::Delimited(rows) => rows.next_record(),
+            Rows::Json(rows) => rows.next_record(),
             Rows::Jsonl(rows) => rows.next_record(),
             Rows::Parquet(rows) => rows.next_record(),
             Rows::Xlsx(rows) => Ok(rows.next_record()),

@@ -196,9 +196,14 @@ impl Drop for TableWriter {
 }
 
 fn check(path: &Path, format: Format, columns: &[String], added: &[NewColumn]) -> Result<()> {
-    if format == Format::Xlsx {
+    let read_only = match format {
+        Format::Xlsx => "workbooks are",
+        Format::Json => "JSON documents are",
+        _ => "",
+    };
+    if !read_only.is_empty() {
         return Err(Error::Config(format!(
-            "{}: workbooks are read only; write csv, tsv, jsonl or parquet",
+            "{}: {read_only} read only; write csv, tsv, jsonl or parquet",
             path.display()
         )));
     }

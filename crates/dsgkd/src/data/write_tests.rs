@@ -87,6 +87,7 @@ fn wrong_tables_are_errors() {
     let columns = ["note".to_string()];
     let create = |name: &str, added: &[NewColumn]| TableWriter::create(&folder.path().join(name), &columns, added);
     assert!(matches!(create("a.xlsx", &[]), Err(Error::Config(_))));
+    assert!(matches!(create("a.json", &[]), Err(Error::Config(_))));
     assert!(matches!(create("a.csv.gz", &[]), Err(Error::Config(_))));
     assert!(matches!(create("no/a.csv", &[]), Err(Error::Io { .. })));
     assert!(matches!(create("a.csv", &[NewColumn::text("note")]), Err(Error::Data(_))));

@@ -16,7 +16,7 @@ pub struct DataConfig {
     pub test: Vec<PathBuf>,
     /// Notes without labels that only distil; the same columns as `train`, without the label.
     pub unlabeled: Vec<PathBuf>,
-    /// `csv`, `tsv`, `jsonl`, `parquet` or `xlsx`; empty: by the file's extension.
+    /// `csv`, `tsv`, `jsonl`, `json`, `parquet` or `xlsx`; empty: by the file's extension.
     pub format: String,
     /// Any name that the WHATWG encoding standard knows (`utf-8`, `euc-kr`, `latin1`, `utf-16le`); CP949 is `euc-kr` there.
     /// Empty: UTF-8, or what the byte-order mark says.
