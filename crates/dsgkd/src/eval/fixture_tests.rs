@@ -4,7 +4,7 @@
 
 use super::calibration::expected_calibration_error;
 use super::curves::{net_benefit, precision_recall_curve, roc_curve};
-use super::delong::delong_interval;
+use super::delong::{delong_difference, delong_interval};
 use super::predictions::Predictions;
 use super::proportion::wilson_interval;
 use super::temperature::fit_temperature;
@@ -90,6 +90,51 @@ fn curves_shares_and_temperatures_are_those_of_other_programs() {
     let (ours, theirs) = (fit_temperature(&labels, &probabilities, 2).unwrap(), file["temperature"].as_f64().unwrap());
     // Where a loss is flat its minimum is known to half the digits.
     assert!((ours / theirs - 1.0).abs() < 1e-6, "{ours}, not {theirs}");
+}
+
+/// `make_delong_and_ece.py`: R's pROC, torchmetrics.
+#[test]
+fn delong_and_calibration_error_are_those_of_other_programs() {
+    let file: Value = serde_json::from_str(include_str!("../../tests/fixtures/metrics/delong_and_ece.json")).unwrap();
+    let whole = |name: &str| file[name].as_u64().unwrap();
+    let rows = whole("rows") as usize;
+    let (labels, baseline) = generated(rows, whole("seed"));
+    let noise = generated(rows, whole("other_seed")).1;
+    let candidate: Vec<f64> = baseline.iter().zip(noise).map(|(score, other)| (score + other) / 2.0).collect();
+    let positive: Vec<bool> = labels.iter().map(|label| *label == 1).collect();
+    let interval = serde_json::to_value(delong_interval(&positive, &baseline).unwrap()).unwrap();
+    let difference = serde_json::to_value(delong_difference(&positive, &baseline, &candidate).unwrap()).unwrap();
+    for (name, ours) in [("interval", interval), ("difference", difference)] {
+        for (part, theirs) in file[name].as_object().unwrap() {
+            let (ours, theirs) = (ours[part].as_f64().unwrap(), theirs.as_f64().unwrap());
+            // The complementary error function is less exact than the rest.
+            assert!((ours - theirs).abs() < 1e-10, "{name}, {part}: {ours}, and pROC says {theirs}");
+        }
+    }
+
+    // Away from the edges of the bins, which torchmetrics counts to the bin below.
+    let scores = baseline.iter().map(|score| if (score * 10.0).fract() == 0.0 { score + 1e-6 } else { *score });
+    let error_of = |classes: usize, probabilities: Vec<f64>| {
+        let predictions = Predictions {
+            ids: (0..rows).map(|row| row.to_string()).collect(),
+            groups: vec![],
+            labels: labels.clone(),
+            probabilities,
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+            training_prevalence: None,
+        };
+        expected_calibration_error(&predictions.reliability(10).unwrap()).unwrap()
+    };
+    let two: Vec<f64> = scores.clone().flat_map(|score| [1.0 - score, score]).collect();
+    let three: Vec<f64> = scores.flat_map(|score| [(1.0 - score) / 3.0, score, 2.0 * ((1.0 - score) / 3.0)]).collect();
+    for (name, ours, tolerance) in [
+        ("calibration_error", error_of(2, two), TOLERANCE),
+        // Of several classes torchmetrics computes in float32.
+        ("calibration_error_of_three", error_of(3, three), 1e-6),
+    ] {
+        let theirs = file[name].as_f64().unwrap();
+        assert!((ours - theirs).abs() < tolerance, "{name}: {ours}, and torchmetrics says {theirs}");
+    }
 }
 
 fn file() -> Value {
