@@ -23,8 +23,11 @@ pub(crate) fn run(args: &PretrainArgs, global: &Global) -> CommandResult {
     if global.json {
         print_json(&summary)?;
     } else {
+        let pseudo = summary.pseudo_perplexity.map_or(String::new(), |found| {
+            format!(", pseudo-perplexity {:.2} ({} tokens of {} texts)", found.value, found.tokens, found.texts)
+        });
         print(&format!(
-            "{} documents, {} tokens seen in {} steps, {} parameters\nheld out: loss {:.4} (before: {:.4}; its exponential now {:.2}), masked accuracy {:.4}\nmodel: {}\n",
+            "{} documents, {} tokens seen in {} steps, {} parameters\nheld out: loss {:.4} (before: {:.4}; its exponential now {:.2}), masked accuracy {:.4}{pseudo}\nmodel: {}\n",
             summary.documents,
             summary.tokens,
             summary.steps,

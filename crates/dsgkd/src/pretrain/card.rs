@@ -1,6 +1,6 @@
 //! The model card of a pretraining.
 
-use super::{HeldOut, PretrainSummary};
+use super::{HeldOut, PretrainSummary, PseudoPerplexity};
 use crate::config::{CorpusConfig, PretrainConfig};
 use crate::hub::model_name;
 
@@ -16,13 +16,16 @@ pub(super) fn model_card(config: &PretrainConfig, summary: &PretrainSummary) -> 
     };
     let texts: String = config.corpus.iter().map(|corpus| format!("- text: {}\n", text(corpus))).collect();
     let HeldOut { loss, perplexity, accuracy } = summary.held_out;
+    let pseudo = summary.pseudo_perplexity.map_or(String::new(), |PseudoPerplexity { value, texts, tokens }| {
+        format!("- pseudo-perplexity {value:.2}: {texts} held-out texts, each of their {tokens} tokens hidden once and alone\n")
+    });
     format!(
         "---\nlibrary_name: transformers\npipeline_tag: fill-mask\n{license}---\n\n\
          A masked language model trained {from} by `dsgkd pretrain` {}.\n\n{texts}\
          - documents: {}, {} of them with the text of an earlier one; {} different texts held out; {} rows could not be read\n\
          - tokens seen: {} in {} steps, seed {}\n- parameters: {}\n\
          - held-out texts, single tokens behind one random mask on a share of {} of them: cross-entropy {loss:.4} nats \
-         (its exponential {perplexity:.2}), accuracy {accuracy:.4}; before training {:.4} nats\n",
+         (its exponential {perplexity:.2}), accuracy {accuracy:.4}; before training {:.4} nats\n{pseudo}",
         env!("CARGO_PKG_VERSION"),
         summary.documents,
         summary.repeated_documents,
@@ -61,6 +64,7 @@ mod tests {
             steps: 3,
             held_out_before: HeldOut { loss: 4.5, ..held_out },
             held_out,
+            pseudo_perplexity: Some(PseudoPerplexity { value: 12.345, texts: 2, tokens: 40 }),
         };
         let corpus = |source: &str| CorpusConfig {
             files: vec!["a/notes.csv".into(), "b/more.csv".into()],
@@ -78,7 +82,7 @@ mod tests {
         let documents = "- documents: 401, 30 of them with the text of an earlier one; 3 different texts held out; 7 rows could not be read\n";
         assert!(card.contains(&format!("{documents}- tokens seen: 77 in 3 steps, seed 1\n")), "{card}");
         let measured = "one random mask on a share of 0.15 of them: cross-entropy 2.0000 nats (its exponential 7.39), accuracy 0.5000; \
-                        before training 4.5000 nats";
+                        before training 4.5000 nats\n- pseudo-perplexity 12.35: 2 held-out texts, each of their 40 tokens hidden once and alone\n";
         assert!(card.contains(measured), "{card}");
         (config.model, config.license) = ("models/general".into(), String::new());
         let card = model_card(&config, &summary);

@@ -4,6 +4,7 @@ use crate::config::Masking;
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;
 use crate::text::Tokenizer;
+use dsgkd_encoder::Batch;
 
 /// The vocabulary's special ids that masking needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,14 @@ impl Masked {
     pub(super) fn wanted(&self) -> Vec<u32> {
         self.rows.iter().map(|row| *row as u32).collect()
     }
+}
+
+/// What is hidden, and how it is chosen.
+pub(super) struct Hiding<'a> {
+    pub(super) ids: MaskIds,
+    pub(super) begins_word: &'a dyn Fn(u32) -> bool,
+    pub(super) weight: Option<&'a dyn Fn(&[u32]) -> f64>,
+    pub(super) probability: f64,
 }
 
 /// Which tokens of a vocabulary begin a word, `[vocabulary]`, by the marks of WordPiece (`##` continues), SentencePiece (`▁` begins) or
@@ -81,6 +90,19 @@ pub(super) fn mask(
         }
     }
     Masked { rows: chosen, labels }
+}
+
+/// Packs texts and hides tokens; the framing special tokens are never hidden.
+pub(super) fn masked_batch(texts: &[&[u32]], hiding: &Hiding, random: &mut SplitMix64) -> (Batch, Masked) {
+    let Hiding { ids, begins_word, weight, probability } = *hiding;
+    let mut batch = Batch::pack(texts.iter().copied());
+    let mut may_hide = vec![true; batch.tokens()];
+    for pair in batch.cu_seqlens.windows(2) {
+        may_hide[pair[0] as usize] = false;
+        may_hide[pair[1] as usize - 1] = false;
+    }
+    let masked = mask(&mut batch.input_ids, |at| may_hide[at], begins_word, weight, ids, probability, random);
+    (batch, masked)
 }
 
 /// Words drawn by weight without replacement, as positions in order, until as many tokens as `probability` of them all: the words with the

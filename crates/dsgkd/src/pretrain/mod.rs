@@ -3,6 +3,7 @@
 mod begun;
 mod card;
 mod extension;
+mod held_out;
 mod masking;
 mod ranking;
 mod start;
@@ -10,6 +11,7 @@ mod steps;
 mod texts;
 mod vocabulary;
 
+pub use held_out::PseudoPerplexity;
 pub use ranking::RankedWord;
 pub(crate) use steps::remove_checkpoint;
 
@@ -19,10 +21,10 @@ use crate::run::atomic::{sweep, write_folder};
 use crate::text::Tokenizer;
 use dsgkd_encoder::LoadReport;
 use dsgkd_encoder::weights::WeightFormat;
+use masking::Hiding;
 use ranking::{Ranking, WordStatistics};
 use serde::{Deserialize, Serialize};
 use start::adds_words;
-use steps::Hiding;
 use texts::{Documents, for_each_text, tokenize};
 
 /// One line of `history.jsonl`.
@@ -45,8 +47,8 @@ pub struct PretrainLog {
 pub struct HeldOut {
     /// Mean cross-entropy of the masked tokens, in nats.
     pub loss: f64,
-    /// `exp(loss)`: of single tokens behind one random mask, so that it is no pseudo-perplexity, which hides every token once, and no perplexity of
-    /// a model that reads from the left.
+    /// `exp(loss)`: of single tokens behind one random mask, so that it is no [`PseudoPerplexity`], which hides every token once and alone, and no
+    /// perplexity of a model that reads from the left.
     pub perplexity: f64,
     /// Share of masked tokens whose likeliest word is the true one.
     pub accuracy: f64,
@@ -73,6 +75,8 @@ pub struct PretrainSummary {
     pub held_out_before: HeldOut,
     /// After the last.
     pub held_out: HeldOut,
+    /// After the last; `None` of texts in memory, of which nobody asks.
+    pub pseudo_perplexity: Option<PseudoPerplexity>,
 }
 
 /// Told of progress; says whether to stop.
@@ -137,7 +141,11 @@ fn pretrain_documents(
         weight: weight.as_ref().map(|weight| weight as &dyn Fn(&[u32]) -> f64),
         probability: config.train.mlm_probability,
     };
-    let summary = steps::run(config, &mut model, &texts, &hiding, resume, observer)?;
+    let mut summary = steps::run(config, &mut model, &texts, &hiding, resume, observer)?;
+    if matches!(documents, Documents::Files) {
+        observer.stage("hiding every token of held-out texts once");
+        summary.pseudo_perplexity = Some(held_out::pseudo_perplexity(&model, &texts, hiding.ids.mask));
+    }
     write_folder(&folder.join("model"), |to| {
         model.save(to, if matches!(documents, Documents::Files) { WeightFormat::F16 } else { WeightFormat::F32 })?;
         tokenizer.copy_files(to)?;

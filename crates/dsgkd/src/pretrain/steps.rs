@@ -1,6 +1,7 @@
 //! The optimiser steps of a pretraining, and what the held-out documents say of them.
 
-use super::masking::{self, MaskIds, Masked};
+use super::held_out::{MASK_STREAM, held_out};
+use super::masking::{Hiding, masked_batch};
 use super::texts::{Texts, batches};
 use super::{HeldOut, PretrainLog, PretrainObserver, PretrainSummary};
 use crate::config::PretrainConfig;
@@ -11,10 +12,10 @@ use crate::run::history::History;
 use crate::train::checkpoint::{self, Arenas, ArenasMut};
 use crate::train::schedule::Schedule;
 use dsgkd_encoder::mlm::MlmActivations;
-use dsgkd_encoder::{Activations, Batch, ForwardOptions, Model, PooledGradients};
+use dsgkd_encoder::{Activations, ForwardOptions, Model, PooledGradients};
 use dsgkd_ops::adamw::{self, AdamW};
 use dsgkd_ops::in_pool;
-use dsgkd_ops::loss::{cross_entropy, softmax};
+use dsgkd_ops::loss::cross_entropy;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -24,14 +25,6 @@ struct Progress {
     step: u64,
     tokens: u64,
     held_out_before: HeldOut,
-}
-
-/// What is hidden, and how it is chosen.
-pub(super) struct Hiding<'a> {
-    pub(super) ids: MaskIds,
-    pub(super) begins_word: &'a dyn Fn(u32) -> bool,
-    pub(super) weight: Option<&'a dyn Fn(&[u32]) -> f64>,
-    pub(super) probability: f64,
 }
 
 const LOG_EVERY: u64 = 20;
@@ -44,19 +37,6 @@ pub(crate) fn remove_checkpoint(output_dir: &Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path, "write")(error)),
         _ => Ok(()),
     }
-}
-
-/// Packs texts and hides tokens; the framing special tokens are never hidden.
-fn masked_batch(texts: &[&[u32]], hiding: &Hiding, random: &mut SplitMix64) -> (Batch, Masked) {
-    let Hiding { ids, begins_word, weight, probability } = *hiding;
-    let mut batch = Batch::pack(texts.iter().copied());
-    let mut may_hide = vec![true; batch.tokens()];
-    for pair in batch.cu_seqlens.windows(2) {
-        may_hide[pair[0] as usize] = false;
-        may_hide[pair[1] as usize - 1] = false;
-    }
-    let masked = masking::mask(&mut batch.input_ids, |at| may_hide[at], begins_word, weight, ids, probability, random);
-    (batch, masked)
 }
 
 /// Trains `model` on `texts`, from the folder's checkpoint when resuming.
@@ -175,35 +155,6 @@ pub(super) fn run(
         steps,
         held_out_before: progress.held_out_before,
         held_out: held_out(model, texts, hiding),
+        pseudo_perplexity: None,
     })
-}
-
-/// Keeps the masks' numbers apart from those of order and weights.
-const MASK_STREAM: u64 = 0x6D61_736B;
-
-/// Texts measured on at most; the measure's own noise is far below what training changes.
-const MOST_HELD_OUT: usize = 1000;
-
-fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut {
-    let (mut act, mut head) = (Activations::default(), MlmActivations::default());
-    let mut random = SplitMix64::new(MASK_STREAM);
-    let (mut loss, mut right, mut all) = (0f64, 0usize, 0usize);
-    let words = model.architecture.vocab_size;
-    // Token by token whatever the training hides, so that figures of different recipes compare.
-    let single = Hiding { begins_word: &|_| true, weight: None, ..*hiding };
-    for chunk in texts.held_out[..texts.held_out.len().min(MOST_HELD_OUT)].chunks(32) {
-        let chunk: Vec<&[u32]> = chunk.iter().map(|text| &text[..]).collect();
-        let (batch, masked) = masked_batch(&chunk, &single, &mut random);
-        let wanted = masked.wanted();
-        model.forward(&batch, &ForwardOptions { wanted: Some(&wanted), ..ForwardOptions::default() }, &mut act);
-        model.predict_masked(&masked.rows, &act, &mut head);
-        for (row, label) in softmax(&head.logits, words).chunks_exact(words).zip(&masked.labels) {
-            let likely = (0..words).max_by(|a, b| row[*a].total_cmp(&row[*b]));
-            right += usize::from(likely == Some(*label as usize));
-            loss -= row[*label as usize].max(f64::MIN_POSITIVE).ln();
-            all += 1;
-        }
-    }
-    let all = all.max(1) as f64;
-    HeldOut { loss: loss / all, perplexity: (loss / all).exp(), accuracy: right as f64 / all }
 }
