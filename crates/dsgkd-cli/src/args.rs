@@ -210,9 +210,12 @@ pub(crate) struct GridArgs {
     /// Write the first four arms under all conditions as a curve, an SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) chart: Option<PathBuf>,
-    /// Write what every arm said of every test note, for other programs: a CSV, TSV, JSONL or Parquet file (ids and groups, no text)
+    /// Write what every arm said of every test note, for other programs and for `--from`: a CSV, TSV, JSONL or Parquet file (ids and groups, no text)
     #[arg(long, value_name = "FILE")]
     pub(crate) predictions: Option<PathBuf>,
+    /// Take from this file, which `--predictions` wrote, what arms said whose runs are not there
+    #[arg(long, value_name = "FILE", requires = "finished")]
+    pub(crate) from: Option<PathBuf>,
     /// Bootstrap samples of the paired differences
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,
@@ -239,6 +242,15 @@ pub(crate) struct ReportArgs {
     /// Also measure the parts of the notes that this column of the data files makes (repeatable)
     #[arg(long, value_name = "COLUMN")]
     pub(crate) subgroup: Vec<String>,
+    /// Show what this threshold decides (repeatable, as the two below; without any: sensitivity 0.9 and 0.95, specificity 0.9)
+    #[arg(long, value_name = "PROBABILITY")]
+    pub(crate) threshold: Vec<f64>,
+    /// Show the threshold at which so large a share of the positives is found
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) sensitivity: Vec<f64>,
+    /// Show the threshold at which so large a share of the negatives is left alone
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) specificity: Vec<f64>,
     /// Bootstrap samples
     #[arg(long, default_value_t = 2000)]
     pub(crate) bootstrap_samples: usize,
@@ -251,7 +263,7 @@ pub(crate) struct ReportArgs {
 pub(crate) struct PredictArgs {
     /// The model folder of a run (`RUN/model`)
     pub(crate) model: PathBuf,
-    /// The notes: CSV, TSV, JSONL, Parquet or XLSX; `-`: standard input
+    /// The notes: CSV, TSV, JSONL, JSON, Parquet or XLSX; `-`: standard input
     #[arg(default_value = "-")]
     pub(crate) notes: PathBuf,
     /// The table to write (CSV, TSV, JSONL or Parquet by its extension); default: standard output

@@ -68,10 +68,29 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     );
     assert_eq!(page, report(&world, &["alone", "taught"], &["--subgroup", "urgent"]));
 
-    // As JSON there is no page; with one in a file, its name.
+    // As JSON there are the numbers of the page; with a page in a file, its name.
     let file = world.path("page.html");
+    let figures = report(&world, &["alone", "taught"], &["--json", "--sensitivity", "0.975", "--threshold", "0.25"]);
+    assert!(!figures.to_lowercase().contains(&CANARY.to_lowercase()));
+    let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
+    let thresholds = figures["arms"][1]["thresholds"].as_array().unwrap();
+    let names: Vec<&str> = thresholds.iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["training prevalence", "one half", "probability", "sensitivity 0.975"]);
+    let part = &figures["arms"][1]["parts"][0]["parts"][0];
+    assert!(part["notes"].as_u64().unwrap() > 0 && figures["differences"][0]["name"] == "taught");
+    // And the page says the same.
+    let chosen = report(&world, &["alone", "taught"], &["--sensitivity", "0.975", "--threshold", "0.25"]);
+    let flagged = |row: &serde_json::Value, count: &str| row[count].as_u64().unwrap();
+    let [row, ..] = &thresholds[3..] else { panic!() };
+    let found = flagged(row, "true_positives") as f64
+        / (flagged(row, "true_positives") + flagged(row, "false_negatives")) as f64;
+    let cells = chosen.split("Decisions: taught").nth(1).unwrap().split(">sensitivity 0.975<").nth(1).unwrap();
+    assert!(found >= 0.975 && cells.split("</tr>").next().unwrap().contains(&format!(">{found:.3} [")), "{cells}");
+    assert!(page.contains("sensitivity 0.95<") && !chosen.contains("sensitivity 0.95<"));
+    let mut beyond = dsgkd();
+    beyond.arg("report").arg(world.path("alone")).args(["--specificity", "95"]).assert().code(2);
     let mut command = dsgkd();
-    command.arg("report").arg(world.path("alone")).args(["--json", "--bootstrap-samples", "100"]).assert().code(2);
+    command.arg("report").arg(world.path("alone")).args(["--json", "--bootstrap-samples", "100"]);
     let written = command.arg("-o").arg(&file).assert().success().get_output().stdout.clone();
     let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
     assert!(written["written"].as_str().is_some_and(|name| file.to_str() == Some(name)));

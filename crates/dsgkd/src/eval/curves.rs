@@ -50,12 +50,22 @@ pub fn precision_recall_curve(positive: &[bool], scores: &[f64]) -> Vec<(f64, f6
     steps.iter().map(point).collect()
 }
 
+/// The thresholds of a decision curve: 1 % to 99 %.
+pub fn decision_thresholds() -> impl Iterator<Item = f64> {
+    (1..100).map(|percent| f64::from(percent) / 100.0)
+}
+
 /// Net benefit of acting on every note whose probability is at or above `threshold` (in 0..1): true positives less false positives
 /// weighted by the odds of the threshold, per note (Vickers & Elkin, Medical Decision Making 26, 2006). `None` without notes.
 pub fn net_benefit(positive: &[bool], scores: &[f64], threshold: f64) -> Option<f64> {
-    let counts = Confusion::at_threshold(positive, scores, threshold).filter(|counts| counts.notes() > 0)?;
+    net_benefit_of(&Confusion::at_threshold(positive, scores, threshold)?, threshold)
+}
+
+/// The same of counts at a threshold; `None` without notes, and where `threshold` is 1 or more, whose odds have no bound.
+pub fn net_benefit_of(counts: &Confusion, threshold: f64) -> Option<f64> {
     let odds = threshold / (1.0 - threshold);
-    Some((counts.true_positives as f64 - odds * counts.false_positives as f64) / counts.notes() as f64)
+    let benefit = (counts.true_positives as f64 - odds * counts.false_positives as f64) / counts.notes() as f64;
+    (counts.notes() > 0 && threshold < 1.0).then_some(benefit)
 }
 
 /// The highest of the scores at which the sensitivity is at least `target`; `None` without positives.

@@ -2,6 +2,8 @@
 
 use super::{DataSummary, RunMetrics};
 use crate::config::{Config, DistillWhen, HeadKind, TermRule};
+use crate::eval::Estimate;
+use crate::eval::table::{drawn_by_group, number, range};
 use crate::hub::model_name;
 use dsgkd_encoder::Model;
 
@@ -50,9 +52,15 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
         },
     );
     if let Some(test) = test {
-        card += &format!("\nOn {} test notes:\n\n| measure | value |\n|---|---|\n", test.notes);
-        for (name, value) in test.metrics.iter() {
-            card += &format!("| {name} | {} |\n", value.map_or("undefined".to_string(), |value| format!("{value:.4}")));
+        card += &format!(
+            "\nOn {} test notes, with 95 % intervals of {} bootstrap samples{}, which tell of other notes of the same kind and place:\n\n\
+             | measure | value | 95 % |\n|---|---|---|\n",
+            test.notes,
+            test.intervals.samples,
+            drawn_by_group(test.intervals.units, test.notes),
+        );
+        for Estimate { metric, value, interval, .. } in &test.intervals.estimates {
+            card += &format!("| {} | {} | {} |\n", metric.name(), number(*value), range(interval, number));
         }
     }
     let head = match config.student.head {

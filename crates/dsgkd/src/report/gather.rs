@@ -2,13 +2,13 @@
 
 use super::ReportOptions;
 use super::subgroups::{Subgroups, subgroups};
+use super::thresholds::{OperatingPoint, ThresholdRow, threshold_rows};
 use crate::calibrate::{CalibrationScores, read_calibration, scaled};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, ReliabilityBin};
-use crate::eval::curves::{threshold_of_sensitivity, threshold_of_specificity};
 use crate::eval::delong::{AurocInterval, delong_interval};
-use crate::eval::threshold::{Confusion, decide};
+use crate::eval::threshold::decide;
 use crate::eval::{BootstrapOptions, Comparison, Intervals, Predictions, bootstrap, compare};
 use crate::runs::FinishedRuns;
 use serde_json::Value as Json;
@@ -74,12 +74,13 @@ pub(super) struct Binary {
     pub scores: Vec<f64>,
     /// DeLong's interval beside the bootstrap's; `None` of several trainings, and where several rows are one note.
     pub delong: Option<AurocInterval>,
-    /// Counts at thresholds: what the threshold is, its value where it is one for all runs, the counts.
-    pub thresholds: Vec<(String, Option<f64>, Confusion)>,
+    /// Counts at thresholds.
+    pub thresholds: Vec<ThresholdRow>,
 }
 
 /// Reads and computes.
 pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<Gathered> {
+    options.operating_points.iter().try_for_each(OperatingPoint::check)?;
     let bootstrap = BootstrapOptions { samples: options.bootstrap_samples, seed: options.seed };
     let arms = runs.iter().map(|run| arm(run, options, bootstrap)).collect::<Result<Vec<Arm>>>()?;
     let mut comparisons = vec![];
@@ -117,7 +118,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&runs, &pooled),
+        binary: binary(&runs, &pooled, &options.operating_points),
         confusion: confusion(&runs, pooled.classes.len()),
         calibration: reliability(&pooled)?,
         scaled: scaled_reliability(run)?,
@@ -145,29 +146,9 @@ fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliabilit
     Ok(Some((temperatures, scaled)))
 }
 
-fn binary(runs: &[Predictions], pooled: &Predictions) -> Option<Binary> {
+fn binary(runs: &[Predictions], pooled: &Predictions, points: &[OperatingPoint]) -> Option<Binary> {
     let (positive, scores) = pooled.binary()?;
-    let at = |threshold: f64| Confusion::at_threshold(&positive, &scores, threshold);
-    let mut thresholds = vec![];
-    let mut at_prevalence = Confusion::default();
-    for run in runs {
-        let (positive, scores) = run.binary()?;
-        match run.training_prevalence.and_then(|at| Confusion::at_threshold(&positive, &scores, at)) {
-            Some(counts) => at_prevalence += counts,
-            None => at_prevalence = Confusion::default(),
-        }
-    }
-    if at_prevalence.notes() == scores.len() as u64 {
-        let value = runs[0].training_prevalence.filter(|_| runs.len() == 1);
-        thresholds.push(("training prevalence".to_string(), value, at_prevalence));
-    }
-    thresholds.extend(at(0.5).map(|counts| ("one half".to_string(), Some(0.5), counts)));
-    for target in [0.90, 0.95] {
-        let found = threshold_of_sensitivity(&positive, &scores, target);
-        thresholds.extend(found.and_then(|value| Some((format!("sensitivity {target:.2}"), Some(value), at(value)?))));
-    }
-    let found = threshold_of_specificity(&positive, &scores, 0.90);
-    thresholds.extend(found.and_then(|value| Some(("specificity 0.90".to_string(), Some(value), at(value)?))));
+    let thresholds = threshold_rows(runs, pooled, points)?;
     let one_ranking = runs.len() == 1 && pooled.rows_are_independent();
     let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
     Some(Binary { delong, thresholds, positive, scores })

@@ -8,7 +8,7 @@ use super::plots::{Chart, Points, SERIES, Series, draw};
 use super::tripod::{FOR_THE_AUTHORS, items, validated};
 use crate::config::Baseline;
 use crate::error::Result;
-use crate::eval::curves::{net_benefit, precision_recall_curve, roc_curve};
+use crate::eval::curves::{decision_thresholds, net_benefit, precision_recall_curve, roc_curve};
 use crate::eval::delong::AurocInterval;
 use crate::eval::proportion::wilson_interval;
 use crate::eval::table::{NOT_APPLICABLE, drawn_by_group, means_of, means_of_both, number, p_text, range, signed};
@@ -212,15 +212,14 @@ fn curves(gathered: &Gathered) -> Result<Markup> {
     let recall =
         Chart { description: "precision-recall curves", x: "recall", y: "precision", range: unit(), series: recall };
 
-    let thresholds = || (1..100).map(|percent| f64::from(percent) / 100.0);
     let all = |threshold: f64| prevalence - (1.0 - prevalence) * threshold / (1.0 - threshold);
     let mut benefit = vec![
-        line(thresholds().map(|threshold| (threshold, all(threshold))).collect()),
+        line(decision_thresholds().map(|threshold| (threshold, all(threshold))).collect()),
         line(vec![(0.0, 0.0), (1.0, 0.0)]),
     ];
     benefit.extend(series_of(arms, |binary| {
         let at = |threshold| Some((threshold, net_benefit(&binary.positive, &binary.scores, threshold)?));
-        thresholds().filter_map(at).collect()
+        decision_thresholds().filter_map(at).collect()
     }));
     let top = (prevalence * 1.05).max(0.01);
     let benefit = Chart {
@@ -326,19 +325,21 @@ fn decisions(arm: &Arm) -> Markup {
         let rows: Vec<Vec<String>> = binary
             .thresholds
             .iter()
-            .map(|(name, value, c)| {
+            .map(|row| {
+                let c = &row.counts;
                 vec![
-                    name.clone(),
-                    value.map_or("of each run".to_string(), |value| format!("{value:.3}")),
+                    row.name.clone(),
+                    row.value.map_or("of each run".to_string(), |value| format!("{value:.3}")),
                     share(c.true_positives, c.true_positives + c.false_negatives),
                     share(c.true_negatives, c.true_negatives + c.false_positives),
                     share(c.true_positives, c.true_positives + c.false_positives),
                     share(c.true_negatives, c.true_negatives + c.false_negatives),
                     share(c.true_positives + c.false_positives, c.notes()),
+                    number(row.net_benefit),
                 ]
             })
             .collect();
-        let head = ["threshold at", "value", "sensitivity", "specificity", "PPV", "NPV", "share flagged"].map(str::to_string);
+        let head = ["threshold at", "value", "sensitivity", "specificity", "PPV", "NPV", "share flagged", "net benefit"].map(str::to_string);
         let of_seeds =
             if seeds > 1 { ", and count each note once, though the shares are of the rows of all seeds" } else { "" };
         let caption = format!(

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::data::visit_tested_files;
 use crate::error::{Error, Result};
 use crate::eval::{BootstrapOptions, Intervals, Predictions, bootstrap};
+use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use unicode_script::{Script, UnicodeScript};
 
@@ -15,6 +16,7 @@ const LEAST_NOTES: usize = 10;
 const EMPTY: &str = "(empty)";
 
 /// One way to divide the notes.
+#[derive(Serialize)]
 pub(super) struct Subgroups {
     /// By what.
     pub by: String,
@@ -23,6 +25,7 @@ pub(super) struct Subgroups {
 }
 
 /// One part.
+#[derive(Serialize)]
 pub(super) struct Subgroup {
     /// Its value.
     pub name: String,
