@@ -5,7 +5,7 @@ mod common;
 
 use common::{World, dsgkd};
 use serde_json::Value as Json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const GRID: &str = r#"
 output_dir = "grid"
@@ -68,7 +68,7 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let cells: Json = serde_json::from_slice(&command.assert().success().get_output().stdout).unwrap();
     let said = std::fs::read_to_string(&said).unwrap();
     let mut rows = said.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let header = "condition arm seed fold id group label probability_no probability_yes";
+    let header = "condition arm seed fold training_prevalence seconds id group label probability_no probability_yes";
     assert_eq!(rows.next().unwrap().join(" "), header);
     let rows: Vec<Vec<&str>> = rows.collect();
     assert_eq!(rows.len(), 2 * 2 * 2 * 30, "conditions, arms, seeds, and test notes");
@@ -76,7 +76,7 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
         for (seed, auroc) in ["1", "2"].iter().zip(cell["seeds"].as_array().unwrap()) {
             let of_cell = |row: &&Vec<&str>| cell["column"] == row[0] && cell["arm"] == row[1] && row[2] == *seed;
             let scored: Vec<(bool, f64)> =
-                rows.iter().filter(of_cell).map(|row| (row[6] == "yes", row[8].parse().unwrap())).collect();
+                rows.iter().filter(of_cell).map(|row| (row[8] == "yes", row[10].parse().unwrap())).collect();
             assert!((auroc_of(&scored) - auroc.as_f64().unwrap()).abs() < 1e-12, "{cell} {seed}");
         }
     }
@@ -144,6 +144,35 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     command.arg("grid").arg(&file).args(["--bootstrap-samples", "50", "--quiet", "--finished"]);
     let finished = String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap();
     assert!(table.starts_with(&finished) && finished.lines().count() == 2 + 2 && !removed.exists(), "{finished}");
+    // Of a run that is gone, what was written of it stands: with it the table is what it was.
+    let from = |file: &Path, table: &Path| {
+        let mut command = dsgkd();
+        command.arg("grid").arg(file).args(["--bootstrap-samples", "50", "--finished", "--from"]).arg(table);
+        command
+    };
+    let output = from(&file, &world.path("said.csv")).assert().success().get_output().clone();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), table);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("grid: 1 of 4 cells out of ") && !removed.exists(), "{told}");
+    let again = world.path("again.parquet");
+    from(&file, &world.path("said.csv")).arg("--predictions").arg(&again).assert().success();
+    std::fs::rename(world.path("grid"), world.path("gone")).unwrap();
+    let output = from(&file, &again).arg("--json").assert().success().get_output().stdout.clone();
+    let cells: Vec<Json> = serde_json::from_slice(&output).unwrap();
+    assert!(cells.len() == 4 && cells.iter().all(|cell| cell["written"] == serde_json::json!([true, true])));
+    let output = from(&file, &again).assert().success().get_output().stdout.clone();
+    assert_eq!(String::from_utf8(output).unwrap(), table, "seconds and all");
+    std::fs::rename(world.path("gone"), world.path("grid")).unwrap();
+    // A training that is not whole is none, and what is no such table is refused.
+    let rows = std::fs::read_to_string(world.path("said.csv")).unwrap();
+    let whole: Vec<&str> = rows.lines().filter(|row| !row.starts_with("all,alone,1")).collect();
+    std::fs::write(world.path("part.csv"), whole.join("\n")).unwrap();
+    let output = from(&file, &world.path("part.csv")).assert().success().get_output().stdout.clone();
+    assert_eq!(String::from_utf8(output).unwrap(), finished);
+    let refused = from(&file, &world.path("notes.csv")).assert().code(3).get_output().stderr.clone();
+    assert!(String::from_utf8(refused).unwrap().contains("has no column \"condition\""));
+    from(&validated, &again).assert().code(2);
+
     assert_eq!(without_seconds(&run()), without_seconds(&table));
     assert_eq!(std::fs::metadata(folder.join("config.toml")).unwrap().modified().unwrap(), before);
     assert_eq!(std::fs::read_dir(folder.join("checkpoints")).unwrap().count(), 0, "the run is done");

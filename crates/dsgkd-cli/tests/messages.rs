@@ -240,7 +240,10 @@ fn what_a_grid_cannot_be_written_as_is_refused_before_it_is_trained() {
         said
     };
     assert!(grid("", "--chart").contains("--chart: a curve needs two conditions"));
-    assert!(grid("on = \"validation\"\n", "--predictions").contains("--predictions: runs keep those of test notes"));
+    assert!(
+        grid("on = \"validation\"\n", "--predictions")
+            .contains("--predictions and --from: runs keep those of test notes")
+    );
 }
 
 #[test]

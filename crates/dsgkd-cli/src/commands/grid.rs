@@ -9,7 +9,7 @@ use dsgkd::config::Config;
 use dsgkd::eval::BootstrapOptions;
 use dsgkd::experiment::unfinished_runs;
 use dsgkd::grid::file::{Arm, Column, Grid, Part, load_grid};
-use dsgkd::grid::{Cell, chart, predictions, results, table};
+use dsgkd::grid::{Cell, Written, chart, predictions, results, table};
 use dsgkd::run::atomic::write_file;
 
 /// The cells that are not shown, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
@@ -35,9 +35,10 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
     if args.chart.is_some() {
         chart::check(&grid)?;
     }
-    if args.predictions.is_some() {
+    if args.predictions.is_some() || args.from.is_some() {
         predictions::check(&grid)?;
     }
+    let written = args.from.as_ref().map_or_else(|| Ok(Written::default()), |file| Written::read(file))?;
     let mut experiments = vec![];
     for column in &grid.columns {
         for arm in &grid.arms {
@@ -60,7 +61,11 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
         train_each(config, global)?;
     }
     let options = BootstrapOptions { samples: args.bootstrap_samples, seed: args.seed };
-    let cells = results(&grid, against, options, args.finished)?;
+    let cells = results(&grid, against, options, args.finished, &written)?;
+    if let Some(from) = &args.from {
+        let taken = cells.iter().filter(|cell| cell.written.contains(&true)).count();
+        talk.say(&format!("grid: {taken} of {} cells out of {}, not out of runs", cells.len(), from.display()));
+    }
     let left_out = left_out(&grid, &experiments, &cells);
     if !left_out.is_empty() {
         let file = args.grid.display();
@@ -81,7 +86,7 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
         write_file(path, |out| out.write_all(svg.as_bytes()))?;
     }
     if let Some(path) = &args.predictions {
-        predictions::write(&grid, &cells, path)?;
+        predictions::write(&grid, &cells, &written, path)?;
     }
     if global.json {
         print_json(&cells)?;

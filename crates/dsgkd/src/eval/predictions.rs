@@ -221,7 +221,8 @@ pub(crate) fn probability_column(class: &str) -> String {
     format!("{PROBABILITY}{class}")
 }
 
-const PROBABILITY: &str = "probability_";
+/// What [`probability_column`] begins with.
+pub(crate) const PROBABILITY: &str = "probability_";
 
 /// The classes in order where all columns are called [`probability_column`]: those of the columns, or with a single column its own after the other.
 /// `None` where the names do not say it of the classes `found`.

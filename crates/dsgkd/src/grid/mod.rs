@@ -1,20 +1,22 @@
 //! Grids of runs (`dsgkd grid`): [`mod@file`] says what is run, [`results`] what it came to, [`mod@chart`] draws it, [`mod@predictions`] writes what
-//! it is made of, [`mod@rivals`] a file to begin with.
+//! it is made of (and [`Written`] is that, read back), [`mod@rivals`] a file to begin with.
 
 pub mod chart;
 pub mod file;
 pub mod predictions;
 pub mod rivals;
+mod trainings;
 
 use crate::error::Result;
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Predictions, compare, measure};
-use crate::experiment::{TrainingRecord, unfinished_runs};
-use crate::run::folder::{RunFolder, read_json};
-use crate::runs::{FinishedRuns, check_pairs};
+use crate::run::folder::RunFolder;
+use crate::runs::check_pairs;
 use file::{Arm, Column, Grid, Part};
 use serde::Serialize;
+use trainings::Place;
+pub use trainings::Written;
 
 /// One arm under one condition, over all seeds.
 #[derive(Debug, Clone, Serialize)]
@@ -33,6 +35,8 @@ pub struct Cell {
     pub seconds: Option<f64>,
     /// To the arm that the others are held against; `None` for that one itself.
     pub difference: Option<CellDifference>,
+    /// Of each seed, whether it is read out of a table of predictions and not out of runs.
+    pub written: Vec<bool>,
 }
 
 /// Paired over notes and seeds.
@@ -48,41 +52,50 @@ pub struct CellDifference {
     pub resampled: Option<Resampled>,
 }
 
-/// Reads all cells of a grid whose runs are done, each held against the arm of that number; with `finished_only` those that are done, of the
+/// Reads all cells of a grid whose runs are done, each held against the arm of that number; with `finished_only` those that are done or `written`, of the
 /// conditions under which that arm is.
 ///
 /// # Errors
 /// A cell that is not done, or of another experiment than the grid file says now; runs on different notes.
-pub fn results(grid: &Grid, against: usize, options: BootstrapOptions, finished_only: bool) -> Result<Vec<Cell>> {
+pub fn results(
+    grid: &Grid,
+    against: usize,
+    options: BootstrapOptions,
+    finished_only: bool,
+    written: &Written,
+) -> Result<Vec<Cell>> {
+    let places = |arm: &Arm, column: &Column| match finished_only {
+        true => trainings::places(grid, arm, column, written),
+        false => Ok(Some(vec![Place::Runs; grid.seeds.len()])),
+    };
     let mut cells = vec![];
     for column in &grid.columns {
-        if finished_only && !is_done(grid, &grid.arms[against], column)? {
-            continue;
-        }
-        let baseline = Runs::read(grid, &grid.arms[against], column)?;
+        let Some(of_baseline) = places(&grid.arms[against], column)? else { continue };
+        let baseline = Runs::read(grid, &grid.arms[against], column, &of_baseline, written)?;
         for (number, arm) in grid.arms.iter().enumerate() {
             if number == against {
-                cells.push(cell(arm, column, &baseline, None));
-            } else if !finished_only || is_done(grid, arm, column)? {
-                let runs = Runs::read(grid, arm, column)?;
+                cells.push(cell(arm, column, &baseline, &of_baseline, None));
+            } else if let Some(places) = places(arm, column)? {
+                let runs = Runs::read(grid, arm, column, &places, written)?;
                 let difference = difference(grid, &baseline, &runs, options)?;
-                cells.push(cell(arm, column, &runs, Some(difference)));
+                cells.push(cell(arm, column, &runs, &places, Some(difference)));
             }
         }
     }
     Ok(cells)
 }
 
-fn cell(arm: &Arm, column: &Column, runs: &Runs, difference: Option<CellDifference>) -> Cell {
+fn cell(arm: &Arm, column: &Column, runs: &Runs, places: &[Place], difference: Option<CellDifference>) -> Cell {
     let (mean, standard_deviation) = spread(&runs.seeds);
     let (seconds, _) = spread(&runs.seconds);
     let (column, arm, seeds) = (column.name.clone(), arm.name.clone(), runs.seeds.clone());
-    Cell { column, arm, seeds, mean, standard_deviation, seconds, difference }
+    let written = places.iter().map(|place| *place == Place::Table).collect();
+    Cell { column, arm, seeds, mean, standard_deviation, seconds, difference, written }
 }
 
 /// The runs of one cell.
 struct Runs {
-    /// Their folders, seed by seed and fold by fold.
+    /// Their folders, seed by seed and fold by fold; of those out of a table none.
     folders: Vec<RunFolder>,
     /// Test predictions, seed by seed and fold by fold; empty where the metric is of validation notes.
     rows: Vec<Vec<Predictions>>,
@@ -95,27 +108,23 @@ struct Runs {
 }
 
 impl Runs {
-    fn read(grid: &Grid, arm: &Arm, column: &Column) -> Result<Runs> {
+    fn read(grid: &Grid, arm: &Arm, column: &Column, places: &[Place], written: &Written) -> Result<Runs> {
         let mut runs = Runs { folders: vec![], rows: vec![], seeds: vec![], folds: vec![], seconds: vec![] };
-        for seed in &grid.seeds {
-            let of_seed = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
-            let records: Vec<TrainingRecord> =
-                of_seed.folders.iter().map(|run| read_json(&run.training()).unwrap_or_default()).collect();
-            runs.seconds.extend(records.iter().map(|record| record.seconds));
-            runs.folders.extend(of_seed.folders);
+        for (seed, place) in grid.seeds.iter().zip(places) {
+            let of_seed = trainings::read(grid, arm, column, *seed, *place, written)?;
+            runs.seconds.extend(of_seed.iter().map(|training| training.seconds));
+            runs.folders.extend(of_seed.iter().filter_map(|training| training.folder.clone()));
             match grid.on {
                 Part::Test => {
+                    let folds: Vec<Predictions> = of_seed.into_iter().map(|training| training.predictions).collect();
                     let of = |runs: &[Predictions]| Ok(measure(&[runs.to_vec()])?.get(grid.metric));
-                    for folds in of_seed.seeds {
-                        runs.folds
-                            .push(folds.iter().map(|fold| of(std::slice::from_ref(fold))).collect::<Result<_>>()?);
-                        runs.seeds.push(of(&folds)?);
-                        runs.rows.push(folds);
-                    }
+                    runs.folds.push(folds.iter().map(|fold| of(std::slice::from_ref(fold))).collect::<Result<_>>()?);
+                    runs.seeds.push(of(&folds)?);
+                    runs.rows.push(folds);
                 }
                 Part::Validation => {
                     let folds: Vec<Option<f64>> =
-                        records.iter().map(|record| record.train.validation.as_ref()?.get(grid.metric)).collect();
+                        of_seed.iter().map(|training| training.validation.as_ref()?.get(grid.metric)).collect();
                     runs.seeds.push(spread(&folds).0);
                     runs.folds.push(folds);
                 }
@@ -132,6 +141,7 @@ fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptio
         let difference = spread(&runs.seeds).0.zip(spread(&baseline.seeds).0).map(|(mean, baseline)| mean - baseline);
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
     }
+    // A table does not say which files its notes are of; that their ids and labels are the same `compare` sees.
     check_pairs(&baseline.folders, &runs.folders)?;
     let comparison = compare(&baseline.rows, &runs.rows, options)?;
     let found = comparison.of(grid.metric);
@@ -141,16 +151,6 @@ fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptio
         p_value: found.and_then(|found| found.p_value),
         resampled,
     })
-}
-
-/// Whether all runs of a cell are done.
-fn is_done(grid: &Grid, arm: &Arm, column: &Column) -> Result<bool> {
-    for seed in &grid.seeds {
-        if !unfinished_runs(&grid.experiment(arm, column, *seed)?)?.is_empty() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The paired differences of the folds. Where each seed splits anew, each counts; where all seeds share the folds, a fold counts once, as

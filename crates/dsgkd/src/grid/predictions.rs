@@ -1,13 +1,12 @@
 //! What every arm said of every test note, as one table: for the statistics of other programs, and for those who review a table of results.
 
 use super::Cell;
-use super::file::{Arm, Column, Grid, Part};
-use crate::config;
+use super::file::{Grid, Part};
+use super::trainings::{Place, Written, read};
 use crate::data::{NewColumn, TableWriter, Value};
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
 use crate::eval::predictions::probability_column;
-use crate::runs::FinishedRuns;
 use std::path::Path;
 
 /// Whether the runs of a grid have predictions to write, before hours of training.
@@ -18,62 +17,74 @@ pub fn check(grid: &Grid) -> Result<()> {
     match grid.on {
         Part::Test => Ok(()),
         Part::Validation => {
-            let message = "--predictions: runs keep those of test notes alone, and this grid is `on = \"validation\"`";
+            let message =
+                "--predictions and --from: runs keep those of test notes alone, and this grid is `on = \"validation\"`";
             Err(Error::Config(message.to_string()))
         }
     }
 }
 
+pub(super) const CONDITION: &str = "condition";
+pub(super) const ARM: &str = "arm";
+pub(super) const SEED: &str = "seed";
+pub(super) const FOLD: &str = "fold";
+pub(super) const TRAINING_PREVALENCE: &str = "training_prevalence";
+pub(super) const SECONDS: &str = "seconds";
+pub(super) const ID: &str = "id";
+pub(super) const GROUP: &str = "group";
+pub(super) const LABEL: &str = "label";
+
 /// Writes the test predictions of these cells to `path`, of the format its extension tells: a row for each note of each condition, arm, seed and
-/// fold, with its id, its group where notes have one, its label and the probability of each class. No text of a note is in it; ids and groups are the
-/// data files' own.
+/// fold, with its id, its group where notes have one, its label and the probability of each class; beside them what is one for a training, the share of
+/// positives it learned from (of two classes) and the seconds it took. No text of a note is in it; ids and groups are the data files' own.
 ///
 /// # Errors
 /// As [`check`]; [`Error::Data`] where arms differ in their classes; whatever keeps the runs from being read or the table from being written.
-pub fn write(grid: &Grid, cells: &[Cell], path: &Path) -> Result<()> {
+pub fn write(grid: &Grid, cells: &[Cell], written: &Written, path: &Path) -> Result<()> {
     check(grid)?;
-    let mut runs = vec![];
+    let mut table: Option<(TableWriter, Vec<String>)> = None;
     for cell in cells {
         let column = grid.columns.iter().find(|column| column.name == cell.column);
         let arm = grid.arms.iter().find(|arm| arm.name == cell.arm);
-        if let Some((column, arm)) = column.zip(arm) {
-            read_cell(grid, column, arm, &mut runs)?;
+        let Some((column, arm)) = column.zip(arm) else { continue };
+        for (seed, of_table) in grid.seeds.iter().zip(&cell.written) {
+            let place = if *of_table { Place::Table } else { Place::Runs };
+            for (fold, training) in read(grid, arm, column, *seed, place, written)?.iter().enumerate() {
+                let classes = &training.predictions.classes;
+                if table.is_none() {
+                    table = Some((TableWriter::create(path, &[], &columns(classes))?, classes.clone()));
+                }
+                let Some((table, of_table)) = &mut table else { continue };
+                if of_table != classes {
+                    let message = "--predictions: not all arms have the same classes in the same order";
+                    return Err(Error::Data(message.to_string()));
+                }
+                let fold = if grid.experiment(arm, column, *seed)?.data.split.folds > 0 { Some(fold) } else { None };
+                let number = |value: Option<f64>| value.map_or(Value::Missing, Value::Number);
+                let names = [
+                    Value::Text(column.name.clone()),
+                    Value::Text(arm.name.clone()),
+                    Value::Number(*seed as f64),
+                    number(fold.map(|fold| fold as f64)),
+                    number(training.predictions.training_prevalence),
+                    number(training.seconds),
+                ];
+                write_rows(table, &names, &training.predictions)?;
+            }
         }
     }
-    let Some((_, first)) = runs.first() else { return Ok(()) };
-    let mut table = TableWriter::create(path, &[], &columns(&first.classes))?;
-    for (names, predictions) in &runs {
-        if predictions.classes != first.classes {
-            return Err(Error::Data("--predictions: not all arms have the same classes in the same order".to_string()));
-        }
-        write_run(&mut table, names, predictions)?;
-    }
-    table.finish()
-}
-
-/// The runs of a cell, each with the cells that name it.
-fn read_cell(grid: &Grid, column: &Column, arm: &Arm, runs: &mut Vec<([Value; 4], Predictions)>) -> Result<()> {
-    for seed in &grid.seeds {
-        let of_seed = FinishedRuns::read(&grid.folder(arm, column, *seed))?;
-        for (folder, predictions) in of_seed.folders.iter().zip(of_seed.seeds.concat()) {
-            let split = config::load(Some(&folder.config()), &[])?.data.split;
-            let fold = if split.folds > 0 { Value::Number(split.fold as f64) } else { Value::Missing };
-            let (column, arm) = (Value::Text(column.name.clone()), Value::Text(arm.name.clone()));
-            runs.push(([column, arm, Value::Number(*seed as f64), fold], predictions));
-        }
-    }
-    Ok(())
+    table.map_or(Ok(()), |(table, _)| table.finish())
 }
 
 fn columns(classes: &[String]) -> Vec<NewColumn> {
-    let run =
-        [NewColumn::text("condition"), NewColumn::text("arm"), NewColumn::number("seed"), NewColumn::number("fold")];
-    let note = ["id", "group", "label"].map(NewColumn::text);
+    let training = [CONDITION, ARM].map(NewColumn::text).into_iter();
+    let numbers = [SEED, FOLD, TRAINING_PREVALENCE, SECONDS].map(NewColumn::number);
+    let note = [ID, GROUP, LABEL].map(NewColumn::text);
     let probabilities = classes.iter().map(|class| NewColumn::number(&probability_column(class)));
-    run.into_iter().chain(note).chain(probabilities).collect()
+    training.chain(numbers).chain(note).chain(probabilities).collect()
 }
 
-fn write_run(table: &mut TableWriter, names: &[Value; 4], predictions: &Predictions) -> Result<()> {
+fn write_rows(table: &mut TableWriter, names: &[Value], predictions: &Predictions) -> Result<()> {
     for (note, probabilities) in predictions.probabilities.chunks(predictions.classes.len()).enumerate() {
         let group = predictions.groups.get(note).filter(|group| !group.is_empty());
         let mut cells = names.to_vec();
