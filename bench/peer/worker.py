@@ -1,6 +1,6 @@
 """PyTorch's side of a measurement; `bench/src/worker.rs` is the same in dsgkd.
 
-worker.py train|infer|products base|small float32|bfloat16
+worker.py train|infer|products base|small|multilingual float32|bfloat16
 
 Prints `ready`, then for every line it reads the milliseconds of one step, and at the end the most memory that was ever
 resident, in MiB. Settings are the fastest known on a CPU: the fused attention kernel, fused AdamW, no gradient kept
@@ -15,14 +15,14 @@ from collections.abc import Callable
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-VOCABULARY = 30522
-CASES = {"base": (768, 12, 12, 8, 128), "small": (256, 4, 4, 32, 64)}
+# Hidden size, layers, heads, notes, length, vocabulary; `multilingual` has the sizes of multilingual-e5-small.
+CASES = {"base": (768, 12, 12, 8, 128, 30522), "small": (256, 4, 4, 32, 64, 30522), "multilingual": (384, 12, 12, 16, 64, 250037)}
 
 
 def build(model: str) -> tuple[BertForSequenceClassification, torch.Tensor, torch.Tensor]:
-    hidden, layers, heads, notes, length = CASES[model]
+    hidden, layers, heads, notes, length, vocabulary = CASES[model]
     config = BertConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
@@ -30,7 +30,7 @@ def build(model: str) -> tuple[BertForSequenceClassification, torch.Tensor, torc
         attn_implementation="sdpa",
     )
     note, at = torch.arange(notes)[:, None], torch.arange(length)[None, :]
-    input_ids = (note * 7919 + at * 104729 + 1000) % VOCABULARY
+    input_ids = (note * 7919 + at * 104729 + 1000) % vocabulary
     return BertForSequenceClassification(config), input_ids, torch.arange(notes) % 2
 
 
@@ -67,7 +67,7 @@ def scorer(model: str, autocast: torch.autocast, dtype: torch.dtype) -> Callable
 
 def products(model: str) -> Callable[[], float]:
     """The dense layers of a training step and nothing else: forward, and backward to the input and to the weight."""
-    hidden, layers, _, notes, length = CASES[model]
+    hidden, layers, _, notes, length, _ = CASES[model]
     tokens = notes * length
     sizes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, 4 * hidden), (4 * hidden, hidden)] * layers
     buffers = [(torch.ones(tokens, i), torch.ones(o, i), torch.ones(o, i)) for i, o in sizes]

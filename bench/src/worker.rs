@@ -21,29 +21,30 @@ struct Case {
     heads: usize,
     notes: usize,
     length: usize,
+    vocabulary: usize,
 }
-
-const VOCABULARY: usize = 30522;
 
 fn case(name: &str) -> Option<Case> {
     match name {
-        "base" => Some(Case { hidden: 768, layers: 12, heads: 12, notes: 8, length: 128 }),
-        "small" => Some(Case { hidden: 256, layers: 4, heads: 4, notes: 32, length: 64 }),
+        "base" => Some(Case { hidden: 768, layers: 12, heads: 12, notes: 8, length: 128, vocabulary: 30522 }),
+        "small" => Some(Case { hidden: 256, layers: 4, heads: 4, notes: 32, length: 64, vocabulary: 30522 }),
+        // The sizes of multilingual-e5-small, the vocabulary that of XLM-RoBERTa.
+        "multilingual" => Some(Case { hidden: 384, layers: 12, heads: 12, notes: 16, length: 64, vocabulary: 250_037 }),
         _ => None,
     }
 }
 
-/// Runs `train`, `train_checkpointing`, `infer` (with the last layer at every token, as PyTorch has it), `finetune`, `score` (at those that are read), `products` or `peak` on `base` or `small` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
+/// Runs `train`, `train_checkpointing`, `infer` (with the last layer at every token, as PyTorch has it), `finetune`, `score` (at those that are read), `products` or `peak` on `base`, `small` or `multilingual` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
 /// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
 pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
-    let case = case(model).ok_or("the model is base or small")?;
+    let case = case(model).ok_or("the model is base, small or multilingual")?;
     match mode {
         "products" => return serve(products(&case)),
         "peak" => return serve(move || crate::peak::multiply_add(products_operations(&case))),
         _ => {}
     }
     let config = json!({
-        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": case.hidden, "num_hidden_layers": case.layers,
+        "model_type": "bert", "vocab_size": case.vocabulary, "hidden_size": case.hidden, "num_hidden_layers": case.layers,
         "num_attention_heads": case.heads, "intermediate_size": 4 * case.hidden, "max_position_embeddings": 512,
         "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
         "attention_probs_dropout_prob": 0.1, "initializer_range": 0.02,
@@ -61,7 +62,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
     let every_token = !matches!(mode, "finetune" | "score");
     let notes: Vec<Example> = (0..case.notes)
         .map(|note| Example {
-            input_ids: (0..case.length).map(|at| ((note * 7919 + at * 104_729 + 1000) % VOCABULARY) as u32).collect(),
+            input_ids: (0..case.length).map(|at| ((note * 7919 + at * 104_729 + 1000) % case.vocabulary) as u32).collect(),
             label: Some(note as u32 % 2),
             views: vec![],
         })

@@ -218,6 +218,11 @@ impl Model {
         &self.layout
     }
 
+    /// Where the word embeddings lie in the arena, `[vocabulary, columns]`, and their columns.
+    pub fn word_embeddings(&self) -> (Range<usize>, usize) {
+        (self.encoder.word.clone(), self.architecture.embedding_size)
+    }
+
     /// The parameters, to be overwritten, and where each tensor lies among them.
     pub fn arena_mut(&mut self) -> (&Layout, &mut [f32]) {
         (&self.layout, &mut self.values)

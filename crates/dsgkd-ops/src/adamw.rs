@@ -3,6 +3,7 @@
 use crate::parallel::ELEMENTS_PER_TASK;
 use multiversion::multiversion;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// One step's numbers.
 #[derive(Debug, Clone, Copy)]
@@ -54,10 +55,71 @@ impl Constants {
     }
 }
 
+/// Which rows of an embedding table a gradient has reached since the first step.
+///
+/// Of the others gradient and moments are zero, and an update leaves of them what decay leaves: so nothing else need be read or written, and the pages of
+/// their gradient and moments never become memory. Of a vocabulary of 250,000 the notes of a hospital use a few thousand.
+#[derive(Debug, Clone)]
+pub struct TouchedRows {
+    /// The table's place in the arena.
+    table: Range<usize>,
+    columns: usize,
+    rows: Vec<bool>,
+}
+
+impl TouchedRows {
+    /// Of an arena whose every element may have a gradient.
+    pub fn everything() -> TouchedRows {
+        TouchedRows { table: 0..0, columns: 1, rows: vec![] }
+    }
+
+    /// None yet, of the table `[rows, columns]` at this place of the arena.
+    pub fn none(table: Range<usize>, columns: usize) -> TouchedRows {
+        TouchedRows { rows: vec![false; table.len() / columns], table, columns }
+    }
+
+    /// Those whose gradient is added to.
+    pub fn touch(&mut self, rows: &[u32]) {
+        rows.iter().for_each(|row| self.rows[*row as usize] = true);
+    }
+
+    /// Those that have moments: what is known of a training that goes on. The moments are those of the arena.
+    pub fn touch_moments(&mut self, exp_avg: &[f32], exp_avg_sq: &[f32]) {
+        let (table, columns) = (self.table.clone(), self.columns);
+        let moments = exp_avg[table.clone()].chunks_exact(columns).zip(exp_avg_sq[table].chunks_exact(columns));
+        for (touched, (first, second)) in self.rows.iter_mut().zip(moments) {
+            *touched |= first.iter().chain(second).any(|moment| *moment != 0.0);
+        }
+    }
+
+    /// A range of the arena, cut where touched and untouched elements meet.
+    fn parts(&self, range: Range<usize>) -> impl Iterator<Item = (Range<usize>, bool)> {
+        let mut at = range.start;
+        std::iter::from_fn(move || {
+            let start = at;
+            if start >= range.end {
+                return None;
+            }
+            let (end, touched) = match (start < self.table.start, start < self.table.end) {
+                (true, _) => (self.table.start, true),
+                (_, false) => (range.end, true),
+                (false, true) => {
+                    let row = (start - self.table.start) / self.columns;
+                    let alike = self.rows[row..].iter().take_while(|touched| **touched == self.rows[row]).count();
+                    (self.table.start + (row + alike) * self.columns, self.rows[row])
+                }
+            };
+            at = end.min(range.end);
+            Some((start..at, touched))
+        })
+    }
+}
+
 /// One pass over `parameters`, `gradients`, `exp_avg`, `exp_avg_sq`, all of one length; leaves the gradients at zero for the next
-/// step's sums.
+/// step's sums. The same bits whatever `touched` knows, as long as it is true of the arena that the slices begin.
 pub fn step(
     settings: AdamW,
+    touched: &TouchedRows,
     parameters: &mut [f32],
     gradients: &mut [f32],
     exp_avg: &mut [f32],
@@ -70,9 +132,26 @@ pub fn step(
         .par_chunks_mut(ELEMENTS_PER_TASK)
         .zip(gradients.par_chunks_mut(ELEMENTS_PER_TASK))
         .zip(exp_avg.par_chunks_mut(ELEMENTS_PER_TASK).zip(exp_avg_sq.par_chunks_mut(ELEMENTS_PER_TASK)))
-        .for_each(|((parameters, gradients), (exp_avg, exp_avg_sq))| {
-            step_chunk(constants, parameters, gradients, exp_avg, exp_avg_sq);
+        .enumerate()
+        .for_each(|(task, ((parameters, gradients), (exp_avg, exp_avg_sq)))| {
+            let start = task * ELEMENTS_PER_TASK;
+            for (part, touched) in touched.parts(start..start + parameters.len()) {
+                let part = part.start - start..part.end - start;
+                let parameters = &mut parameters[part.clone()];
+                if touched {
+                    let (first, second) = (&mut exp_avg[part.clone()], &mut exp_avg_sq[part.clone()]);
+                    step_chunk(constants, parameters, &mut gradients[part], first, second);
+                } else if constants.keep != 1.0 {
+                    decay_chunk(constants.keep, parameters);
+                }
+            }
         });
+}
+
+/// [`step_chunk`] where gradient and moments are zero.
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn decay_chunk(keep: f32, parameters: &mut [f32]) {
+    parameters.iter_mut().for_each(|parameter| *parameter *= keep);
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
@@ -93,9 +172,14 @@ fn step_chunk(
     }
 }
 
-/// The sum of squares of a gradient, in double precision, chunk by chunk in order.
-pub fn sum_of_squares(gradients: &[f32]) -> f64 {
-    let partials: Vec<f64> = gradients.par_chunks(ELEMENTS_PER_TASK).map(sum_of_squares_chunk).collect();
+/// The sum of squares of an arena's gradients, in double precision, chunk by chunk in order; chunks of untouched rows are not read.
+pub fn sum_of_squares(gradients: &[f32], touched: &TouchedRows) -> f64 {
+    let of_chunk = |(task, chunk): (usize, &[f32])| {
+        let start = task * ELEMENTS_PER_TASK;
+        let any = touched.parts(start..start + chunk.len()).any(|(_, touched)| touched);
+        if any { sum_of_squares_chunk(chunk) } else { 0.0 }
+    };
+    let partials: Vec<f64> = gradients.par_chunks(ELEMENTS_PER_TASK).enumerate().map(of_chunk).collect();
     partials.iter().sum()
 }
 
@@ -124,7 +208,7 @@ mod tests {
                 gradient_scale: 0.5,
                 step: number,
             };
-            step(settings, &mut parameter, &mut sums, &mut m, &mut v);
+            step(settings, &TouchedRows::everything(), &mut parameter, &mut sums, &mut m, &mut v);
             assert_eq!(sums, [0.0; 2]);
             for i in 0..2 {
                 let g = f64::from(gradient[i]) * 0.5;
@@ -144,6 +228,48 @@ mod tests {
     #[test]
     fn the_norm_takes_every_element() {
         let gradients = vec![2f32; 3 * ELEMENTS_PER_TASK + 5];
-        assert_eq!(sum_of_squares(&gradients), 4.0 * gradients.len() as f64);
+        assert_eq!(sum_of_squares(&gradients, &TouchedRows::everything()), 4.0 * gradients.len() as f64);
+    }
+
+    /// An arena of more than a task, in which a table of rows of 7 begins and ends within tasks.
+    #[test]
+    fn untouched_rows_are_what_a_pass_over_everything_makes_of_them() {
+        const COLUMNS: usize = 7;
+        let (table, length) = (5..5 + 4000 * COLUMNS, 3 * ELEMENTS_PER_TASK + 11);
+        let mut touched = TouchedRows::none(table.clone(), COLUMNS);
+        let everything = TouchedRows::everything();
+        let values = |seed: usize| (0..length).map(move |at| ((at * 31 + seed * 17) % 101) as f32 / 50.0 - 1.0);
+        let parameters: Vec<f32> = values(1).collect();
+        let zeros = || vec![0f32; length];
+        let mut one = (parameters.clone(), zeros(), zeros(), zeros());
+        let mut all = (parameters, zeros(), zeros(), zeros());
+        for number in 1..=4u64 {
+            // Some rows for the first time, some again; the last step touches none.
+            let rows: Vec<u32> = if number < 4 { vec![0, 17, 18, 1000 * number as u32 - 1, 3999] } else { vec![] };
+            touched.touch(&rows);
+            let is_reached = |at: usize| !table.contains(&at) || rows.contains(&(((at - 5) / COLUMNS) as u32));
+            for (at, value) in values(number as usize + 1).enumerate().filter(|(at, _)| is_reached(*at)) {
+                (one.1[at], all.1[at]) = (value, value);
+            }
+            assert_eq!(sum_of_squares(&one.1, &touched).to_bits(), sum_of_squares(&all.1, &everything).to_bits());
+            let settings = AdamW {
+                learning_rate: 0.01 * number as f64,
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                // A step without decay, too.
+                weight_decay: if number == 2 { 0.0 } else { 0.1 },
+                gradient_scale: 0.5,
+                step: number,
+            };
+            step(settings, &touched, &mut one.0, &mut one.1, &mut one.2, &mut one.3);
+            step(settings, &everything, &mut all.0, &mut all.1, &mut all.2, &mut all.3);
+            assert!(one == all, "step {number}");
+        }
+        // What is known from the moments alone is what was known.
+        let mut again = TouchedRows::none(table, COLUMNS);
+        again.touch_moments(&one.2, &one.3);
+        assert_eq!(again.rows, touched.rows);
+        assert_eq!(again.rows.iter().filter(|row| **row).count(), 7);
     }
 }

@@ -41,7 +41,7 @@ pub fn clipping_factor(norm: Tensor<1>, limit: f64) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adamw as cpu;
+    use crate::adamw::{self as cpu, TouchedRows};
     use crate::portable::testing::{check_forward, device, numbers_of, random};
     use crate::portable::upload;
 
@@ -58,7 +58,8 @@ mod tests {
             let limit = if step == 3 { 0.0 } else { 2.0 * step as f64 };
             let tensor = upload(&gradients, [length], &device);
             let norm_tensor = norm(tensor.clone().mul_scalar(0.5));
-            let norm = cpu::sum_of_squares(&gradients).sqrt() * 0.5;
+            let everything = TouchedRows::everything();
+            let norm = cpu::sum_of_squares(&gradients, &everything).sqrt() * 0.5;
             check_forward("norm", &norm_tensor, &[norm as f32]);
             let factor = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 };
             assert_eq!(factor < 1.0, [1, 2].contains(&step), "both sides of the limit are tried");
@@ -73,7 +74,7 @@ mod tests {
             };
             moving = super::step(settings, clipping_factor(norm_tensor, limit), tensor, moving);
             let settings = AdamW { gradient_scale: 0.5 * factor, ..settings };
-            cpu::step(settings, &mut parameters, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
+            cpu::step(settings, &everything, &mut parameters, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
             check_forward("parameters", &moving.parameters, &parameters);
             check_forward("first moments", &moving.exp_avg, &exp_avg);
             check_forward("second moments", &moving.exp_avg_sq, &exp_avg_sq);

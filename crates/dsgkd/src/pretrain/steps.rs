@@ -13,7 +13,7 @@ use crate::train::checkpoint::{self, Arenas, ArenasMut};
 use crate::train::schedule::Schedule;
 use dsgkd_encoder::mlm::MlmActivations;
 use dsgkd_encoder::{Activations, ForwardOptions, Model, PooledGradients};
-use dsgkd_ops::adamw::{self, AdamW};
+use dsgkd_ops::adamw::{self, AdamW, TouchedRows};
 use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::cross_entropy;
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,8 @@ pub(super) fn run(
     let (mut epoch, mut order) = (u64::MAX, vec![]);
     let mut history = History::open(&config.output_dir.join("history.jsonl"), progress.step)?;
     let mut window = (0f64, 0u64);
+    // Every word has a gradient: the head weighs it against the one that was hidden.
+    let everything = TouchedRows::everything();
     while progress.step < steps {
         if epoch != progress.step / per_epoch {
             epoch = progress.step / per_epoch;
@@ -94,7 +96,7 @@ pub(super) fn run(
             model.predict_masked_backward(&masked.rows, &mut act, &mut head, &mut gradients);
             model.backward(&batch, &options, &PooledGradients::default(), &mut act, &mut gradients);
 
-            let norm = adamw::sum_of_squares(&gradients).sqrt();
+            let norm = adamw::sum_of_squares(&gradients, &everything).sqrt();
             let settings = AdamW {
                 learning_rate,
                 beta1: 0.9,
@@ -107,7 +109,7 @@ pub(super) fn run(
                 },
                 step,
             };
-            adamw::step(settings, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
+            adamw::step(settings, &everything, &mut model.values, &mut gradients, &mut exp_avg, &mut exp_avg_sq);
             loss
         });
 

@@ -9,7 +9,7 @@ use crate::distill::{BatchSpans, Example};
 use crate::error::Result;
 use dsgkd_encoder::classifier::ClassifierActivations;
 use dsgkd_encoder::{Activations, Batch, ForwardOptions, Group, Model, PooledGradients};
-use dsgkd_ops::adamw::{self, AdamW};
+use dsgkd_ops::adamw::{self, AdamW, TouchedRows};
 use dsgkd_ops::in_pool;
 use dsgkd_ops::loss::cross_entropy;
 
@@ -31,6 +31,8 @@ pub struct Learner {
     pub every_token: bool,
     /// Sums of gradients since the last update, in the student's layout.
     pub gradients: Vec<f32>,
+    /// Word embeddings that had a gradient so far.
+    touched: TouchedRows,
     settings: StepSettings,
     activations: Activations,
     head: ClassifierActivations,
@@ -40,10 +42,12 @@ impl Learner {
     /// A learner at step 0.
     pub fn new(student: Model, teachers: Vec<Teacher>, caches: Vec<TeacherCache>, settings: StepSettings) -> Learner {
         let zeros = || vec![0f32; student.values.len()];
+        let (words, columns) = student.word_embeddings();
         Learner {
             exp_avg: zeros(),
             exp_avg_sq: zeros(),
             gradients: zeros(),
+            touched: TouchedRows::none(words, columns),
             student,
             teachers,
             caches,
@@ -62,6 +66,7 @@ impl Learner {
         dropout_seed: Option<u64>,
     ) -> Result<StepLosses> {
         let batch = Batch::pack(examples.iter().map(|example| &example.input_ids[..]));
+        self.touched.touch(&batch.input_ids);
         let spans = BatchSpans::new(examples, self.teachers.len());
         let labelled: Vec<usize> = (0..examples.len()).filter(|note| examples[*note].label.is_some()).collect();
         let classified = self.student.classified_tokens(&batch, labelled.iter().copied());
@@ -118,11 +123,14 @@ impl Learner {
 
     fn update_here(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
         let mean = 1.0 / batches as f64;
-        let norm = adamw::sum_of_squares(&self.gradients).sqrt() * mean;
+        let norm = adamw::sum_of_squares(&self.gradients, &self.touched).sqrt() * mean;
         let limit = self.settings.max_grad_norm;
         let clip = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 };
         self.step += 1;
-        for (group, learning_rate) in [(Group::Encoder, learning_rates.0), (Group::Head, learning_rates.1)] {
+        let everything = TouchedRows::everything();
+        let groups = [(Group::Encoder, learning_rates.0, &self.touched), (Group::Head, learning_rates.1, &everything)];
+        for (group, learning_rate, touched) in groups {
+            // The encoder's group begins the arena, so that the table is where `touched` says.
             let range = self.student.layout().group(group);
             let settings = AdamW {
                 learning_rate,
@@ -135,6 +143,7 @@ impl Learner {
             };
             adamw::step(
                 settings,
+                touched,
                 &mut self.student.values[range.clone()],
                 &mut self.gradients[range.clone()],
                 &mut self.exp_avg[range.clone()],
@@ -179,6 +188,7 @@ impl Learn for Learner {
 
     fn go_on(&mut self, step: u64) {
         self.step = step;
+        self.touched.touch_moments(&self.exp_avg, &self.exp_avg_sq);
     }
 
     fn into_student(self: Box<Self>) -> Model {
