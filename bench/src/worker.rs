@@ -62,7 +62,9 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
     let every_token = !matches!(mode, "finetune" | "score");
     let notes: Vec<Example> = (0..case.notes)
         .map(|note| Example {
-            input_ids: (0..case.length).map(|at| ((note * 7919 + at * 104_729 + 1000) % case.vocabulary) as u32).collect(),
+            input_ids: (0..case.length)
+                .map(|at| ((note * 7919 + at * 104_729 + 1000) % case.vocabulary) as u32)
+                .collect(),
             label: Some(note as u32 % 2),
             views: vec![],
         })

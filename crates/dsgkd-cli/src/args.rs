@@ -161,7 +161,7 @@ pub(crate) struct EvaluateArgs {
     /// Share of positives among the training notes, the second threshold; without it the measures at_prevalence are undefined
     #[arg(long, requires = "predictions")]
     pub(crate) prevalence: Option<f64>,
-    /// The table's encoding, like `euc-kr`; default: UTF-8, which JSONL always is
+    /// The table's encoding, like `euc-kr`; default: UTF-8, which JSONL and JSON always are
     #[arg(long, requires = "predictions")]
     pub(crate) encoding: Option<String>,
     /// The table's separator; default: a comma, or a tab by the file's name
@@ -275,7 +275,7 @@ pub(crate) struct PredictArgs {
     /// Format of the notes, where the name does not tell; also that of standard input and (but for `--json`) output
     #[arg(long)]
     pub(crate) format: Option<String>,
-    /// Encoding of the notes; default: the training files'. JSONL is UTF-8 whatever stands here
+    /// Encoding of the notes; default: the training files'. JSONL and JSON are UTF-8 whatever stands here
     #[arg(long)]
     pub(crate) encoding: Option<String>,
     /// Separator of the notes; default: the training files'

@@ -163,14 +163,27 @@ fn a_grid_trains_every_cell_once_and_compares_within_its_columns() {
     let output = from(&file, &again).assert().success().get_output().stdout.clone();
     assert_eq!(String::from_utf8(output).unwrap(), table, "seconds and all");
     std::fs::rename(world.path("gone"), world.path("grid")).unwrap();
-    // A training that is not whole is none, and what is no such table is refused.
+    // A seed that is not in it is not done; what is no such table is refused, and told without its cells.
     let rows = std::fs::read_to_string(world.path("said.csv")).unwrap();
-    let whole: Vec<&str> = rows.lines().filter(|row| !row.starts_with("all,alone,1")).collect();
-    std::fs::write(world.path("part.csv"), whole.join("\n")).unwrap();
+    let write = |text: String| std::fs::write(world.path("part.csv"), text).unwrap();
+    write(rows.lines().filter(|row| !row.starts_with("all,alone,1")).collect::<Vec<_>>().join("\n"));
     let output = from(&file, &world.path("part.csv")).assert().success().get_output().stdout.clone();
     assert_eq!(String::from_utf8(output).unwrap(), finished);
-    let refused = from(&file, &world.path("notes.csv")).assert().code(3).get_output().stderr.clone();
-    assert!(String::from_utf8(refused).unwrap().contains("has no column \"condition\""));
+    let refused = |table: &str| {
+        let output = from(&file, &world.path(table)).assert().code(3).get_output().stderr.clone();
+        String::from_utf8(output).unwrap()
+    };
+    assert!(refused("notes.csv").contains("has no column \"condition\""));
+    write(rows.replacen(",no,", ",secret,", 1));
+    let message = refused("part.csv");
+    assert!(
+        message.contains("part.csv, line 2, column \"label\": is none of") && !message.contains("secret"),
+        "{message}"
+    );
+    write(rows.replacen("all,alone,1,", "all,alone,one,", 1));
+    assert!(refused("part.csv").contains(", column \"seed\": is no number"));
+    write(rows.replace("probability_no", "probability_maybe"));
+    assert!(refused("part.csv").contains("column \"label\": is none of the classes"));
     from(&validated, &again).assert().code(2);
 
     assert_eq!(without_seconds(&run()), without_seconds(&table));
@@ -224,4 +237,55 @@ fn a_wrong_key_in_the_last_cell_is_found_before_anything_is_trained() {
     assert!(!world.path("grid").exists());
     std::fs::write(&file, GRID.replace("taught\"", "../taught\"")).unwrap();
     dsgkd().arg("grid").arg(&file).assert().code(2);
+}
+
+/// Folds are paired by their number, whatever order a table has them in, and all of them must be there.
+#[test]
+fn a_table_of_folds_says_the_same_in_any_order_and_lacks_none() {
+    let world = World::new();
+    world.experiment("floor", false, "");
+    let set = "set = [\"baseline=tf-idf\", \"data.split.folds=12\", \"data.split.validation_fraction=0\", \"train.early_stopping=[]\"]";
+    let arm = |name: &str| format!("[[arms]]\nname = \"{name}\"\nconfig = \"floor.toml\"\n{set}\n");
+    let grid = format!("output_dir = \"grid\"\nseeds = [1]\n{}{}", arm("alone"), arm("taught"));
+    let (file, said) = (world.path("grid.toml"), world.path("said.csv"));
+    std::fs::write(&file, grid).unwrap();
+    let run = |more: &[&str]| {
+        let mut command = dsgkd();
+        command.arg("grid").arg(&file).args(["--bootstrap-samples", "50", "--quiet"]).args(more);
+        command
+    };
+    run(&["--predictions"]).arg(&said).assert().success();
+    let rows = std::fs::read_to_string(&said).unwrap();
+    let mut lines: Vec<&str> = rows.lines().collect();
+    assert!(
+        lines.iter().any(|line| line.contains(",alone,1,10,")) && lines.iter().any(|line| line.contains(",alone,1,2,"))
+    );
+    // Other scores for one arm, so that the folds differ.
+    std::fs::rename(world.path("grid"), world.path("gone")).unwrap();
+    let change = |line: &str| {
+        let mut cells: Vec<String> = line.split(',').map(str::to_string).collect();
+        let fold: f64 = cells[3].parse().unwrap();
+        let score: f64 = cells[10].parse().unwrap();
+        let score = (score * 7919.0 * (fold + 1.0)).fract();
+        (cells[9], cells[10]) = ((1.0 - score).to_string(), score.to_string());
+        cells.join(",")
+    };
+    let changed: Vec<String> =
+        lines.iter().map(|line| if line.starts_with("all,taught") { change(line) } else { line.to_string() }).collect();
+    let table = |lines: &[String]| {
+        std::fs::write(&said, lines.join("\n")).unwrap();
+        run(&["--finished", "--from"]).arg(&said).assert()
+    };
+    let text =
+        |assert: assert_cmd::assert::Assert| String::from_utf8(assert.success().get_output().stdout.clone()).unwrap();
+    let expected = text(table(&changed));
+    // The rows of one arm alone, or positions would still be those of the same folds.
+    let (mut mixed, of_taught): (Vec<String>, Vec<String>) =
+        changed.iter().cloned().partition(|line| !line.starts_with("all,taught"));
+    mixed.extend(of_taught.into_iter().rev());
+    assert_eq!(text(table(&mixed)), expected);
+    lines.retain(|line| !line.contains(",alone,1,7,"));
+    let short: Vec<String> = lines.iter().map(|line| line.to_string()).collect();
+    let message = String::from_utf8(table(&short).code(3).get_output().stderr.clone()).unwrap();
+    assert!(message.contains("arm \"alone\", seed 1: has 11 trainings where the grid's file has 12"), "{message}");
 }

@@ -184,7 +184,7 @@ fn a_pretraining_learns_and_says_what_it_could_not_read_or_spell() {
         "- documents: 181, 59 of them with the text of an earlier one; {held_out} different texts held out; 1 rows could not be read\n"
     );
     assert!(card.contains(&line), "{card}");
-    // Every token hidden alone is easier than behind a mask over several, and no model is surer than one that knows nothing is.
+    // Trained, it is surer than a model that knows nothing.
     let pseudo = number("/pseudo_perplexity/value");
     assert!(pseudo > 1.0 && pseudo < number("/held_out_before/loss").exp(), "{done}");
     assert_eq!(number("/pseudo_perplexity/texts"), held_out);

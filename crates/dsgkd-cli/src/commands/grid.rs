@@ -5,25 +5,25 @@ use crate::args::{Global, GridArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use crate::progress::Progress;
-use dsgkd::config::Config;
+use dsgkd::error::Result;
 use dsgkd::eval::BootstrapOptions;
-use dsgkd::experiment::unfinished_runs;
-use dsgkd::grid::file::{Arm, Column, Grid, Part, load_grid};
-use dsgkd::grid::{Cell, Written, chart, predictions, results, table};
+use dsgkd::grid::file::{Grid, Part, load_grid};
+use dsgkd::grid::{Cell, Written, chart, done_seeds, predictions, results, table};
 use dsgkd::run::atomic::write_file;
 
-/// The cells that are not shown, each with the number of its seeds that are done. `experiments` are in the order of columns, arms and seeds.
-fn left_out(grid: &Grid, experiments: &[Config], shown: &[Cell]) -> Vec<String> {
-    let cells = grid.columns.iter().flat_map(|column| grid.arms.iter().map(move |arm| (column, arm)));
-    let is_shown =
-        |column: &Column, arm: &Arm| shown.iter().any(|cell| cell.column == column.name && cell.arm == arm.name);
-    let missing = cells.zip(experiments.chunks(grid.seeds.len())).filter(|((column, arm), _)| !is_shown(column, arm));
-    let described = missing.map(|((column, arm), seeds)| {
-        let done = seeds.iter().filter(|config| unfinished_runs(config).is_ok_and(|runs| runs.is_empty())).count();
-        let under = if grid.columns.len() > 1 { format!("{}: ", column.name) } else { String::new() };
-        format!("{under}{} ({done} of {} seeds)", arm.name, grid.seeds.len())
-    });
-    described.collect()
+/// The cells that are not shown, each with the number of its seeds that are done.
+fn left_out(grid: &Grid, shown: &[Cell], written: &Written) -> Result<Vec<String>> {
+    let mut described = vec![];
+    for column in &grid.columns {
+        for arm in &grid.arms {
+            if !shown.iter().any(|cell| cell.column == column.name && cell.arm == arm.name) {
+                let done = done_seeds(grid, arm, column, written)?;
+                let under = if grid.columns.len() > 1 { format!("{}: ", column.name) } else { String::new() };
+                described.push(format!("{under}{} ({done} of {} seeds)", arm.name, grid.seeds.len()));
+            }
+        }
+    }
+    Ok(described)
 }
 
 pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &GridArgs, global: &Global) -> CommandResult {
         let taken = cells.iter().filter(|cell| cell.written.contains(&true)).count();
         talk.say(&format!("grid: {taken} of {} cells out of {}, not out of runs", cells.len(), from.display()));
     }
-    let left_out = left_out(&grid, &experiments, &cells);
+    let left_out = left_out(&grid, &cells, &written)?;
     if !left_out.is_empty() {
         let file = args.grid.display();
         talk.say(&format!("grid: left out: {}; dsgkd grid {file} trains what is not done", left_out.join(", ")));

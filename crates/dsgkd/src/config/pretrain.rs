@@ -56,9 +56,9 @@ impl Default for PretrainConfig {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CorpusConfig {
-    /// The files: text with one document a line, or tables (CSV, TSV, JSONL, Parquet, XLSX); `.gz` too.
+    /// The files: text with one document a line, or tables (CSV, TSV, JSONL, JSON, Parquet, XLSX); `.gz` too.
     pub files: Vec<PathBuf>,
-    /// Columns of a table that hold text, each non-empty cell of which is a document; empty: the files are plain text.
+    /// Columns of a table that hold text, each non-empty cell of which is a document, as is each text of a list in JSON; empty: the files are plain text.
     pub columns: Vec<String>,
     /// As `data.format`.
     pub format: String,

@@ -1,5 +1,6 @@
 //! Rows that cannot be used, as values: where, which column, what is wrong and what to do; never what the cell says.
 
+use super::format::row_unit;
 use crate::error::Error;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,7 +70,7 @@ pub struct BadRow {
 
 impl fmt::Display for BadRow {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}, line {}", self.file.display(), self.line)?;
+        write!(formatter, "{}, {} {}", self.file.display(), row_unit(&self.file), self.line)?;
         if let Some(column) = &self.column {
             write!(formatter, ", column \"{}\"", super::columns::short(column))?;
         }

@@ -7,6 +7,7 @@ use super::format::ReadOptions;
 use super::reader::{MAX_ROW_BYTES, Records};
 use crate::config::CorpusConfig;
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, Read};
 use unicode_normalization::UnicodeNormalization;
@@ -26,7 +27,7 @@ pub(crate) struct Document<'a> {
 /// What is called with each document.
 type Take<'a> = dyn FnMut(Document) -> Result<bool> + 'a;
 
-/// Calls `take` with every document of a corpus, as it is read; constant memory.
+/// Calls `take` with every document of a corpus, as it is read; constant memory but for what a reader holds whole.
 ///
 /// A line of a text file is a document, and so is a non-empty cell of the named columns of a table (each text of a list in JSON), whose column
 /// `domain` (empty: none) goes with it. Rows and lines that cannot be read are passed over: returns the number of documents, and these bad rows.
@@ -123,9 +124,9 @@ fn for_each_cell(corpus: &CorpusConfig, file: usize, domain: &str, one: &mut Tak
             let Some(text) = cell(*column) else { continue };
             // A list of texts in a JSON row (the sections of an abstract) is a document each.
             let is_json = record.json.get(*column).copied().unwrap_or(false);
-            let list: Option<Vec<String>> = if is_json { serde_json::from_str(text).ok() } else { None };
-            let texts = list.as_ref().map_or(vec![text], |texts| texts.iter().map(String::as_str).collect());
-            for text in texts {
+            let list: Vec<Value> = if is_json { serde_json::from_str(text).unwrap_or_default() } else { vec![] };
+            let texts: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+            for text in if texts.is_empty() { vec![text] } else { texts } {
                 if !one(Document { text, file, line: record.line, domain: domain.and_then(cell) })? {
                     return Ok(false);
                 }
@@ -184,7 +185,8 @@ mod tests {
     #[test]
     fn each_text_of_a_list_in_json_is_a_document() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = r#"{"1":{"q":"why","context":["fever  rose","then fell"]},"2":{"q":"[\"no list\"]","context":[1]}}"#;
+        let rows =
+            r#"{"1":{"q":"why","context":["fever  rose",null,"then fell"]},"2":{"q":"[\"no list\"]","context":[1]}}"#;
         let path = folder.path().join("a.json");
         std::fs::write(&path, rows).unwrap();
         let columns = ["q", "context"].map(str::to_string).to_vec();

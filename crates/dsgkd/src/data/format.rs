@@ -61,6 +61,14 @@ impl Format {
     }
 }
 
+/// What a file's records are numbered by: lines, or rows where it has no lines or several rows on one.
+pub(crate) fn row_unit(path: &Path) -> &'static str {
+    match Format::by_extension(path) {
+        Ok(Format::Json | Format::Parquet | Format::Xlsx) => "row",
+        _ => "line",
+    }
+}
+
 /// How files are read; the empty string means "find out".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadOptions {

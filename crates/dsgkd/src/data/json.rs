@@ -1,155 +1,284 @@
 //! JSON: one document that holds all rows, as `pandas.DataFrame.to_json` and annotation tools write it.
+//!
+//! The text is held whole; of its rows only the places are, and each is parsed when it is asked for, so that memory is a small multiple of the file.
 
 use super::bad_row::{BadRow, Reason, RowError};
 use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
 use super::encoding::{Utf8Source, read_error};
 use super::jsonl::cell_of;
-use super::reader::Record;
+use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
-use serde_json::{Map, Value};
-use std::collections::HashMap;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of a document, which is held whole.
-const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
+/// Bytes of a document.
+const MAX_DOCUMENT_BYTES: usize = 128 << 20;
 
 /// What the name of a row becomes, where rows have names.
 const KEY_COLUMN: &str = "key";
 
+/// Members under which a document with other things beside them holds its rows: pandas' `orient="table"`, and what tools export.
+const TABLES: [&str; 3] = ["data", "records", "rows"];
+
 /// The rows of a JSON document. Its columns are the keys of all rows, in the order in which they are met; keys that a row lacks are missing cells.
 pub(super) struct JsonRows {
     file: Arc<Path>,
-    rows: std::iter::Zip<std::ops::RangeFrom<u64>, std::vec::IntoIter<Row>>,
-    positions: HashMap<String, usize>,
+    text: String,
+    table: Table,
+    /// Rows that were given out.
+    given: usize,
 }
 
-/// The name of a row, where it has one, and its cells.
-type Row = (Option<String>, Value);
+/// Where the cells of a document are.
+enum Table {
+    /// An object a row: the names of rows, where they have some, the objects' places, and the columns of their keys.
+    Rows { names: Option<Vec<String>>, places: Vec<Range<usize>>, positions: HashMap<String, usize> },
+    /// An object a column: of each column its cells' places, row by row.
+    Columns { rows: usize, cells: Vec<Vec<Option<Range<usize>>>> },
+}
+
+/// The members of an object in their order, keys that stand twice among them.
+struct Members<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Walk<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Walk<T> {
+            type Value = Members<T>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<T>, A::Error> {
+                let mut members = vec![];
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Walk(std::marker::PhantomData))
+    }
+}
+
+impl<T> Members<T> {
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(key, _)| key.as_str())
+    }
+
+    fn has_a_key_twice(&self) -> bool {
+        let mut seen = HashSet::new();
+        !self.keys().all(|key| seen.insert(key))
+    }
+}
 
 impl JsonRows {
     pub(super) fn open(file: Arc<Path>, source: Utf8Source) -> Result<(Vec<String>, JsonRows)> {
         JsonRows::open_within(file, source, MAX_DOCUMENT_BYTES)
     }
 
-    fn open_within(file: Arc<Path>, source: Utf8Source, max_bytes: u64) -> Result<(Vec<String>, JsonRows)> {
+    fn open_within(file: Arc<Path>, source: Utf8Source, max_bytes: usize) -> Result<(Vec<String>, JsonRows)> {
         let refused = |why: String| Error::Data(format!("{}: {why}", file.display()));
         let mut bytes = vec![];
-        source.take(max_bytes + 1).read_to_end(&mut bytes).map_err(|error| read_error(&file, error))?;
-        if bytes.len() as u64 > max_bytes {
+        source.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| read_error(&file, error))?;
+        if bytes.len() > max_bytes {
             let limit = max_bytes >> 20;
             return Err(refused(format!(
                 "a JSON document is held whole and may have {limit} MiB; write JSONL, which is read row by row"
             )));
         }
-        let Ok(text) = std::str::from_utf8(&bytes) else {
+        let Ok(text) = String::from_utf8(bytes) else {
             return Err(refused("has bytes that are not UTF-8, which JSON is; write the file anew".to_string()));
         };
-        let documents: Vec<Value> =
-            serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().map_err(
-                // The parser's own words could one day quote the document; its place cannot.
-                |error| refused(format!("is not valid JSON at line {}, byte {}", error.line(), error.column())),
-            )?;
-        drop(bytes);
-        let rows = rows_of(documents).ok_or_else(|| {
-            refused("holds no rows; write an array with an object for each note (pandas: `to_json(orient=\"records\")`), or JSONL".to_string())
-        })?;
-
-        let mut names: Vec<&str> = if rows[0].0.is_some() { vec![KEY_COLUMN] } else { vec![] };
-        let mut positions: HashMap<&str, usize> = names.iter().map(|name| (*name, 0)).collect();
-        for key in rows.iter().filter_map(|(_, value)| value.as_object()).flat_map(Map::keys) {
-            positions.entry(key).or_insert_with(|| {
-                names.push(key);
-                names.len() - 1
-            });
-            if names.len() > MAX_COLUMNS {
-                return Err(too_many_columns(&file));
-            }
-        }
-        let positions = positions.into_iter().map(|(name, position)| (name.to_string(), position)).collect();
-        let columns = clean_header(&file, names.into_iter().map(str::to_string))?;
+        let (columns, table) = table_of(&file, &text)?;
+        let columns = clean_header(&file, columns)?;
         if columns.is_empty() {
             return Err(refused("its objects have no keys".to_string()));
         }
-        Ok((columns, JsonRows { file, rows: (1..).zip(rows), positions }))
+        Ok((columns, JsonRows { file, text, table, given: 0 }))
     }
 
     /// The next record; `None` at the end. Its line is the row's place among the rows, from 1.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, RowError> {
-        let Some((line, (key, value))) = self.rows.next() else {
-            return Ok(None);
-        };
-        let Value::Object(object) = value else {
-            let message = "is not a JSON object; each note is one, its columns are the keys".to_string();
-            return Err(BadRow { file: self.file.clone(), line, column: None, reason: Reason::Json, message }.into());
-        };
-        let width = self.positions.values().max().map_or(0, |last| last + 1);
-        let (mut fields, mut json) = (vec![None; width], vec![false; width]);
-        if key.is_some() {
-            // A row's own `key` comes after it, and stands.
-            fields[0] = key;
-        }
-        for (name, value) in object {
-            let position = self.positions[&name];
-            (fields[position], json[position]) = cell_of(value);
-        }
-        Ok(Some(Record { line, fields, json }))
-    }
-}
-
-/// The rows of what a file holds; `None`: there are none.
-///
-/// Several documents are JSONL under another name. One is an array of rows, or an object: of columns (pandas' default, whose cells are named "0", "1" and
-/// so on in every column), of named rows, or with a single array of rows beside other things.
-fn rows_of(mut documents: Vec<Value>) -> Option<Vec<Row>> {
-    let nameless = |rows: Vec<Value>| rows.into_iter().map(|row| (None, row)).collect::<Vec<Row>>();
-    let rows = if documents.len() > 1 {
-        nameless(documents)
-    } else {
-        match documents.pop()? {
-            Value::Array(rows) => nameless(rows),
-            Value::Object(object) if is_columns(&object) => nameless(transposed(object)),
-            Value::Object(object) if object.values().all(Value::is_object) => {
-                object.into_iter().map(|(name, row)| (Some(name), row)).collect()
-            }
-            Value::Object(object) => {
-                let mut tables = object.into_iter().filter_map(|(_, value)| match value {
-                    Value::Array(rows) if rows.iter().any(Value::is_object) => Some(rows),
-                    _ => None,
+        let row = self.given;
+        let line = row as u64 + 1;
+        self.given += 1;
+        match &self.table {
+            Table::Columns { rows, .. } if row >= *rows => Ok(None),
+            Table::Columns { cells, .. } => {
+                let parsed = cells.iter().map(|column| match &column[row] {
+                    Some(place) => serde_json::from_str(&self.text[place.clone()]).map(cell_of),
+                    None => Ok((None, false)),
                 });
-                let table = tables.next()?;
-                if tables.next().is_some() {
-                    return None;
-                }
-                nameless(table)
+                let cells = parsed.collect::<Result<Vec<_>, _>>();
+                let (fields, json) = cells.map_err(|_| self.bad(line, Reason::Json, DEEP))?.into_iter().unzip();
+                Ok(Some(Record { line, fields, json }))
             }
-            _ => return None,
-        }
-    };
-    rows.iter().any(|(_, row)| row.is_object()).then_some(rows)
-}
-
-/// Whether all values are objects of the same keys "0", "1" and so on.
-fn is_columns(object: &Map<String, Value>) -> bool {
-    let rows = object.values().next().and_then(Value::as_object).map_or(0, Map::len);
-    rows > 0
-        && object.values().all(|column| {
-            let cells = column.as_object().filter(|cells| cells.len() == rows);
-            cells.is_some_and(|cells| cells.keys().enumerate().all(|(row, name)| *name == row.to_string()))
-        })
-}
-
-fn transposed(columns: Map<String, Value>) -> Vec<Value> {
-    let mut rows: Vec<Map<String, Value>> = vec![];
-    for (name, column) in columns {
-        let Value::Object(cells) = column else { continue };
-        rows.resize_with(cells.len(), Map::new);
-        for (row, (_, cell)) in rows.iter_mut().zip(cells) {
-            row.insert(name.clone(), cell);
+            Table::Rows { places, .. } if row >= places.len() => Ok(None),
+            Table::Rows { names, places, positions } => {
+                let text = &self.text[places[row].clone()];
+                if text.len() > MAX_ROW_BYTES {
+                    return Err(self.bad(line, Reason::TooLong, "is longer than 16 MiB; no note is as long").into());
+                }
+                let Ok(members) = serde_json::from_str::<Members<Value>>(text) else {
+                    let message = if text.starts_with('{') { DEEP } else { NO_OBJECT };
+                    return Err(self.bad(line, Reason::Json, message).into());
+                };
+                if members.has_a_key_twice() {
+                    return Err(self.bad(line, Reason::Json, "has a key twice; keep one of them").into());
+                }
+                let width = positions.values().max().map_or(0, |last| last + 1);
+                let (mut fields, mut json) = (vec![None; width], vec![false; width]);
+                if let Some(names) = names {
+                    // A row's own `key` comes after it, and stands.
+                    fields[0] = Some(names[row].clone());
+                }
+                for (key, value) in members.0 {
+                    if let Some(&position) = positions.get(&key) {
+                        (fields[position], json[position]) = cell_of(value);
+                    }
+                }
+                Ok(Some(Record { line, fields, json }))
+            }
         }
     }
-    rows.into_iter().map(Value::Object).collect()
+
+    fn bad(&self, line: u64, reason: Reason, message: &str) -> BadRow {
+        BadRow { file: self.file.clone(), line, column: None, reason, message: message.to_string() }
+    }
+}
+
+const NO_OBJECT: &str = "is not a JSON object; each note is one, its columns are the keys";
+const DEEP: &str = "holds what cannot be read: a number beyond any type, or lists in lists without end";
+
+/// The columns of a document, and where its cells are.
+fn table_of(file: &Arc<Path>, text: &str) -> Result<(Vec<String>, Table)> {
+    let refused = |why: String| Error::Data(format!("{}: {why}", file.display()));
+    let documents: Vec<&RawValue> =
+        serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().map_err(
+            // The parser's own words could one day quote the document; its place cannot.
+            |error| {
+                refused(format!(
+                    "is not valid JSON at line {}, byte {} (nor are NaN and Infinity; null is); of JSONL one such row is one bad row",
+                    error.line(),
+                    error.column()
+                ))
+            },
+        )?;
+    let no_rows = || {
+        refused(
+            "holds no rows; write an array with an object for each note (pandas: `to_json(orient=\"records\")`), or JSONL"
+                .to_string(),
+        )
+    };
+    let [document] = documents[..] else {
+        // JSONL under another name.
+        return rows(file, text, None, documents).ok_or_else(no_rows)?;
+    };
+    if document.get().starts_with('[') {
+        return rows(file, text, None, parsed(document).ok_or_else(no_rows)?).ok_or_else(no_rows)?;
+    }
+    let members = parsed::<Members<&RawValue>>(document).ok_or_else(no_rows)?;
+    if members.has_a_key_twice() {
+        return Err(refused("its object has a key twice; keep one of them".to_string()));
+    }
+    let members = members.0;
+    if !members.is_empty() && members.iter().all(|(_, value)| value.get().starts_with('{')) {
+        let inner: Vec<Members<&RawValue>> = members.iter().filter_map(|(_, value)| parsed(value)).collect();
+        let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+        let numbered = inner.iter().flat_map(Members::keys).all(is_number);
+        let names_are_numbers = members.iter().all(|(name, _)| is_number(name));
+        return match (numbered && inner.iter().any(|cells| !cells.0.is_empty()), names_are_numbers) {
+            (true, true) => Err(refused(
+                "does not say whether its objects are rows or columns, all of whose names are numbers; write it with pandas' `to_json(orient=\"records\")`"
+                    .to_string(),
+            )),
+            (true, false) => columns(file, text, members.into_iter().map(|(name, _)| name).collect(), inner),
+            (false, _) => {
+                let (names, rows_of): (Vec<String>, Vec<&RawValue>) = members.into_iter().unzip();
+                rows(file, text, Some(names), rows_of).ok_or_else(no_rows)?
+            }
+        };
+    }
+    let table = members.iter().find(|(name, value)| TABLES.contains(&name.as_str()) && value.get().starts_with('['));
+    match table.and_then(|(_, table)| parsed(table)) {
+        Some(table) => rows(file, text, None, table).ok_or_else(no_rows)?,
+        // What has lists alone is another form of a table ({"columns": [...], "data": [[...]]}); one object is a row.
+        None if members.iter().all(|(_, value)| value.get().starts_with('[')) => Err(no_rows()),
+        None => rows(file, text, None, vec![document]).ok_or_else(no_rows)?,
+    }
+}
+
+fn parsed<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    serde_json::from_str(value.get()).ok()
+}
+
+/// Where a value stands in the text that it is a piece of.
+fn place(text: &str, value: &RawValue) -> Range<usize> {
+    let start = value.get().as_ptr() as usize - text.as_ptr() as usize;
+    start..start + value.get().len()
+}
+
+/// A table of these objects; `None`: there is not one among them.
+fn rows(
+    file: &Path,
+    text: &str,
+    names: Option<Vec<String>>,
+    rows: Vec<&RawValue>,
+) -> Option<Result<(Vec<String>, Table)>> {
+    let mut columns: Vec<String> = if names.is_some() { vec![KEY_COLUMN.to_string()] } else { vec![] };
+    let mut positions: HashMap<String, usize> = columns.iter().map(|name| (name.clone(), 0)).collect();
+    let mut any = false;
+    for row in rows.iter().filter(|row| row.get().starts_with('{') && row.get().len() <= MAX_ROW_BYTES) {
+        any = true;
+        for (key, _) in parsed::<Members<serde::de::IgnoredAny>>(row)?.0 {
+            if !positions.contains_key(&key) {
+                positions.insert(key.clone(), columns.len());
+                columns.push(key);
+            }
+        }
+        if columns.len() > MAX_COLUMNS {
+            return Some(Err(too_many_columns(file)));
+        }
+    }
+    let places = rows.into_iter().map(|row| place(text, row)).collect();
+    any.then_some(Ok((columns, Table::Rows { names, places, positions })))
+}
+
+/// A table of these columns, whose cells are named after their rows.
+fn columns(
+    file: &Path,
+    text: &str,
+    names: Vec<String>,
+    columns: Vec<Members<&RawValue>>,
+) -> Result<(Vec<String>, Table)> {
+    if names.len() > MAX_COLUMNS {
+        return Err(too_many_columns(file));
+    }
+    if columns.iter().any(Members::has_a_key_twice) {
+        return Err(Error::Data(format!("{}: a column names a row twice; keep one of them", file.display())));
+    }
+    let mut rows: HashMap<&str, usize> = HashMap::new();
+    for key in columns.iter().flat_map(Members::keys) {
+        let next = rows.len();
+        rows.entry(key).or_insert(next);
+    }
+    let mut cells = vec![];
+    for column in &columns {
+        let mut places = vec![None; rows.len()];
+        for (key, value) in &column.0 {
+            places[rows[key.as_str()]] = Some(place(text, value));
+        }
+        cells.push(places);
+    }
+    Ok((names, Table::Columns { rows: rows.len(), cells }))
 }
 
 #[cfg(test)]
@@ -160,7 +289,7 @@ mod tests {
 
     fn open(text: &[u8]) -> Result<(Vec<String>, JsonRows)> {
         let source = Box::new(BufReader::new(Cursor::new(text.to_vec())));
-        JsonRows::open_within(Path::new("a.json").into(), source, 100)
+        JsonRows::open_within(Path::new("a.json").into(), source, 300)
     }
 
     /// The columns, and each row's cells with a dot where one is missing.
@@ -171,6 +300,7 @@ mod tests {
             let cells: Vec<String> = record.fields.into_iter().map(|cell| cell.unwrap_or(".".to_string())).collect();
             lines.push(format!("{} {}", record.line, cells.join(" ")));
         }
+        assert!(rows.next_record().unwrap().is_none());
         (columns.join(" "), lines)
     }
 
@@ -180,7 +310,10 @@ mod tests {
         for text in [
             r#"[{"note":"fever","age":3},{"note":"cough","age":null}]"#,
             r#"{"note":{"0":"fever","1":"cough"},"age":{"0":3,"1":null}}"#,
-            r#"{"version":"1","data":[{"note":"fever","age":3},{"note":"cough"}]}"#,
+            // Rows of a frame that was filtered.
+            r#"{"note":{"3":"fever","17":"cough"},"age":{"3":3,"17":null}}"#,
+            r#"{"schema":{"fields":[]},"data":[{"note":"fever","age":3},{"note":"cough"}]}"#,
+            r#"{"version":"1","rows":[{"note":"fever","age":3},{"note":"cough"}]}"#,
             "{\"note\":\"fever\",\"age\":3}\n{\"note\":\"cough\"}\n",
         ] {
             assert_eq!(table(text), expected, "{text}");
@@ -191,39 +324,53 @@ mod tests {
         // A row's own key is not lost, nor is a column twice.
         let own = table(r#"{"17":{"note":"fever","key":"k"},"4":{"note":"cough"}}"#);
         assert_eq!((own.0.as_str(), own.1), ("key note", vec!["1 k fever".to_string(), "2 4 cough".to_string()]));
+        // One object is one row, whatever stands in it.
+        let one = table(r#"{"note":"fever cough","terms":[{"note":"hidden"}]}"#);
+        assert_eq!((one.0.as_str(), one.1), ("note terms", vec![r#"1 fever cough [{"note":"hidden"}]"#.to_string()]));
     }
 
     #[test]
-    fn a_row_that_is_no_object_is_bad_and_does_not_end_the_file() {
-        let (_, mut rows) = open(br#"[{"a":1},"secret",{"a":2}]"#).unwrap();
+    fn a_row_that_cannot_be_used_is_bad_and_does_not_end_the_file() {
+        let deep = "[".repeat(130) + &"]".repeat(130);
+        let text = format!(r#"[{{"a":1}},"secret",{{"a":2,"a":3}},{{"a":{deep}}},{{"a":1e999}},{{"a":4}}]"#);
+        let source = Box::new(BufReader::new(Cursor::new(text.into_bytes())));
+        let (_, mut rows) = JsonRows::open(Path::new("a.json").into(), source).unwrap();
         rows.next_record().unwrap().unwrap();
-        let Err(RowError::Bad(row)) = rows.next_record() else { panic!("row 2 is bad") };
-        assert_eq!((row.line, row.reason), (2, Reason::Json));
-        assert!(!row.to_string().contains("secret"), "{row}");
-        assert_eq!(rows.next_record().unwrap().unwrap().line, 3);
+        for (line, why) in
+            [(2, "is not a JSON object"), (3, "a key twice"), (4, "cannot be read"), (5, "cannot be read")]
+        {
+            let Err(RowError::Bad(row)) = rows.next_record() else { panic!("row {line} is bad") };
+            assert_eq!((row.line, row.reason), (line, Reason::Json));
+            assert!(row.to_string().contains(why) && !row.to_string().contains("secret"), "{row}");
+        }
+        assert_eq!(rows.next_record().unwrap().unwrap().line, 6);
         assert!(rows.next_record().unwrap().is_none());
     }
 
     #[test]
     fn what_holds_no_rows_is_an_error_that_quotes_nothing() {
-        let deep = "[".repeat(100);
-        let long = format!("[{{\"a\":\"{}\"}}]", "x".repeat(100));
+        let deep = "[".repeat(200);
+        let long = format!("[{{\"a\":\"{}\"}}]", "x".repeat(300));
         for (text, why) in [
             (&b""[..], "holds no rows"),
             (b"[]", "holds no rows"),
+            (b"{}", "holds no rows"),
             (b"\"secret\"", "holds no rows"),
             (br#"["secret"]"#, "holds no rows"),
-            (br#"{"a":[{"b":1}],"secret":[{"b":1}]}"#, "holds no rows"),
             (br#"{"columns":["a"],"data":[["secret"]]}"#, "holds no rows"),
             (b"[{}]", "have no keys"),
+            (br#"{"0":{"0":"secret"},"1":{"0":"b"}}"#, "rows or columns"),
+            (br#"{"17":{"a":"secret"},"17":{"a":2}}"#, "a key twice"),
+            (br#"{"a":{"1":"secret","1":2}}"#, "a row twice"),
             (b"[{\"a\":\n secret}]", "not valid JSON at line 2, byte 2"),
+            (b"[{\"a\":NaN}]", "nor are NaN"),
             (b"[{\"a\":\"\xE9\"}]", "not UTF-8"),
             (deep.as_bytes(), "not valid JSON"),
             (long.as_bytes(), "write JSONL"),
             (br#"[{"a":1," a":2}]"#, "column 2 has the name"),
         ] {
             let Err(Error::Data(message)) = open(text) else { panic!("{why}") };
-            assert!(message.starts_with("a.json: ") && message.contains(why), "{message}");
+            assert!(message.starts_with("a.json: ") && message.contains(why), "{why}: {message}");
             assert!(!message.contains("secret"), "{message}");
         }
     }

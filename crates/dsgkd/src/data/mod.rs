@@ -34,6 +34,7 @@ mod zip_guard;
 
 pub use bad_row::{BadRow, BadRows, Reason, RowError};
 pub use columns::find_column;
+pub(crate) use format::row_unit;
 pub use format::{Format, ReadOptions};
 pub(crate) use hash::hexadecimal;
 pub use hash::{file_sha256, text_sha256};

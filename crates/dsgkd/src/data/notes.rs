@@ -2,7 +2,7 @@
 
 use super::bad_row::{BadRows, RowError};
 use super::columns::short;
-use super::format::ReadOptions;
+use super::format::{ReadOptions, row_unit};
 use super::mapper::NoteMapper;
 use super::reader::Records;
 use crate::config::DataConfig;
@@ -162,9 +162,10 @@ fn check_ids(config: &DataConfig, notes: &[Note], files: &[PathBuf]) -> Result<(
     }
     let Some((first, second)) = example else { return Ok(()) };
     let file = |note: &Note| files[note.file].display();
+    let unit = row_unit(&files[first.file]);
     let between = if first.file == second.file { String::new() } else { format!("{}, ", file(second)) };
     Err(Error::Data(format!(
-        "data.id: column \"{}\" repeats {repeated} of its values (first: {}, line {} and {between}line {}); an id names one note. \
+        "data.id: column \"{}\" repeats {repeated} of its values (first: {}, {unit} {} and {between}{unit} {}); an id names one note. \
          If it names a patient, set data.group; without data.id, notes go by their row numbers",
         short(column),
         file(first),

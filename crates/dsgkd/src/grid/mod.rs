@@ -7,7 +7,7 @@ pub mod predictions;
 pub mod rivals;
 mod trainings;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::eval::resampled::{Resampled, corrected_resampled_t};
 use crate::eval::table::{NOT_APPLICABLE, number, p_text, range, signed};
 use crate::eval::{BootstrapOptions, Interval, Predictions, compare, measure};
@@ -15,6 +15,7 @@ use crate::run::folder::RunFolder;
 use crate::runs::check_pairs;
 use file::{Arm, Column, Grid, Part};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use trainings::Place;
 pub use trainings::Written;
 
@@ -64,9 +65,11 @@ pub fn results(
     finished_only: bool,
     written: &Written,
 ) -> Result<Vec<Cell>> {
-    let places = |arm: &Arm, column: &Column| match finished_only {
-        true => trainings::places(grid, arm, column, written),
-        false => Ok(Some(vec![Place::Runs; grid.seeds.len()])),
+    let places = |arm: &Arm, column: &Column| -> Result<Option<Vec<Place>>> {
+        match finished_only {
+            true => Ok(trainings::places(grid, arm, column, written)?.into_iter().collect()),
+            false => Ok(Some(vec![Place::Runs; grid.seeds.len()])),
+        }
     };
     let mut cells = vec![];
     for column in &grid.columns {
@@ -77,12 +80,23 @@ pub fn results(
                 cells.push(cell(arm, column, &baseline, &of_baseline, None));
             } else if let Some(places) = places(arm, column)? {
                 let runs = Runs::read(grid, arm, column, &places, written)?;
-                let difference = difference(grid, &baseline, &runs, options)?;
+                let difference = difference(grid, &baseline, &runs, options).map_err(|error| match error {
+                    Error::Data(message) => Error::Data(format!("arm \"{}\": {message}", arm.name)),
+                    other => other,
+                })?;
                 cells.push(cell(arm, column, &runs, &places, Some(difference)));
             }
         }
     }
     Ok(cells)
+}
+
+/// Seeds of a cell that are done or written.
+///
+/// # Errors
+/// As [`results`].
+pub fn done_seeds(grid: &Grid, arm: &Arm, column: &Column, written: &Written) -> Result<usize> {
+    Ok(trainings::places(grid, arm, column, written)?.iter().flatten().count())
 }
 
 fn cell(arm: &Arm, column: &Column, runs: &Runs, places: &[Place], difference: Option<CellDifference>) -> Cell {
@@ -136,7 +150,9 @@ impl Runs {
 
 /// Of a cell to another of its condition.
 fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptions) -> Result<CellDifference> {
-    let resampled = over_folds(&baseline.folds, &runs.folds, grid.resplit);
+    // A difference of two folds is one of the same notes.
+    let same_folds = notes_of(&baseline.rows) == notes_of(&runs.rows);
+    let resampled = same_folds.then(|| over_folds(&baseline.folds, &runs.folds, grid.resplit)).flatten();
     if grid.on == Part::Validation {
         let difference = spread(&runs.seeds).0.zip(spread(&baseline.seeds).0).map(|(mean, baseline)| mean - baseline);
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
@@ -151,6 +167,11 @@ fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptio
         p_value: found.and_then(|found| found.p_value),
         resampled,
     })
+}
+
+/// The ids of the notes that each fold of each seed is tested on.
+fn notes_of(rows: &[Vec<Predictions>]) -> Vec<BTreeSet<&str>> {
+    rows.iter().flatten().map(|fold| fold.ids.iter().map(String::as_str).collect()).collect()
 }
 
 /// The paired differences of the folds. Where each seed splits anew, each counts; where all seeds share the folds, a fold counts once, as

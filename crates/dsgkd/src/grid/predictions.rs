@@ -49,7 +49,7 @@ pub fn write(grid: &Grid, cells: &[Cell], written: &Written, path: &Path) -> Res
         let Some((column, arm)) = column.zip(arm) else { continue };
         for (seed, of_table) in grid.seeds.iter().zip(&cell.written) {
             let place = if *of_table { Place::Table } else { Place::Runs };
-            for (fold, training) in read(grid, arm, column, *seed, place, written)?.iter().enumerate() {
+            for training in read(grid, arm, column, *seed, place, written)? {
                 let classes = &training.predictions.classes;
                 if table.is_none() {
                     table = Some((TableWriter::create(path, &[], &columns(classes))?, classes.clone()));
@@ -59,13 +59,12 @@ pub fn write(grid: &Grid, cells: &[Cell], written: &Written, path: &Path) -> Res
                     let message = "--predictions: not all arms have the same classes in the same order";
                     return Err(Error::Data(message.to_string()));
                 }
-                let fold = if grid.experiment(arm, column, *seed)?.data.split.folds > 0 { Some(fold) } else { None };
                 let number = |value: Option<f64>| value.map_or(Value::Missing, Value::Number);
                 let names = [
                     Value::Text(column.name.clone()),
                     Value::Text(arm.name.clone()),
                     Value::Number(*seed as f64),
-                    number(fold.map(|fold| fold as f64)),
+                    number(training.fold.map(|fold| fold as f64)),
                     number(training.predictions.training_prevalence),
                     number(training.seconds),
                 ];

@@ -2,20 +2,22 @@
 
 use super::file::{Arm, Column, Grid};
 use super::predictions::{ARM, CONDITION, FOLD, GROUP, ID, LABEL, SECONDS, SEED, TRAINING_PREVALENCE};
-use crate::config::Config;
-use crate::data::{ReadOptions, Records};
+use crate::config::{self, Config};
+use crate::data::{ReadOptions, Record, Records, row_unit};
 use crate::error::{Error, Result};
 use crate::eval::predictions::PROBABILITY;
-use crate::eval::{Metrics, Predictions, TextColumns};
+use crate::eval::{Metrics, Predictions};
 use crate::experiment::{TrainingRecord, unfinished_runs};
 use crate::run::folder::{RunFolder, read_json};
-use crate::runs::FinishedRuns;
-use std::collections::HashMap;
-use std::path::Path;
+use crate::runs::{FinishedRuns, in_file};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 /// One training of one fold, and what it said of that fold's test notes.
 #[derive(Debug, Clone)]
 pub(super) struct Training {
+    /// Which fold; `None` without folds.
+    pub fold: Option<usize>,
     /// What it said.
     pub predictions: Predictions,
     /// Seconds it took; `None` where that is not known.
@@ -32,85 +34,162 @@ type Name = (String, String, u64);
 /// What a table says of trainings.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Fold by fold.
-    trainings: HashMap<Name, Vec<Training>>,
+    path: PathBuf,
+    trainings: HashMap<Name, BTreeMap<Option<usize>, Training>>,
 }
 
 impl Written {
-    /// Reads a table that [`super::predictions::write`] wrote.
+    /// Reads a table that [`super::predictions::write`] wrote, its rows in any order.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no such table; its message names the row within its training.
+    /// A file that cannot be read, or is no such table, by line and column.
     pub fn read(path: &Path) -> Result<Written> {
         let records = Records::open(path, &ReadOptions::default())?;
-        let columns = records.columns().to_vec();
-        let place = |name: &str| columns.iter().position(|column| column == name);
-        let needed = |name: &str| {
-            let message = || {
-                format!(
-                    "{}: has no column \"{name}\"; --from reads what `dsgkd grid --predictions` wrote",
-                    path.display()
-                )
-            };
-            place(name).ok_or_else(|| Error::Data(message()))
-        };
-        let [condition, arm, seed, fold] = [needed(CONDITION)?, needed(ARM)?, needed(SEED)?, needed(FOLD)?];
-        let (id, label, group) = (needed(ID)?, needed(LABEL)?, place(GROUP));
-        let (seconds, prevalence) = (place(SECONDS), place(TRAINING_PREVALENCE));
-        let classes: Vec<String> =
-            columns.iter().filter_map(|column| Some(column.strip_prefix(PROBABILITY)?.to_string())).collect();
-        let probabilities: Vec<usize> =
-            (0..columns.len()).filter(|column| columns[*column].starts_with(PROBABILITY)).collect();
-
-        // The rows of each training, in the order in which trainings begin.
-        let mut order: Vec<[String; 4]> = vec![];
-        let mut rows: HashMap<[String; 4], Vec<Vec<Option<String>>>> = HashMap::new();
+        let columns = Columns::find(path, records.columns())?;
+        let mut trainings: HashMap<Name, BTreeMap<Option<usize>, Training>> = HashMap::new();
         for record in records {
-            let fields = record.map_err(Error::from)?.fields;
-            let name = [condition, arm, seed, fold].map(|column| fields[column].clone().unwrap_or_default());
-            let of_training = rows.entry(name.clone()).or_default();
-            if of_training.is_empty() {
-                order.push(name);
-            }
-            of_training.push(fields);
+            let record = record.map_err(Error::from)?;
+            columns.add(&record, &mut trainings).map_err(|(column, message)| {
+                let name = &columns.names[column];
+                let (file, unit, line) = (path.display(), row_unit(path), record.line);
+                Error::Data(format!("{file}, {unit} {line}, column \"{name}\": {message}"))
+            })?;
         }
-
-        let mut trainings: HashMap<Name, Vec<Training>> = HashMap::new();
-        for name in order {
-            let rows = &rows[&name];
-            let cells = |column: usize| -> Vec<String> {
-                rows.iter().map(|row| row[column].clone().unwrap_or_default()).collect()
-            };
-            let number = |column: Option<usize>| rows[0][column?].as_deref()?.parse::<f64>().ok();
-            let [condition, arm, seed, _] = name;
-            let wrong = |error: Error| Error::Data(format!("{}: {arm}, seed {seed}: {error}", path.display()));
-            let scores: Vec<Vec<String>> = probabilities.iter().map(|column| cells(*column)).collect();
-            let scores: Vec<(&str, &[String])> = probabilities
-                .iter()
-                .zip(&scores)
-                .map(|(column, cells)| (columns[*column].as_str(), &cells[..]))
-                .collect();
-            let groups = group.map(cells).filter(|groups| groups.iter().any(|group| !group.is_empty()));
-            let predictions = Predictions::from_columns(&TextColumns {
-                ids: Some((ID, &cells(id))),
-                groups: groups.as_ref().map(|groups| (GROUP, &groups[..])),
-                labels: (LABEL, &cells(label)),
-                probabilities: &scores,
-                classes: &classes,
-                training_prevalence: number(prevalence),
-            })
-            .map_err(wrong)?;
-            let seed = seed.parse::<f64>().map_err(|_| wrong(Error::Data("the seed is no number".to_string())))? as u64;
-            let training = Training { predictions, seconds: number(seconds), validation: None, folder: None };
-            trainings.entry((condition, arm, seed)).or_default().push(training);
-        }
-        Ok(Written { trainings })
+        let each = trainings.values().flat_map(BTreeMap::values);
+        each.map(|training| &training.predictions).try_for_each(Predictions::validate).map_err(in_file(path))?;
+        Ok(Written { path: path.to_path_buf(), trainings })
     }
 
-    /// Those of an arm's seed, where every fold is there.
-    fn of(&self, column: &Column, arm: &Arm, config: &Config) -> Option<&Vec<Training>> {
-        let found = self.trainings.get(&(column.name.clone(), arm.name.clone(), config.seed))?;
-        (found.len() == config.data.split.folds.max(1)).then_some(found)
+    /// Those of an arm's seed, fold by fold; `None`: the table has none.
+    ///
+    /// # Errors
+    /// It has not all of its folds, or other classes than the experiment.
+    fn of(&self, column: &Column, arm: &Arm, config: &Config) -> Result<Option<Vec<&Training>>> {
+        let Some(found) = self.trainings.get(&(column.name.clone(), arm.name.clone(), config.seed)) else {
+            return Ok(None);
+        };
+        let folds = config.data.split.folds;
+        let wanted = if folds == 0 { vec![None] } else { (0..folds).map(Some).collect() };
+        let refused = |why: String| {
+            let (path, arm, seed) = (self.path.display(), &arm.name, config.seed);
+            Err(Error::Data(format!("{path}: arm \"{arm}\", seed {seed}: {why}")))
+        };
+        if !found.keys().eq(&wanted) {
+            let (has, wants) = (found.len(), wanted.len());
+            return refused(format!("has {has} trainings where the grid's file has {wants} (folds by number, from 0)"));
+        }
+        let labels = &config.data.labels;
+        if !labels.is_empty() && found.values().any(|training| training.predictions.classes != *labels) {
+            return refused("its probability columns are not the classes of data.labels in their order".to_string());
+        }
+        Ok(Some(found.values().collect()))
+    }
+}
+
+/// Where the columns of a table are.
+struct Columns {
+    names: Vec<String>,
+    condition: usize,
+    arm: usize,
+    seed: usize,
+    fold: usize,
+    id: usize,
+    label: usize,
+    group: Option<usize>,
+    seconds: Option<usize>,
+    training_prevalence: Option<usize>,
+    probabilities: Vec<usize>,
+    /// In the order of their columns.
+    classes: Vec<String>,
+}
+
+impl Columns {
+    fn find(path: &Path, names: &[String]) -> Result<Columns> {
+        let place = |name: &str| names.iter().position(|column| column == name);
+        let needed = |name: &str| {
+            place(name).ok_or_else(|| {
+                let path = path.display();
+                Error::Data(format!(
+                    "{path}: has no column \"{name}\"; --from reads what `dsgkd grid --predictions` wrote"
+                ))
+            })
+        };
+        let of_class = |column: &usize| names[*column].strip_prefix(PROBABILITY).map(str::to_string);
+        let probabilities: Vec<usize> = (0..names.len()).filter(|column| of_class(column).is_some()).collect();
+        let columns = Columns {
+            condition: needed(CONDITION)?,
+            arm: needed(ARM)?,
+            seed: needed(SEED)?,
+            fold: needed(FOLD)?,
+            id: needed(ID)?,
+            label: needed(LABEL)?,
+            group: place(GROUP),
+            seconds: place(SECONDS),
+            training_prevalence: place(TRAINING_PREVALENCE),
+            classes: probabilities.iter().filter_map(of_class).collect(),
+            probabilities,
+            names: names.to_vec(),
+        };
+        if columns.classes.len() < 2 {
+            return Err(Error::Data(format!("{}: needs a column {PROBABILITY}CLASS for each class", path.display())));
+        }
+        Ok(columns)
+    }
+
+    /// Adds a row to its training; what is wrong with which column, without the cell.
+    fn add(
+        &self,
+        record: &Record,
+        trainings: &mut HashMap<Name, BTreeMap<Option<usize>, Training>>,
+    ) -> Result<(), (usize, &'static str)> {
+        let cell = |column: usize| record.fields[column].as_deref().filter(|cell| !cell.is_empty());
+        let text = |column: usize| cell(column).map(str::to_string).ok_or((column, "is empty"));
+        let number = |column: Option<usize>| match column.and_then(|column| Some((column, cell(column)?))) {
+            Some((column, cell)) => cell.parse::<f64>().map(Some).map_err(|_| (column, "is no number")),
+            None => Ok(None),
+        };
+        // Parquet has its numbers as fractions.
+        let whole = |column: usize| match number(Some(column))? {
+            Some(value) if value >= 0.0 && value.fract() == 0.0 && value < 2f64.powi(53) => Ok(Some(value as u64)),
+            Some(_) => Err((column, "is no whole number")),
+            None => Ok(None),
+        };
+        let seed = whole(self.seed)?.ok_or((self.seed, "is empty"))?;
+        let fold = whole(self.fold)?.map(|fold| fold as usize);
+        let label = text(self.label)?;
+        let label = self.classes.iter().position(|class| *class == label);
+        let label =
+            label.ok_or((self.label, "is none of the classes that the columns of probabilities are named after"))?;
+        let (seconds, training_prevalence) = (number(self.seconds)?, number(self.training_prevalence)?);
+        let of_seed = trainings.entry((text(self.condition)?, text(self.arm)?, seed)).or_default();
+        let training = of_seed.entry(fold).or_insert_with(|| {
+            let classes = self.classes.clone();
+            let predictions = Predictions {
+                ids: vec![],
+                groups: vec![],
+                labels: vec![],
+                probabilities: vec![],
+                classes,
+                training_prevalence,
+            };
+            Training { fold, predictions, seconds, validation: None, folder: None }
+        });
+        for column in &self.probabilities {
+            match number(Some(*column))? {
+                Some(value) if (0.0..=1.0).contains(&value) => training.predictions.probabilities.push(value),
+                _ => return Err((*column, "is no probability")),
+            }
+        }
+        training.predictions.ids.push(text(self.id)?);
+        training.predictions.labels.push(label);
+        if let Some(column) =
+            self.group.filter(|column| cell(*column).is_some() || !training.predictions.groups.is_empty())
+        {
+            // Notes before the first that has a group have none.
+            training.predictions.groups.resize(training.predictions.ids.len() - 1, String::new());
+            training.predictions.groups.push(cell(column).unwrap_or_default().to_string());
+        }
+        Ok(())
     }
 }
 
@@ -123,20 +202,19 @@ pub(super) enum Place {
     Table,
 }
 
-/// Where those of every seed of a cell are; `None` where one is neither done nor written. A run that is done comes before the table.
-pub(super) fn places(grid: &Grid, arm: &Arm, column: &Column, written: &Written) -> Result<Option<Vec<Place>>> {
-    let mut places = vec![];
-    for seed in &grid.seeds {
+/// Where those of each seed of a cell are; `None` of a seed that is neither done nor written. A run that is done comes before the table.
+///
+/// # Errors
+/// A table that has a part of them, or of other classes; runs of other settings, data or models than the grid's file names.
+pub(super) fn places(grid: &Grid, arm: &Arm, column: &Column, written: &Written) -> Result<Vec<Option<Place>>> {
+    let place = |seed: &u64| {
         let config = grid.experiment(arm, column, *seed)?;
         if unfinished_runs(&config)?.is_empty() {
-            places.push(Place::Runs);
-        } else if written.of(column, arm, &config).is_some() {
-            places.push(Place::Table);
-        } else {
-            return Ok(None);
+            return Ok(Some(Place::Runs));
         }
-    }
-    Ok(Some(places))
+        Ok(written.of(column, arm, &config)?.map(|_| Place::Table))
+    };
+    grid.seeds.iter().map(place).collect()
 }
 
 /// The trainings of one seed, fold by fold.
@@ -152,13 +230,23 @@ pub(super) fn read(
     written: &Written,
 ) -> Result<Vec<Training>> {
     if place == Place::Table {
-        let config = grid.experiment(arm, column, seed)?;
-        return Ok(written.of(column, arm, &config).cloned().unwrap_or_default());
+        let found = written.of(column, arm, &grid.experiment(arm, column, seed)?)?.unwrap_or_default();
+        return Ok(found.into_iter().cloned().collect());
     }
     let runs = FinishedRuns::read(&grid.folder(arm, column, seed))?;
-    let trainings = runs.folders.into_iter().zip(runs.seeds.concat()).map(|(folder, predictions)| {
+    let mut trainings = vec![];
+    for (folder, predictions) in runs.folders.into_iter().zip(runs.seeds.concat()) {
+        let split = config::load(Some(&folder.config()), &[])?.data.split;
         let record: TrainingRecord = read_json(&folder.training()).unwrap_or_default();
-        Training { predictions, seconds: record.seconds, validation: record.train.validation, folder: Some(folder) }
-    });
-    Ok(trainings.collect())
+        trainings.push(Training {
+            fold: (split.folds > 0).then_some(split.fold),
+            predictions,
+            seconds: record.seconds,
+            validation: record.train.validation,
+            folder: Some(folder),
+        });
+    }
+    // Folders are in the order of their names, in which fold 10 comes before fold 2.
+    trainings.sort_by_key(|training| training.fold);
+    Ok(trainings)
 }

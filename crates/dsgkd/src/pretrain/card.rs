@@ -17,7 +17,9 @@ pub(super) fn model_card(config: &PretrainConfig, summary: &PretrainSummary) -> 
     let texts: String = config.corpus.iter().map(|corpus| format!("- text: {}\n", text(corpus))).collect();
     let HeldOut { loss, perplexity, accuracy } = summary.held_out;
     let pseudo = summary.pseudo_perplexity.map_or(String::new(), |PseudoPerplexity { value, texts, tokens }| {
-        format!("- pseudo-perplexity {value:.2}: {texts} held-out texts, each of their {tokens} tokens hidden once and alone\n")
+        format!(
+            "- pseudo-perplexity {value:.2}: {texts} held-out texts, {tokens} of their tokens hidden one at a time\n"
+        )
     });
     format!(
         "---\nlibrary_name: transformers\npipeline_tag: fill-mask\n{license}---\n\n\
@@ -82,7 +84,7 @@ mod tests {
         let documents = "- documents: 401, 30 of them with the text of an earlier one; 3 different texts held out; 7 rows could not be read\n";
         assert!(card.contains(&format!("{documents}- tokens seen: 77 in 3 steps, seed 1\n")), "{card}");
         let measured = "one random mask on a share of 0.15 of them: cross-entropy 2.0000 nats (its exponential 7.39), accuracy 0.5000; \
-                        before training 4.5000 nats\n- pseudo-perplexity 12.35: 2 held-out texts, each of their 40 tokens hidden once and alone\n";
+                        before training 4.5000 nats\n- pseudo-perplexity 12.35: 2 held-out texts, 40 of their tokens hidden one at a time\n";
         assert!(card.contains(measured), "{card}");
         (config.model, config.license) = ("models/general".into(), String::new());
         let card = model_card(&config, &summary);

@@ -15,22 +15,22 @@ pub(super) const MASK_STREAM: u64 = 0x6D61_736B;
 /// Texts measured on at most; the measure's own noise is far below what training changes.
 const MOST_HELD_OUT: usize = 1000;
 
-/// Tokens that [`pseudo_perplexity`] may send through the encoder: a text of `n` tokens takes `n` times as many, once for each that is hidden.
+/// Tokens that [`pseudo_perplexity`] may send through the encoder: a text goes through it whole for each of its tokens that is hidden.
 const MOST_TOKENS: usize = 300_000;
 
 /// Tokens of one batch of it.
 const BATCH_TOKENS: usize = 4096;
 
-/// How well held-out texts are told when each of their tokens is hidden once, and no other at that time.
+/// How well held-out texts are told when their tokens are hidden one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PseudoPerplexity {
     /// `exp` of the mean cross-entropy over all tokens but the special ones (Salazar et al., ACL 2020, equations 1 and 4).
     ///
-    /// Differs from the paper: the mean is over the tokens of so many texts as can be measured in reasonable time, not of all.
+    /// Differs from the paper: of a long text some tokens, drawn at random, stand for all.
     pub value: f64,
     /// Texts measured.
     pub texts: usize,
-    /// Their tokens, without the special ones.
+    /// Tokens that were hidden.
     pub tokens: usize,
 }
 
@@ -50,22 +50,43 @@ pub(super) fn held_out(model: &Model, texts: &Texts, hiding: &Hiding) -> HeldOut
     HeldOut { loss, perplexity: loss.exp(), accuracy: told.right as f64 / all }
 }
 
-/// The first held-out texts, token by token: [`PseudoPerplexity`]. At least one text is measured.
-pub(super) fn pseudo_perplexity(model: &Model, texts: &Texts, mask: u32) -> PseudoPerplexity {
-    let (mut told, mut measured, mut sent) = (Told::default(), 0, 0);
-    for text in &texts.held_out {
-        sent += text.len() * text.len();
-        if measured > 0 && sent > MOST_TOKENS {
-            break;
-        }
-        measured += 1;
-        let places: Vec<usize> = (1..text.len() - 1).collect(); // all but [CLS] and [SEP]
+/// Of the held-out texts, a thousand at most; `None` when it was interrupted.
+pub(super) fn pseudo_perplexity(
+    model: &Model,
+    texts: &Texts,
+    mask: u32,
+    interrupted: &dyn Fn() -> bool,
+) -> Option<PseudoPerplexity> {
+    let texts = &texts.held_out[..texts.held_out.len().min(MOST_HELD_OUT)];
+    let most = most_hidden(texts.iter().map(Vec::len));
+    let mut random = SplitMix64::new(MASK_STREAM);
+    let (mut told, mut sum, mut all) = (Told::default(), 0.0, 0);
+    for text in texts {
+        let mut places: Vec<usize> = (1..text.len() - 1).collect(); // all but [CLS] and [SEP]
+        let inner = places.len();
+        random.shuffle(&mut places);
+        places.truncate(most);
+        let before = (told.loss, told.tokens);
         for places in places.chunks((BATCH_TOKENS / text.len()).max(1)) {
+            if interrupted() {
+                return None;
+            }
             let (batch, masked) = one_by_one(text, places, mask);
             told.add(model, &batch, &masked);
         }
+        // Those that were hidden stand for all of their text.
+        sum += (told.loss - before.0) / (told.tokens - before.1).max(1) as f64 * inner as f64;
+        all += inner;
     }
-    PseudoPerplexity { value: (told.loss / told.tokens.max(1) as f64).exp(), texts: measured, tokens: told.tokens }
+    Some(PseudoPerplexity { value: (sum / all.max(1) as f64).exp(), texts: texts.len(), tokens: told.tokens })
+}
+
+/// How many tokens of each text may be hidden, so that no more than [`MOST_TOKENS`] go through the encoder; one at least.
+fn most_hidden(lengths: impl Iterator<Item = usize> + Clone) -> usize {
+    let sent =
+        |hidden: usize| lengths.clone().map(|length| length * hidden.min(length.saturating_sub(2))).sum::<usize>();
+    let longest = lengths.clone().max().unwrap_or(0);
+    (2..=longest).take_while(|hidden| sent(*hidden) <= MOST_TOKENS).last().unwrap_or(1)
 }
 
 /// A copy of the text for each of `places`, in which that token alone is hidden.
@@ -116,5 +137,15 @@ mod tests {
             (batch.cu_seqlens, masked.rows, masked.labels),
             (vec![0, 5, 10, 15], vec![1, 7, 13], vec![11, 12, 13])
         );
+    }
+
+    #[test]
+    fn long_texts_have_as_many_hidden_as_there_is_time_for() {
+        let of = |lengths: &[usize]| most_hidden(lengths.iter().copied());
+        assert!(of(&[10, 12, 7]) >= 10, "all of them");
+        // 1000 texts of 128 tokens: 128,000 for each that is hidden in all of them.
+        assert_eq!((of(&[128; 1000]), of(&[512; 1000]), of(&[])), (2, 1, 1));
+        // Short texts leave their share to long ones.
+        assert!(of(&[[128; 100], [8; 100]].concat()) > of(&[128; 200]));
     }
 }

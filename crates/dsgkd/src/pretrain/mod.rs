@@ -47,7 +47,7 @@ pub struct PretrainLog {
 pub struct HeldOut {
     /// Mean cross-entropy of the masked tokens, in nats.
     pub loss: f64,
-    /// `exp(loss)`: of single tokens behind one random mask, so that it is no [`PseudoPerplexity`], which hides every token once and alone, and no
+    /// `exp(loss)`: of single tokens behind one random mask, so that it is no [`PseudoPerplexity`], which hides tokens one at a time, and no
     /// perplexity of a model that reads from the left.
     pub perplexity: f64,
     /// Share of masked tokens whose likeliest word is the true one.
@@ -75,7 +75,7 @@ pub struct PretrainSummary {
     pub held_out_before: HeldOut,
     /// After the last.
     pub held_out: HeldOut,
-    /// After the last; `None` of texts in memory, of which nobody asks.
+    /// After the last; `None` of texts in memory, of which nobody asks, and when it was interrupted.
     pub pseudo_perplexity: Option<PseudoPerplexity>,
 }
 
@@ -143,8 +143,9 @@ fn pretrain_documents(
     };
     let mut summary = steps::run(config, &mut model, &texts, &hiding, resume, observer)?;
     if matches!(documents, Documents::Files) {
-        observer.stage("hiding every token of held-out texts once");
-        summary.pseudo_perplexity = Some(held_out::pseudo_perplexity(&model, &texts, hiding.ids.mask));
+        observer.stage("hiding tokens of held-out texts one at a time");
+        let interrupted = || observer.interrupted();
+        summary.pseudo_perplexity = held_out::pseudo_perplexity(&model, &texts, hiding.ids.mask, &interrupted);
     }
     write_folder(&folder.join("model"), |to| {
         model.save(to, if matches!(documents, Documents::Files) { WeightFormat::F16 } else { WeightFormat::F32 })?;

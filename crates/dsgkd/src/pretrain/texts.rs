@@ -3,8 +3,8 @@
 use super::PretrainObserver;
 use super::ranking::WordStatistics;
 use crate::config::{CorpusConfig, Masking, PretrainConfig};
-use crate::data::BadRows;
 use crate::data::corpus::for_each_document;
+use crate::data::{BadRows, row_unit};
 use crate::error::{Error, Result};
 use crate::random::SplitMix64;
 use crate::text::Tokenizer;
@@ -63,8 +63,11 @@ pub(super) fn for_each_text(
 
 /// File and line of the first bad rows.
 fn places(bad_rows: &BadRows) -> String {
-    let mut places: Vec<String> =
-        bad_rows.first.iter().map(|row| format!("{}, line {}", row.file.display(), row.line)).collect();
+    let mut places: Vec<String> = bad_rows
+        .first
+        .iter()
+        .map(|row| format!("{}, {} {}", row.file.display(), row_unit(&row.file), row.line))
+        .collect();
     if bad_rows.total() > places.len() as u64 {
         places.push("...".to_string());
     }

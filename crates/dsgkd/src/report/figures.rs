@@ -4,7 +4,7 @@ use super::gather::{Arm, Gathered, Reliability};
 use crate::eval::curves::{decision_thresholds, net_benefit, precision_recall_curve, roc_curve};
 use serde_json::{Value as Json, json};
 
-/// Every number of the page but those of `history.jsonl`: arms, and the differences to the first.
+/// What was measured of each arm, and the differences to the first; not what was run on what, nor how it learned, which its folder says.
 pub(super) fn figures(gathered: &Gathered) -> Json {
     let differences = gathered.comparisons.iter();
     json!({

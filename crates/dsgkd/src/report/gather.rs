@@ -87,6 +87,10 @@ pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<G
     for run in runs.iter().skip(1) {
         comparisons.push((run.name.clone(), compare(&runs[0].seeds, &run.seeds, bootstrap)?));
     }
+    if options.operating_points != OperatingPoint::DEFAULT && arms.iter().any(|arm| arm.binary.is_none()) {
+        let message = "--threshold, --sensitivity and --specificity are of two classes, and a run has more";
+        return Err(Error::Config(message.to_string()));
+    }
     Ok(Gathered { arms, comparisons, bootstrap })
 }
 

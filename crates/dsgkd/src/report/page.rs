@@ -306,6 +306,11 @@ fn times_counted(arm: &Arm) -> f64 {
     arm.intervals.rows as f64 / arm.intervals.notes.max(1) as f64
 }
 
+/// Three digits, and more of what they would make nothing of.
+fn probability_text(value: f64) -> String {
+    if value < 0.001 { format!("{value:e}") } else { format!("{value:.3}") }
+}
+
 /// With Wilson's interval of counts in which everything stands `times` times: counted again, it tells nothing new.
 fn share(events: u64, all: u64, times: f64) -> String {
     let value = (all > 0).then(|| events as f64 / all as f64);
@@ -329,7 +334,7 @@ fn decisions(arm: &Arm) -> Markup {
                 let c = &row.counts;
                 vec![
                     row.name.clone(),
-                    row.value.map_or("of each run".to_string(), |value| format!("{value:.3}")),
+                    row.value.map_or("of each run".to_string(), probability_text),
                     share(c.true_positives, c.true_positives + c.false_negatives),
                     share(c.true_negatives, c.true_negatives + c.false_positives),
                     share(c.true_positives, c.true_positives + c.false_positives),

@@ -47,7 +47,7 @@ pub(super) struct ThresholdRow {
     /// What it decides.
     #[serde(flatten)]
     pub counts: Confusion,
-    /// Of acting on what it flags, where it has a value that is a probability below 1.
+    /// Of acting on what it flags, where the threshold is a probability below 1.
     pub net_benefit: Option<f64>,
 }
 
@@ -62,20 +62,7 @@ pub(super) fn threshold_rows(
         let counts = Confusion::at_threshold(&positive, &scores, value)?;
         Some(ThresholdRow { name, value: Some(value), counts, net_benefit: net_benefit_of(&counts, value) })
     };
-    let mut rows = vec![];
-    let mut at_prevalence = Confusion::default();
-    for run in runs {
-        let (positive, scores) = run.binary()?;
-        match run.training_prevalence.and_then(|at| Confusion::at_threshold(&positive, &scores, at)) {
-            Some(counts) => at_prevalence += counts,
-            None => at_prevalence = Confusion::default(),
-        }
-    }
-    if at_prevalence.notes() == scores.len() as u64 {
-        let value = runs[0].training_prevalence.filter(|_| runs.len() == 1);
-        let net_benefit = value.and_then(|value| net_benefit_of(&at_prevalence, value));
-        rows.push(ThresholdRow { name: "training prevalence".to_string(), value, counts: at_prevalence, net_benefit });
-    }
+    let mut rows: Vec<ThresholdRow> = at_prevalence(runs).into_iter().collect();
     rows.extend(row("one half".to_string(), 0.5));
     for point in points {
         rows.extend(match *point {
@@ -87,6 +74,22 @@ pub(super) fn threshold_rows(
         });
     }
     Some(rows)
+}
+
+/// Each run at the prevalence of its own training notes; `None` where one does not know it.
+fn at_prevalence(runs: &[Predictions]) -> Option<ThresholdRow> {
+    let (mut counts, mut benefits) = (Confusion::default(), 0.0);
+    for run in runs {
+        let (positive, scores) = run.binary()?;
+        let at = run.training_prevalence?;
+        let of_run = Confusion::at_threshold(&positive, &scores, at)?;
+        counts += of_run;
+        // Per note, each note at its own run's odds.
+        benefits += net_benefit_of(&of_run, at)? * of_run.notes() as f64;
+    }
+    let value = runs.first()?.training_prevalence.filter(|_| runs.len() == 1);
+    let net_benefit = Some(benefits / counts.notes() as f64);
+    Some(ThresholdRow { name: "training prevalence".to_string(), value, counts, net_benefit })
 }
 
 #[cfg(test)]
@@ -135,7 +138,10 @@ mod tests {
         let runs = [predictions(Some(0.35)), predictions(Some(0.65))];
         let pooled = Predictions::pooled(&runs).unwrap();
         let rows = threshold_rows(&runs, &pooled, &[]).unwrap();
-        assert_eq!((rows[0].value, rows[0].net_benefit, rows[0].counts.true_positives), (None, None, 4));
+        assert_eq!((rows[0].value, rows[0].counts.true_positives), (None, 4));
+        // 3 found and 1 false alarm at 0.35, 1 and 1 at 0.65, of 14.
+        let by_hand = (3.0 - 0.35 / 0.65 + 1.0 - 0.65 / 0.35) / 14.0;
+        assert!((rows[0].net_benefit.unwrap() - by_hand).abs() < 1e-12);
         let unknown = [predictions(None), predictions(Some(0.65))];
         assert_eq!(threshold_rows(&unknown, &pooled, &[]).unwrap()[0].name, "one half");
     }

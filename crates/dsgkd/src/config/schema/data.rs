@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// Training files (CSV, TSV, JSONL, Parquet or XLSX; `.gz` of the text formats too).
+    /// Training files (CSV, TSV, JSONL, JSON, Parquet or XLSX; `.gz` of the text formats too).
     pub train: Vec<PathBuf>,
     /// Validation files; empty: split off the training notes by `[data.split]`.
     pub validation: Vec<PathBuf>,
