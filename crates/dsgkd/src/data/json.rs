@@ -31,6 +31,8 @@ pub(super) struct JsonRows {
     file: Arc<Path>,
     text: String,
     table: Table,
+    /// Columns of the table.
+    width: usize,
     /// Rows that were given out.
     given: usize,
 }
@@ -102,7 +104,8 @@ impl JsonRows {
         if columns.is_empty() {
             return Err(refused("its objects have no keys".to_string()));
         }
-        Ok((columns, JsonRows { file, text, table, given: 0 }))
+        let width = columns.len();
+        Ok((columns, JsonRows { file, text, table, width, given: 0 }))
     }
 
     /// The next record; `None` at the end. Its line is the row's place among the rows, from 1.
@@ -134,8 +137,7 @@ impl JsonRows {
                 if members.has_a_key_twice() {
                     return Err(self.bad(line, Reason::Json, "has a key twice; keep one of them").into());
                 }
-                let width = positions.values().max().map_or(0, |last| last + 1);
-                let (mut fields, mut json) = (vec![None; width], vec![false; width]);
+                let (mut fields, mut json) = (vec![None; self.width], vec![false; self.width]);
                 if let Some(names) = names {
                     // A row's own `key` comes after it, and stands.
                     fields[0] = Some(names[row].clone());
