@@ -46,13 +46,14 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Train arms under several conditions and seeds, and compare them; what is done is kept
     Grid(GridArgs),
-    /// Fit a temperature on a run's validation notes, for probabilities that come true as often as they say
+    /// Fit a temperature on a run's validation notes, for probabilities that come true as often as they say, and choose a threshold on them
     Calibrate(CalibrateArgs),
     /// Write one HTML page about runs: metrics, curves, calibration, thresholds, parts of the notes
     Report(ReportArgs),
     /// Classify new notes
     ///
-    /// `predicted_label` is the most probable class; of two classes the positive one at or above its share among the training notes, as runs are tested.
+    /// `predicted_label` is the most probable class; of two classes the positive one at or above the threshold that `dsgkd calibrate` chose, or else its share
+    /// among the training notes, as runs are tested.
     Predict(PredictArgs),
     /// Train with and without the teacher on real emergency records, and compare
     Demo(DemoArgs),
@@ -229,6 +230,15 @@ pub(crate) struct CalibrateArgs {
     /// Run folders, or folders of runs
     #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
+    /// Have `predict` call positive what reaches this calibrated probability; without one of these three what was chosen before stays
+    #[arg(long, value_name = "PROBABILITY", group = "point")]
+    pub(crate) threshold: Option<f64>,
+    /// Have `predict` find so large a share of the positives, as far as the validation notes tell
+    #[arg(long, value_name = "SHARE", group = "point")]
+    pub(crate) sensitivity: Option<f64>,
+    /// Have `predict` leave so large a share of the negatives alone, as far as the validation notes tell
+    #[arg(long, value_name = "SHARE", group = "point")]
+    pub(crate) specificity: Option<f64>,
 }
 
 #[derive(Args)]
@@ -284,6 +294,9 @@ pub(crate) struct PredictArgs {
     /// Sheet of a workbook; default: the one of that name in the training's workbook, else the first
     #[arg(long)]
     pub(crate) sheet: Option<String>,
+    /// Call positive what reaches this probability (of two classes), in place of the model's own threshold
+    #[arg(long, value_name = "PROBABILITY")]
+    pub(crate) threshold: Option<f64>,
     /// What the model computes in; what a smaller type changes is measured on the first notes, and said
     #[arg(long, value_enum, default_value_t)]
     pub(crate) dtype: Dtype,

@@ -75,7 +75,7 @@ fn a_report_of_two_runs_stands_alone_and_holds_no_note() {
     let figures: serde_json::Value = serde_json::from_str(&figures).unwrap();
     let thresholds = figures["arms"][1]["thresholds"].as_array().unwrap();
     let names: Vec<&str> = thresholds.iter().map(|row| row["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["training prevalence", "one half", "probability", "sensitivity 0.975"]);
+    assert_eq!(names, ["training prevalence", "one half", "threshold 0.25", "sensitivity 0.975"]);
     let part = &figures["arms"][1]["parts"][0]["parts"][0];
     assert!(part["notes"].as_u64().unwrap() > 0 && figures["differences"][0]["name"] == "taught");
     // And the page says the same.
@@ -236,6 +236,62 @@ fn of_several_runs_none_is_calibrated_where_one_cannot_be() {
     assert_eq!((settings(), world.path("run/calibration.json").exists()), (before.clone(), false));
     dsgkd().arg("calibrate").arg(world.path("run")).assert().success();
     assert!(settings() != before && world.path("run/calibration.json").exists());
+}
+
+#[test]
+fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
+    let world = World::new();
+    train(&world, "run", false);
+    let calibrate = |arguments: &[&str]| {
+        let output = dsgkd().arg("calibrate").arg(world.path("run")).args(arguments).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()[0][1].clone()
+    };
+    let labels_at = |threshold: f64| -> Vec<String> {
+        let label = |probability: &f64| if *probability >= threshold { "yes" } else { "no" }.to_string();
+        predictions(&world, "run").0.iter().map(label).collect()
+    };
+    assert!(calibrate(&[])["decision"].is_null());
+    let at_prevalence = predictions(&world, "run").1;
+    let chosen = calibrate(&["--sensitivity", "0.99"]);
+    let threshold = chosen["decision"]["scaled_threshold"].as_f64().unwrap();
+    assert_eq!(chosen["decision"]["validation"]["false_negatives"], 0);
+    let decided = predictions(&world, "run").1;
+    assert!(decided == labels_at(threshold) && decided != at_prevalence);
+    assert_eq!(calibrate(&[]), chosen, "a threshold is not lost by fitting the temperature again");
+
+    // The report counts the test notes as `predict` decides them.
+    let page = report(&world, &["run"], &[]);
+    let numbers: serde_json::Value = serde_json::from_str(&report(&world, &["run"], &["--json"])).unwrap();
+    let row = &numbers["arms"][0]["thresholds"][1];
+    let confusion = &numbers["arms"][0]["confusion"];
+    assert_eq!(row["name"], "sensitivity 0.99 on validation notes");
+    assert_eq!((&row["true_positives"], &row["false_positives"]), (&confusion[1][1], &confusion[0][1]));
+    assert_eq!(row["true_positives"], chosen["decision"]["test"]["true_positives"]);
+    assert!(page.contains("predict decides at the threshold of sensitivity 0.99 on validation notes"));
+
+    // A probability is one of those that are written, whether it is kept or given once.
+    let given = calibrate(&["--threshold", "0.7"]);
+    assert!((given["decision"]["scaled_threshold"].as_f64().unwrap() - 0.7).abs() < 1e-9);
+    let kept = predictions(&world, "run").1;
+    assert_eq!(kept, labels_at(0.7));
+    let predict = |threshold: &str| {
+        let mut command = dsgkd();
+        command.arg("predict").arg(world.path("run/model")).arg(world.path("notes.csv"));
+        command.args(["--threshold", threshold, "--json"]);
+        command
+    };
+    let written = predict("0.01").assert().success().get_output().clone();
+    assert!(String::from_utf8(written.stderr).unwrap().contains("positive at a probability of 0.0100"));
+    let written = String::from_utf8(written.stdout).unwrap();
+    assert_eq!(
+        written.matches("\"predicted_label\":\"yes\"").count(),
+        labels_at(0.01).iter().filter(|label| *label == "yes").count()
+    );
+    predict("1.5").assert().code(2);
+    let two = ["--sensitivity", "0.9", "--specificity", "0.9"];
+    dsgkd().arg("calibrate").arg(world.path("run")).args(two).assert().code(2);
+    dsgkd().arg("calibrate").arg(world.path("run")).args(["--sensitivity", "95"]).assert().code(2);
 }
 
 fn browse(browser: &str, profile: &Path, page: &Path, arguments: &[&str]) -> (String, String) {

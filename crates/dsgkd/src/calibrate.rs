@@ -1,11 +1,12 @@
-//! Temperature scaling of a run's model, fitted on the run's validation notes alone.
+//! What a run's validation notes say of its model's probabilities: a temperature, and where it is asked for, the threshold to decide at.
 
 use crate::config;
 use crate::data::{make_splits, read_notes};
 use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, expected_calibration_error};
-use crate::eval::temperature::{apply_temperature, fit_temperature};
-use crate::eval::{Metrics, Predictions};
+use crate::eval::temperature::{apply_temperature, fit_temperature, rescaled};
+use crate::eval::threshold::Confusion;
+use crate::eval::{Metrics, OperatingPoint, Predictions};
 use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::predict::Predictor;
 use crate::run::folder::{RunFolder, read_json, write_json};
@@ -24,6 +25,59 @@ pub struct Calibration {
     pub validation: BeforeAndAfter,
     /// On the test notes, which had no part in it; `None` without any.
     pub test: Option<BeforeAndAfter>,
+    /// The threshold that was chosen; `None`: the share of positives among the training notes decides.
+    #[serde(default)]
+    pub decision: Option<Decision>,
+}
+
+/// The threshold at which `predict` calls a note positive, chosen on the validation notes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What it was chosen for.
+    pub chosen_for: OperatingPoint,
+    /// Of the probabilities as trained, which are those of the run's test notes.
+    pub threshold: f64,
+    /// The same of the probabilities that `predict` writes, which have been scaled.
+    pub scaled_threshold: f64,
+    /// What it decides of the notes it was chosen on.
+    pub validation: Confusion,
+    /// What it decides of the test notes, which had no part in it; `None` without any.
+    pub test: Option<Confusion>,
+}
+
+impl Decision {
+    /// `None` where no validation note is of the class whose share is asked for, or the classes are not two.
+    fn new(
+        chosen_for: OperatingPoint,
+        temperature: f64,
+        validation: &Predictions,
+        test: Option<&Predictions>,
+    ) -> Option<Decision> {
+        let (positive, scores) = validation.binary()?;
+        let threshold = match chosen_for {
+            OperatingPoint::Threshold(scaled) => rescaled(scaled, 1.0 / temperature),
+            point => amid(point.of(&positive, &scores)?, &scores),
+        };
+        let counts = |predictions: &Predictions| {
+            let (positive, scores) = predictions.binary()?;
+            Confusion::at_threshold(&positive, &scores, threshold)
+        };
+        Some(Decision {
+            chosen_for,
+            threshold,
+            scaled_threshold: rescaled(threshold, temperature),
+            validation: counts(validation)?,
+            test: test.and_then(counts),
+        })
+    }
+}
+
+/// The middle of the thresholds that decide these notes as this one does: a score's last digits, which another machine computes differently, then
+/// decide nothing.
+fn amid(threshold: f64, scores: &[f64]) -> f64 {
+    let below = scores.iter().copied().filter(|score| *score < threshold).fold(0.0, f64::max);
+    let middle = below + (threshold - below) / 2.0;
+    if middle > below { middle } else { threshold }
 }
 
 /// Proper scores and calibration error before and after.
@@ -69,7 +123,7 @@ pub fn scaled(predictions: &Predictions, temperature: f64) -> Predictions {
     scaled
 }
 
-/// A temperature that was fitted to a run's model and is not yet written: of several runs the first is not to be changed while another may fail.
+/// What was fitted to a run's model and is not yet written: of several runs the first is not to be changed while another may fail.
 pub struct Fitted {
     /// What it does.
     pub calibration: Calibration,
@@ -78,7 +132,7 @@ pub struct Fitted {
 }
 
 impl Fitted {
-    /// Writes the temperature into the model folder (where `predict` finds it) and `calibration.json` into the run's.
+    /// Writes temperature and threshold into the model folder (where `predict` finds them) and `calibration.json` into the run's.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -88,11 +142,14 @@ impl Fitted {
     }
 }
 
-/// Fits the temperature, and writes nothing.
+/// Fits the temperature, chooses the threshold for `point` (`None`: for what it was chosen for before, if it was), and writes nothing.
 ///
 /// # Errors
-/// The run has no validation notes, its data changed, or no temperature fits.
-pub fn fit(run: &RunFolder) -> Result<Fitted> {
+/// The run has no validation notes, its data changed, no temperature fits, or these notes have no such threshold.
+pub fn fit(run: &RunFolder, point: Option<OperatingPoint>) -> Result<Fitted> {
+    point.iter().try_for_each(OperatingPoint::check)?;
+    let before = || read_calibration(run).map(|calibration| Some(calibration?.decision?.chosen_for));
+    let point = point.map_or_else(before, |point| Ok(Some(point)))?;
     let test = run.predictions().exists().then(|| read_predictions(run)).transpose()?;
     let config = config::load(Some(&run.config()), &[])?.resolved();
     let notes = read_notes(&config.data)?;
@@ -127,13 +184,28 @@ pub fn fit(run: &RunFolder) -> Result<Fitted> {
             texts.len()
         )));
     };
+    let decide = |point: OperatingPoint| {
+        if classes != 2 {
+            let message = format!("--{point}: is of two classes, and the model of {name} has {classes}");
+            return Err(Error::Config(message));
+        }
+        Decision::new(point, temperature, &validation, test.as_ref()).ok_or_else(|| {
+            Error::Data(format!(
+                "{name}: none of its {} validation notes is of the class that --{point} asks for",
+                texts.len()
+            ))
+        })
+    };
+    let decision = point.map(decide).transpose()?;
     let calibration = Calibration {
         temperature,
         validation_notes: texts.len(),
         validation: BeforeAndAfter::of(&validation, temperature)?,
         test: test.map(|test| BeforeAndAfter::of(&test, temperature)).transpose()?,
+        decision,
     };
-    let settings = PredictionSettings { temperature: Some(temperature), ..predictor.settings };
+    let threshold = calibration.decision.as_ref().map(|decision| decision.threshold);
+    let settings = PredictionSettings { temperature: Some(temperature), threshold, ..predictor.settings };
     Ok(Fitted { calibration, run: run.clone(), settings })
 }
 
@@ -144,4 +216,54 @@ pub fn fit(run: &RunFolder) -> Result<Fitted> {
 pub fn read_calibration(run: &RunFolder) -> Result<Option<Calibration>> {
     let path = run.calibration();
     path.exists().then(|| read_json(&path)).transpose()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Positives at 0.8, 0.5 and 0.3, negatives at 0.6, 0.2 and 0.1.
+    fn predictions() -> Predictions {
+        let scores = [0.8, 0.6, 0.5, 0.3, 0.2, 0.1];
+        Predictions {
+            ids: (0..6).map(|note| note.to_string()).collect(),
+            groups: vec![],
+            labels: vec![1, 0, 1, 1, 0, 0],
+            probabilities: scores.iter().flat_map(|score| [1.0 - score, *score]).collect(),
+            classes: ["no", "yes"].map(str::to_string).to_vec(),
+            training_prevalence: Some(0.5),
+        }
+    }
+
+    #[test]
+    fn a_threshold_lies_amid_those_that_decide_the_same() {
+        let notes = predictions();
+        let two_thirds = Decision::new(OperatingPoint::Sensitivity(0.66), 2.0, &notes, Some(&notes)).unwrap();
+        assert!((two_thirds.threshold - 0.4).abs() < 1e-12);
+        // By hand: the odds of 0.4 are 2 to 3; half of their logarithm is their square root.
+        let odds = (2f64 / 3.0).sqrt();
+        assert!((two_thirds.scaled_threshold - odds / (1.0 + odds)).abs() < 1e-12);
+        let counts = Confusion { true_positives: 2, false_positives: 1, false_negatives: 1, true_negatives: 2 };
+        assert_eq!((two_thirds.validation, two_thirds.test), (counts, Some(counts)));
+        let all = Decision::new(OperatingPoint::Specificity(0.99), 1.0, &notes, None).unwrap();
+        assert_eq!((all.validation.false_positives, all.test), (0, None));
+        assert!(all.threshold > 0.6 && all.threshold < 0.8);
+        // Nothing lies between a number and the next one.
+        let above = 0.6f64.next_up();
+        assert_eq!(amid(above, &[0.2, 0.6]), above);
+    }
+
+    #[test]
+    fn a_probability_is_of_those_that_are_written() {
+        let given = Decision::new(OperatingPoint::Threshold(0.1), 3.0, &predictions(), None).unwrap();
+        assert!((given.scaled_threshold - 0.1).abs() < 1e-12 && given.threshold < 0.01);
+    }
+
+    #[test]
+    fn notes_of_one_class_have_no_threshold() {
+        let notes = Predictions { labels: vec![0; 6], ..predictions() };
+        assert_eq!(Decision::new(OperatingPoint::Sensitivity(0.9), 1.0, &notes, None), None);
+        assert!(Decision::new(OperatingPoint::Specificity(0.9), 1.0, &notes, None).is_some());
+    }
 }

@@ -135,6 +135,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         max_length: aligner.max_lengths[0],
         truncation: config.text.truncation,
         prevalence: (notes.labels.len() == 2).then_some(prevalence),
+        threshold: None,
         temperature: None,
     };
     let card = card::model_card(config, &student, &summary, test.as_ref());

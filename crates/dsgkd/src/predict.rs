@@ -3,7 +3,7 @@
 use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
 use crate::error::{Error, Result};
 use crate::eval::predictions::probability_column;
-use crate::eval::temperature::apply_temperature;
+use crate::eval::temperature::{apply_temperature, rescaled};
 use crate::eval::threshold::decide;
 use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::infer::Scorer;
@@ -25,6 +25,8 @@ pub struct Predictor {
     pub settings: PredictionSettings,
     /// How [`stream`](Predictor::stream) keeps the weights; what this processor lacks is [`WeightPrecision::Float32`].
     pub precision: WeightPrecision,
+    /// The probability, of those that are written, at and above which a note is positive; `None`: as the settings say.
+    pub threshold: Option<f64>,
     tokenizer: Tokenizer,
     scorer: Scorer,
 }
@@ -32,8 +34,8 @@ pub struct Predictor {
 /// What one note was given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// The class, as an index: of two, the positive one at or above the training prevalence; of more, the most probable. A temperature does not
-    /// change it.
+    /// The class, as an index: of two, the positive one at or above the threshold that was given or chosen, else the training prevalence; of more, the
+    /// most probable. A temperature does not change it, unless the threshold is of what is written.
     pub class: usize,
     /// Of each class.
     pub probabilities: Vec<f64>,
@@ -128,7 +130,19 @@ impl Predictor {
         if settings.temperature.is_some_and(|temperature| !(temperature.is_normal() && temperature > 0.0)) {
             return Err(Error::Model(format!("{}: `temperature` is no number above 0", path.display())));
         }
-        Ok(Predictor { model, settings, precision: WeightPrecision::Float32, tokenizer, scorer: Scorer::default() })
+        if settings.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
+            return Err(Error::Model(format!("{}: `threshold` is no number of 0 to 1", path.display())));
+        }
+        let (precision, threshold, scorer) = (WeightPrecision::Float32, None, Scorer::default());
+        Ok(Predictor { model, settings, precision, threshold, tokenizer, scorer })
+    }
+
+    /// The probability, of those that are written, at and above which a note is positive; `None`: of more than two classes the most probable is
+    /// predicted.
+    pub fn written_threshold(&self) -> Option<f64> {
+        let PredictionSettings { threshold, prevalence, temperature, .. } = &self.settings;
+        let written = |threshold| rescaled(threshold, temperature.unwrap_or(1.0));
+        self.threshold.or_else(|| threshold.or(*prevalence).map(written))
     }
 
     /// Predictions of notes, in their order.
@@ -144,11 +158,16 @@ impl Predictor {
         let logits = self.scorer.logits(&self.model, &ids)?;
         let classes = self.model.classes.len();
         let mut probabilities = softmax(&logits, classes);
+        let decide_at = |threshold: Option<f64>, probabilities: &[f64]| -> Vec<usize> {
+            probabilities.chunks_exact(classes).map(|row| decide(row, threshold)).collect()
+        };
         // A temperature says how sure an answer is, never which: decisions stay those that the run was tested with.
-        let decided: Vec<usize> =
-            probabilities.chunks_exact(classes).map(|row| decide(row, self.settings.prevalence)).collect();
+        let mut decided = decide_at(self.settings.threshold.or(self.settings.prevalence), &probabilities);
         if let Some(temperature) = self.settings.temperature {
             apply_temperature(&mut probabilities, classes, temperature);
+        }
+        if self.threshold.is_some() {
+            decided = decide_at(self.threshold, &probabilities);
         }
         let rows = probabilities.chunks_exact(classes).zip(decided).zip(&encoded);
         Ok(rows

@@ -3,11 +3,19 @@
 use crate::args::{CalibrateArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
-use dsgkd::calibrate::{BeforeAndAfter, Calibration, Fitted, fit};
+use dsgkd::calibrate::{BeforeAndAfter, Calibration, Decision, Fitted, fit};
 use dsgkd::error::Error;
+use dsgkd::eval::proportion::wilson_interval;
+use dsgkd::eval::threshold::Confusion;
+use dsgkd::eval::{Interval, OperatingPoint};
 use dsgkd::runs::with;
 
 pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
+    let point = args
+        .threshold
+        .map(OperatingPoint::Threshold)
+        .or(args.sensitivity.map(OperatingPoint::Sensitivity))
+        .or(args.specificity.map(OperatingPoint::Specificity));
     let mut fitted: Vec<(String, Fitted)> = vec![];
     for folder in &args.runs {
         let runs = with(folder, |run| run.model().exists())?;
@@ -15,7 +23,7 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
             return Err(Error::Data(format!("{}: holds no run with a trained model", folder.display())));
         }
         for run in runs {
-            fitted.push((run.root().display().to_string(), fit(&run)?));
+            fitted.push((run.root().display().to_string(), fit(&run, point)?));
         }
     }
     fitted.iter().try_for_each(|(_, fitted)| fitted.write())?;
@@ -32,7 +40,7 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
 }
 
 fn words(name: &str, calibration: &Calibration) -> String {
-    let Calibration { temperature, validation_notes, validation, test } = calibration;
+    let Calibration { temperature, validation_notes, validation, test, decision } = calibration;
     let mut out = format!("{name}: temperature {temperature:.3}, fitted on {validation_notes} validation notes\n");
     out += &line("validation", validation);
     if let Some(test) = test {
@@ -41,7 +49,35 @@ fn words(name: &str, calibration: &Calibration) -> String {
             out += "  the test notes are fitted less well than before; the temperature is stored all the same\n";
         }
     }
+    if let Some(Decision { chosen_for, threshold, scaled_threshold, validation, test }) = decision {
+        out += &format!(
+            "  {chosen_for}: predict decides at a probability of {scaled_threshold:.4} ({threshold:.4} as trained)\n"
+        );
+        out += &decided("validation", validation);
+        out += &test.as_ref().map_or(String::new(), |test| decided("test", test));
+    }
     out
+}
+
+/// What a threshold decides, as shares with Wilson's 95 % intervals.
+fn decided(part: &str, counts: &Confusion) -> String {
+    let Confusion { true_positives, false_positives, false_negatives, true_negatives } = *counts;
+    let share = |name: &str, events: u64, others: u64| {
+        let all = events + others;
+        match wilson_interval(events as f64, all as f64) {
+            Some(Interval { low, high }) => {
+                format!("{name} {:.3} [{low:.3}, {high:.3}] ({events} of {all})", events as f64 / all as f64)
+            }
+            None => format!("{name} undefined"),
+        }
+    };
+    format!(
+        "  {part}: {}, {}, {}, {}\n",
+        share("sensitivity", true_positives, false_negatives),
+        share("specificity", true_negatives, false_positives),
+        share("PPV", true_positives, false_positives),
+        share("NPV", true_negatives, false_negatives)
+    )
 }
 
 /// Whether the probabilities fit the notes less well than before, by the log loss.

@@ -7,6 +7,7 @@ use crate::output::print_json;
 use crate::progress::Progress;
 use dsgkd::data::{Format, NewColumn, ReadOptions, Records, TableWriter, is_same_file};
 use dsgkd::error::{Error, Result};
+use dsgkd::eval::OperatingPoint;
 use dsgkd::infer::WeightPrecision;
 use dsgkd::predict::{Predictor, Rounding};
 use std::path::Path;
@@ -18,6 +19,15 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         return Err(Error::Config(format!("-o: {} is read; write to another file", output.display())));
     }
     let mut predictor = Predictor::open(&args.model)?;
+    if let Some(threshold) = args.threshold {
+        OperatingPoint::Threshold(threshold).check()?;
+        if predictor.model.classes.len() != 2 {
+            let message =
+                format!("--threshold: is of two classes, and the model has {}", predictor.model.classes.len());
+            return Err(Error::Config(message));
+        }
+        predictor.threshold = Some(threshold);
+    }
     let progress = Progress::new(global.quiet, "predict");
     let data = &mut predictor.settings.data;
     if let Some(text) = &args.text {
@@ -58,6 +68,11 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     };
     if predictor.precision.available() != predictor.precision {
         progress.say("predict: no fast arithmetic of that type here; computing in float32");
+    }
+    if predictor.settings.threshold.or(predictor.threshold).is_some()
+        && let Some(threshold) = predictor.written_threshold()
+    {
+        progress.say(&format!("predict: positive at a probability of {threshold:.4}"));
     }
     let mut last = std::time::Instant::now();
     let mut tell = |notes: u64| {

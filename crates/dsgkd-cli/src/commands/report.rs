@@ -4,7 +4,8 @@ use crate::args::{Global, ReportArgs};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json, print_written};
 use crate::progress::Progress;
-use dsgkd::report::{OperatingPoint, ReportOptions, figures, report};
+use dsgkd::eval::OperatingPoint;
+use dsgkd::report::{ReportOptions, figures, report};
 use dsgkd::run::atomic::write_file;
 use dsgkd::runs::FinishedRuns;
 

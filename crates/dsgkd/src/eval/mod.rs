@@ -14,7 +14,7 @@
 //! | [`mod@bootstrap`], [`mod@compare`], [`delong`], [`subsamples`] | intervals, paired differences, the original's spread |
 //! | [`resampled`] | means over folds and seeds |
 //! | [`calibration`], [`temperature`] | reliability bins and expected calibration error; making a classifier less sure of itself |
-//! | [`curves`], [`proportion`] | ROC, precision-recall and decision curves, chosen thresholds; intervals of shares |
+//! | [`curves`], [`operating_point`], [`proportion`] | ROC, precision-recall and decision curves; chosen thresholds; intervals of shares |
 //! | [`table`] | the same as text and JSON |
 
 pub mod bootstrap;
@@ -23,6 +23,7 @@ pub mod compare;
 pub mod curves;
 pub mod delong;
 pub mod metrics;
+pub mod operating_point;
 mod pool;
 pub mod predictions;
 pub mod proportion;
@@ -46,6 +47,7 @@ mod property_tests;
 pub use bootstrap::{BootstrapOptions, Estimate, Interval, Intervals, bootstrap};
 pub use compare::{Comparison, Difference, compare};
 pub use metrics::{Metric, Metrics, evaluate};
+pub use operating_point::OperatingPoint;
 pub use pool::measure;
 pub use predictions::{Predictions, TextColumns};
 pub use subsamples::{Spread, Subsamples, reference_subsamples};

@@ -49,6 +49,13 @@ pub fn apply_temperature(probabilities: &mut [f64], classes: usize, temperature:
     }
 }
 
+/// What the probability of one of two classes is scaled to.
+pub fn rescaled(probability: f64, temperature: f64) -> f64 {
+    let mut both = [1.0 - probability, probability];
+    apply_temperature(&mut both, 2, temperature);
+    both[1]
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

@@ -3,10 +3,10 @@
 use super::scored::most_probable;
 use serde::{Deserialize, Serialize};
 
-/// The class that a note of these probabilities is given: of two, where the share of positives among the training notes is known, the
-/// positive one at or above it; else the most probable, the first of equals.
-pub fn decide(probabilities: &[f64], training_prevalence: Option<f64>) -> usize {
-    match (probabilities, training_prevalence) {
+/// The class that a note of these probabilities is given: of two, where there is a threshold (the share of positives among the training notes, or
+/// what was chosen), the positive one at or above it; else the most probable, the first of equals.
+pub fn decide(probabilities: &[f64], threshold: Option<f64>) -> usize {
+    match (probabilities, threshold) {
         ([_, positive], Some(threshold)) => usize::from(*positive >= threshold),
         _ => most_probable(probabilities),
     }

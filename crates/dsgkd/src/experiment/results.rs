@@ -61,8 +61,11 @@ pub struct PredictionSettings {
     pub max_length: usize,
     /// Which end of a long note is kept.
     pub truncation: Truncation,
-    /// Share of positives among the training notes: the threshold of the label.
+    /// Share of positives among the training notes: the threshold of the label, unless one was chosen.
     pub prevalence: Option<f64>,
+    /// The threshold that `dsgkd calibrate` chose, of the probability before the temperature.
+    #[serde(default)]
+    pub threshold: Option<f64>,
     /// What the logits are divided by, once `dsgkd calibrate` has fitted it.
     #[serde(default)]
     pub temperature: Option<f64>,

@@ -2,14 +2,14 @@
 
 use super::ReportOptions;
 use super::subgroups::{Subgroups, subgroups};
-use super::thresholds::{OperatingPoint, ThresholdRow, threshold_rows};
-use crate::calibrate::{CalibrationScores, read_calibration, scaled};
+use super::thresholds::{Chosen, ThresholdRow, threshold_rows};
+use crate::calibrate::{Calibration, CalibrationScores, Decision, read_calibration, scaled};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, ReliabilityBin};
 use crate::eval::delong::{AurocInterval, delong_interval};
 use crate::eval::threshold::decide;
-use crate::eval::{BootstrapOptions, Comparison, Intervals, Predictions, bootstrap, compare};
+use crate::eval::{BootstrapOptions, Comparison, Intervals, OperatingPoint, Predictions, bootstrap, compare};
 use crate::runs::FinishedRuns;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -54,6 +54,8 @@ pub(super) struct Arm {
     pub calibration: Reliability,
     /// After temperature scaling, where every run of the arm has one.
     pub scaled: Option<(Vec<f64>, Reliability)>,
+    /// What the thresholds of its runs were chosen for on validation notes, where they all were.
+    pub chosen: Option<String>,
     /// Metrics of parts of the notes.
     pub subgroups: Vec<Subgroups>,
 }
@@ -113,6 +115,10 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         None if options.subgroups.is_empty() => vec![],
         None => return Err(Error::Config(format!("{}: has no config.toml to find --subgroup columns by", run.name))),
     };
+    let calibrations = run.folders.iter().map(read_calibration).collect::<Result<Vec<Option<Calibration>>>>()?;
+    let decisions: Vec<Option<&Decision>> =
+        calibrations.iter().map(|calibration| calibration.as_ref()?.decision.as_ref()).collect();
+    let chosen = Chosen::of(&decisions);
     Ok(Arm {
         name: run.name.clone(),
         seeds,
@@ -122,10 +128,11 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&runs, &pooled, &options.operating_points),
-        confusion: confusion(&runs, pooled.classes.len()),
+        binary: binary(&runs, &pooled, chosen.as_ref(), &options.operating_points),
+        confusion: confusion(&runs, &decisions, pooled.classes.len()),
         calibration: reliability(&pooled)?,
-        scaled: scaled_reliability(run)?,
+        scaled: scaled_reliability(&runs, &calibrations)?,
+        chosen: chosen.map(|chosen| chosen.name),
         subgroups,
         config,
         pooled,
@@ -136,34 +143,39 @@ fn reliability(predictions: &Predictions) -> Result<Reliability> {
     Ok(Reliability { bins: predictions.reliability(DEFAULT_BINS)?, scores: CalibrationScores::of(predictions)? })
 }
 
-fn scaled_reliability(run: &FinishedRuns) -> Result<Option<(Vec<f64>, Reliability)>> {
-    let mut temperatures = vec![];
-    for folder in &run.folders {
-        match read_calibration(folder)? {
-            Some(calibration) => temperatures.push(calibration.temperature),
-            None => return Ok(None),
-        }
-    }
-    let runs = run.seeds.iter().flatten().zip(&temperatures);
+fn scaled_reliability(
+    runs: &[Predictions],
+    calibrations: &[Option<Calibration>],
+) -> Result<Option<(Vec<f64>, Reliability)>> {
+    let temperatures = calibrations.iter().map(|calibration| Some(calibration.as_ref()?.temperature));
+    let Some(temperatures) = temperatures.collect::<Option<Vec<f64>>>() else { return Ok(None) };
+    let runs = runs.iter().zip(&temperatures);
     let runs: Vec<Predictions> = runs.map(|(predictions, temperature)| scaled(predictions, *temperature)).collect();
     let scaled = reliability(&Predictions::pooled(&runs)?)?;
     Ok(Some((temperatures, scaled)))
 }
 
-fn binary(runs: &[Predictions], pooled: &Predictions, points: &[OperatingPoint]) -> Option<Binary> {
+fn binary(
+    runs: &[Predictions],
+    pooled: &Predictions,
+    chosen: Option<&Chosen>,
+    points: &[OperatingPoint],
+) -> Option<Binary> {
     let (positive, scores) = pooled.binary()?;
-    let thresholds = threshold_rows(runs, pooled, points)?;
+    let thresholds = threshold_rows(runs, pooled, chosen, points)?;
     let one_ranking = runs.len() == 1 && pooled.rows_are_independent();
     let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
     Some(Binary { delong, thresholds, positive, scores })
 }
 
-/// Each note as `predict` decides it.
-fn confusion(runs: &[Predictions], classes: usize) -> Vec<Vec<u64>> {
+/// Each note as `predict` decides it with the model of its run.
+fn confusion(runs: &[Predictions], decisions: &[Option<&Decision>], classes: usize) -> Vec<Vec<u64>> {
     let mut counts = vec![vec![0; classes]; classes];
-    for run in runs {
+    for (index, run) in runs.iter().enumerate() {
+        let chosen = decisions.get(index).copied().flatten().map(|decision| decision.threshold);
+        let threshold = chosen.or(run.training_prevalence);
         for (row, &label) in run.probabilities.chunks_exact(classes).zip(&run.labels) {
-            counts[label][decide(row, run.training_prevalence)] += 1;
+            counts[label][decide(row, threshold)] += 1;
         }
     }
     counts

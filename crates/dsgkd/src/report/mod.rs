@@ -14,8 +14,8 @@ mod thresholds;
 mod tripod;
 
 use crate::error::Result;
+use crate::eval::OperatingPoint;
 use crate::runs::FinishedRuns;
-pub use thresholds::OperatingPoint;
 
 /// What a report is made with.
 #[derive(Debug, Clone)]

@@ -349,8 +349,8 @@ fn decisions(arm: &Arm) -> Markup {
             if seeds > 1 { ", and count each note once, though the shares are of the rows of all seeds" } else { "" };
         let caption = format!(
             "Wilson's 95 % intervals take every note for independent, which notes of one patient are not{of_seeds}. Thresholds at a wanted \
-             sensitivity or specificity were found on these very notes, so what they promise flatters; fix a threshold before looking at test \
-             notes."
+             sensitivity or specificity were found on these very notes, unless they are said to be of validation notes, so what they promise flatters; \
+             fix a threshold before looking at test notes (dsgkd calibrate)."
         );
         table(&caption, &head, &rows)
     });

@@ -259,10 +259,16 @@ fn fairness(gathered: &Gathered) -> String {
 
 fn output(gathered: &Gathered) -> String {
     let decided = match has_thresholds(gathered) {
-        true => "thresholds in the table of thresholds",
-        false => "the most probable one is predicted, without a threshold",
+        true => "thresholds in the table of thresholds".to_string(),
+        false => "the most probable one is predicted, without a threshold".to_string(),
     };
-    format!("A probability of each class; {decided}.")
+    let mut chosen: Vec<&str> = gathered.arms.iter().filter_map(|arm| arm.chosen.as_deref()).collect();
+    chosen.dedup();
+    let chosen = match chosen.is_empty() {
+        true => String::new(),
+        false => format!(" predict decides at the threshold of {}.", chosen.join(", ")),
+    };
+    format!("A probability of each class; {decided}.{chosen}")
 }
 
 fn model(config: Option<&Config>) -> &'static str {
