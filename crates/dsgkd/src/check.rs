@@ -1,5 +1,7 @@
 //! What is in the notes, before an hour is spent on them (`dsgkd check`).
 
+mod advice;
+
 use crate::config::{Baseline, Config};
 use crate::data::{Note, Notes, Splits, leave_out_tested, make_splits, read_notes};
 use crate::error::Result;
@@ -24,7 +26,7 @@ pub struct CheckReport {
     pub first_bad_rows: Vec<String>,
     /// Notes of each class.
     pub labels: Vec<(String, usize)>,
-    /// Of classes with hardly a note, a line each.
+    /// What is allowed and hardly meant, a line each.
     pub advice: Vec<String>,
     /// The training, validation and test part; or why the notes cannot be split.
     pub split: Result<[PartReport; 3], String>,
@@ -62,7 +64,7 @@ pub struct PartReport {
 /// How one model reads the notes.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ModelReport {
-    /// `student` or `teacher`.
+    /// `student` or `teacher`; of several teachers `teacher 1` and so on, in the experiment's order.
     pub role: String,
     /// Tokens a note, special tokens included, before truncation.
     pub tokens: Quartiles,
@@ -103,9 +105,6 @@ impl Quartiles {
     }
 }
 
-/// A class with fewer notes is taken for a typo where the classes are found in the files, and for one that cannot be measured where they are named.
-const LEAST_NOTES: usize = 5;
-
 /// Reads the notes of an experiment, which is resolved, and its models where they are named. Bad rows are counted, and a split
 /// that is refused is reported with the rest.
 pub fn check(config: &Config) -> Result<CheckReport> {
@@ -128,14 +127,21 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     let indices: Vec<usize> = (0..notes.notes.len()).collect();
     let (scripts, mixed_notes) = scripts(&all);
     let labels: Vec<(String, usize)> = notes.labels.iter().cloned().zip(notes.class_counts(&indices)).collect();
+    let split = split.map(|splits| parts(config, &notes, &splits));
+    let mut advice = advice::rare_classes(&labels, !config.data.labels.is_empty());
+    if let Ok(parts) = &split {
+        advice.extend(advice::parts_without_a_class(&labels, parts));
+    }
+    advice.extend(advice::idle_notes(config, given + beyond_budget));
+    advice.extend(advice::learning_rates(config));
     Ok(CheckReport {
         notes: notes.notes.len(),
         unlabeled: given,
         bad_rows: notes.bad_rows.total(),
         first_bad_rows: notes.bad_rows.first.iter().map(ToString::to_string).collect(),
-        advice: advice(&labels, !config.data.labels.is_empty()),
+        advice,
         labels,
-        split: split.map(|splits| parts(config, &notes, &splits)).map_err(|error| error.to_string()),
+        split: split.map_err(|error| error.to_string()),
         unlabeled_left_out,
         beyond_budget,
         duplicates: duplicates(&notes),
@@ -145,19 +151,6 @@ pub fn check(config: &Config) -> Result<CheckReport> {
         terms: Quartiles::of(terms),
         models: models(config, &all, &notes.labels)?,
     })
-}
-
-/// What to do about each class that hardly has a note; `are_named`: the experiment lists its classes.
-fn advice(labels: &[(String, usize)], are_named: bool) -> Vec<String> {
-    let rare = labels.iter().filter(|(_, count)| *count < LEAST_NOTES).map(|(class, count)| {
-        let notes = if *count == 1 { "note" } else { "notes" };
-        let what = match are_named {
-            false => "a typo? name the classes in data.labels, or map them in data.label_map",
-            true => "too few to learn it, or to measure; merge it with another in data.label_map, or add notes",
-        };
-        format!("class `{class}` has {count} {notes}: {what}")
-    });
-    rare.collect()
 }
 
 fn parts(config: &Config, notes: &Notes, splits: &Splits) -> [PartReport; 3] {
@@ -212,7 +205,11 @@ fn models(config: &Config, notes: &[&Note], classes: &[String]) -> Result<Vec<Mo
         let unknown =
             encodings.iter().flat_map(|encoding| &encoding.ids).filter(|id| tokenizer.unknown() == Some(**id));
         reports.push(ModelReport {
-            role: if number == 0 { "student".into() } else { "teacher".into() },
+            role: match number {
+                0 => "student".to_string(),
+                _ if teachers.len() == 1 => "teacher".to_string(),
+                _ => format!("teacher {number}"),
+            },
             max_length: aligner.max_lengths[number],
             truncated: lengths.iter().filter(|length| **length > aligner.max_lengths[number]).count(),
             unknown_share: unknown.count() as f64 / lengths.iter().sum::<usize>().max(1) as f64,
@@ -239,17 +236,5 @@ mod tests {
         assert_eq!(Quartiles::of(vec![]), Quartiles::default());
         let expected = Quartiles { min: 1, lower: 2, median: 3, upper: 4, p95: 4, max: 5 };
         assert_eq!(Quartiles::of(vec![5, 1, 4, 2, 3]), expected);
-    }
-
-    #[test]
-    fn only_classes_of_hardly_a_note_are_advised_about() {
-        let labels = [("no", 90), ("si", 5), ("sii", 1), ("none", 0)].map(|(class, count)| (class.to_string(), count));
-        let typo = "a typo? name the classes in data.labels, or map them in data.label_map";
-        assert_eq!(
-            advice(&labels, false),
-            [format!("class `sii` has 1 note: {typo}"), format!("class `none` has 0 notes: {typo}")]
-        );
-        let named = advice(&labels, true);
-        assert!(named.len() == 2 && named.iter().all(|line| line.contains("too few") && !line.contains("typo")));
     }
 }

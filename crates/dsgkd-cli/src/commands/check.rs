@@ -23,8 +23,12 @@ pub(crate) fn run(args: &ExperimentArgs, global: &Global) -> CommandResult {
     Ok(if sound { Outcome::Done } else { Outcome::No })
 }
 
+fn is_teacher(model: &ModelReport) -> bool {
+    model.role != "student"
+}
+
 fn has_nothing_to_teach(model: &ModelReport) -> bool {
-    model.role == "teacher" && model.aligned_terms == 0
+    is_teacher(model) && model.aligned_terms == 0
 }
 
 fn table(report: &CheckReport) -> String {
@@ -79,7 +83,7 @@ fn table(report: &CheckReport) -> String {
                 100.0 * model.unknown_share
             ),
         );
-        if model.role == "teacher" {
+        if is_teacher(model) {
             let dropped = model.dropped_terms;
             let nothing = if has_nothing_to_teach(model) { "NOTHING TO TEACH: " } else { "" };
             line("", format!("{nothing}{} terms kept; dropped: {dropped}", model.aligned_terms));

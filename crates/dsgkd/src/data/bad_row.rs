@@ -20,7 +20,7 @@ pub enum Reason {
     TooLong,
     /// A line that is not one JSON object.
     Json,
-    /// A JSON key that the first record does not have.
+    /// A JSON key that the first records do not have.
     UnknownKey,
     /// No text in the note.
     MissingText,
@@ -43,7 +43,7 @@ impl Reason {
             Reason::FieldCount => "with a wrong number of cells",
             Reason::TooLong => "that are too long",
             Reason::Json => "that are not one JSON object",
-            Reason::UnknownKey => "with a key that the first record does not have",
+            Reason::UnknownKey => "with a key that the first records do not have",
             Reason::MissingText => "without text",
             Reason::MissingValue => "without a cell that the template needs",
             Reason::MissingLabel => "without a label",

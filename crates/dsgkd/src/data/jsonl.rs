@@ -1,17 +1,21 @@
-//! JSONL: one JSON object a line. The keys of the first object are the columns.
+//! JSONL: one JSON object a line. The keys of the first objects are the columns.
 
 use super::bad_row::{BadRow, Reason, RowError};
-use super::columns::clean_header;
+use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
 use super::encoding::{Utf8Source, read_error};
 use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The rows of a JSONL file. A later record may lack keys of the first (they are missing cells) but may not have others: the
-/// table's columns are known after one record, so that rows can be written as they are read.
+/// Lines and bytes of them that are read ahead for their keys: programs leave out what is null, so that the first object may lack some.
+const LINES_AHEAD: usize = 1000;
+const BYTES_AHEAD: usize = MAX_ROW_BYTES;
+
+/// The rows of a JSONL file. A record may lack keys (they are missing cells), but after the first lines it may not have new ones: the table's
+/// columns are known by then, so that rows can be written as they are read.
 pub(super) struct JsonlRows {
     file: Arc<Path>,
     source: Utf8Source,
@@ -19,40 +23,59 @@ pub(super) struct JsonlRows {
     text: Vec<u8>,
     positions: HashMap<String, usize>,
     max_line_bytes: usize,
-    first: Option<Record>,
+    ahead: VecDeque<Result<(u64, Map<String, Value>), RowError>>,
 }
 
 impl JsonlRows {
     pub(super) fn open(file: Arc<Path>, source: Utf8Source) -> Result<(Vec<String>, JsonlRows)> {
+        JsonlRows::open_within(file, source, MAX_ROW_BYTES)
+    }
+
+    fn open_within(file: Arc<Path>, source: Utf8Source, max_line_bytes: usize) -> Result<(Vec<String>, JsonlRows)> {
         let mut rows = JsonlRows {
             file,
             source,
             line: 0,
             text: vec![],
             positions: HashMap::new(),
-            max_line_bytes: MAX_ROW_BYTES,
-            first: None,
+            max_line_bytes,
+            ahead: VecDeque::new(),
         };
         let Some(object) = rows.read_object()? else {
             return Err(Error::Data(format!("{}: is empty; it needs one JSON object a line", rows.file.display())));
         };
-        let columns = clean_header(&rows.file, object.keys().cloned())?;
-        if columns.is_empty() {
-            return Err(Error::Data(format!("{}: the first JSON object has no keys", rows.file.display())));
+        let mut columns = clean_header(&rows.file, object.keys().cloned())?;
+        rows.positions = (0..).zip(object.keys()).map(|(position, key)| (key.trim().to_string(), position)).collect();
+        let mut bytes = rows.text.len();
+        rows.ahead.push_back(Ok((rows.line, object)));
+        while rows.ahead.len() < LINES_AHEAD && bytes < BYTES_AHEAD {
+            let Some(object) = rows.read_object().transpose() else { break };
+            for key in object.iter().flat_map(Map::keys).map(|key| key.trim()) {
+                if !key.is_empty() && !rows.positions.contains_key(key) {
+                    rows.positions.insert(key.to_string(), columns.len());
+                    columns.push(key.to_string());
+                }
+            }
+            bytes += rows.text.len();
+            rows.ahead.push_back(object.map(|object| (rows.line, object)));
         }
-        rows.positions = columns.iter().enumerate().map(|(position, name)| (name.clone(), position)).collect();
-        let (fields, json) = object.into_iter().map(|(_, value)| cell_of(value)).unzip();
-        rows.first = Some(Record { line: rows.line, fields, json });
+        if columns.is_empty() {
+            return Err(Error::Data(format!("{}: its JSON objects have no keys", rows.file.display())));
+        }
+        if columns.len() > MAX_COLUMNS {
+            return Err(too_many_columns(&rows.file));
+        }
         Ok((columns, rows))
     }
 
     /// The next record; `None` at the end.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, RowError> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
-        }
-        let Some(object) = self.read_object()? else {
-            return Ok(None);
+        let (line, object) = match self.ahead.pop_front() {
+            Some(read) => read?,
+            None => match self.read_object()? {
+                Some(object) => (self.line, object),
+                None => return Ok(None),
+            },
         };
         let (mut fields, mut json) = (vec![None; self.positions.len()], vec![false; self.positions.len()]);
         for (number, (key, value)) in (1..).zip(object) {
@@ -61,14 +84,14 @@ impl JsonlRows {
                 None => {
                     // By number: where a line is put together wrongly, its key is a cell.
                     let message = format!(
-                        "has a key that the first record does not have (number {number} of its keys); give the first \
-                         record every key (null where it has no value)"
+                        "has a key that none of the first {LINES_AHEAD} lines has (number {number} of its keys); give the \
+                         first record every key (null where it has no value)"
                     );
-                    return Err(self.bad(Reason::UnknownKey, message).into());
+                    return Err(self.bad(line, Reason::UnknownKey, message).into());
                 }
             }
         }
-        Ok(Some(Record { line: self.line, fields, json }))
+        Ok(Some(Record { line, fields, json }))
     }
 
     fn read_object(&mut self) -> Result<Option<Map<String, Value>>, RowError> {
@@ -83,23 +106,25 @@ impl JsonlRows {
         };
         if !whole {
             let message = "the line is longer than 16 MiB; write one object a line";
-            return Err(self.bad(Reason::TooLong, message.to_string()).into());
+            return Err(self.bad(self.line, Reason::TooLong, message.to_string()).into());
         }
         let Ok(text) = std::str::from_utf8(&self.text) else {
             let message = "has bytes that are not UTF-8, which JSONL is whatever data.encoding says; write the file anew, or repair the row";
-            return Err(self.bad(Reason::Encoding, message.to_string()).into());
+            return Err(self.bad(self.line, Reason::Encoding, message.to_string()).into());
         };
         match serde_json::from_str(text) {
             Ok(Value::Object(object)) => Ok(Some(object)),
             Ok(Value::Array(_)) => {
                 let message = "is a JSON array; write one object a line, without brackets or commas around them";
-                Err(self.bad(Reason::Json, message.to_string()).into())
+                Err(self.bad(self.line, Reason::Json, message.to_string()).into())
             }
-            Ok(_) => Err(self.bad(Reason::Json, "is not a JSON object; write one object a line".to_string()).into()),
+            Ok(_) => Err(self
+                .bad(self.line, Reason::Json, "is not a JSON object; write one object a line".to_string())
+                .into()),
             Err(error) => {
                 // The parser's own words could one day quote the line; its column cannot.
                 let message = format!("is not valid JSON at byte {}; write one object a line", error.column());
-                Err(self.bad(Reason::Json, message).into())
+                Err(self.bad(self.line, Reason::Json, message).into())
             }
         }
     }
@@ -131,8 +156,8 @@ impl JsonlRows {
         }
     }
 
-    fn bad(&self, reason: Reason, message: String) -> BadRow {
-        BadRow { file: self.file.clone(), line: self.line, column: None, reason, message }
+    fn bad(&self, line: u64, reason: Reason, message: String) -> BadRow {
+        BadRow { file: self.file.clone(), line, column: None, reason, message }
     }
 }
 
@@ -184,7 +209,7 @@ mod tests {
     #[test]
     fn bad_lines_do_not_end_the_file_and_are_not_quoted() {
         let (_, mut rows) =
-            open(b"{\"a\":1}\n{\"a\":secret}\n[{\"a\":1}]\n5\n{\"b\":1}\n{\"a\":\"\xE9\"}\n{\"a\":1}x\n{\"a\":2}\n")
+            open(b"{\"a\":1}\n{\"a\":secret}\n[{\"a\":1}]\n5\n{\"\":1}\n{\"a\":\"\xE9\"}\n{\"a\":1}x\n{\"a\":2}\n")
                 .unwrap();
         rows.next_record().unwrap().unwrap();
         let Err(RowError::Bad(row)) = rows.next_record() else { panic!("line 2 is bad") };
@@ -199,12 +224,28 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_told_by_its_number() {
-        let (_, mut rows) = open(b"{\"a\":1}\n{\"a\":2,\"secret fever\":3}\n").unwrap();
-        rows.next_record().unwrap().unwrap();
-        let Err(RowError::Bad(row)) = rows.next_record() else { panic!("line 2 has a key too many") };
-        assert_eq!((row.line, row.reason), (2, Reason::UnknownKey));
+    fn keys_that_the_first_record_lacks_are_columns() {
+        let (columns, mut rows) =
+            open(b"{\"\":0,\"note\":\"fever\"}\n{\"a\":secret}\n{\" label \":\"yes\",\"note\":\"cough\"}\n").unwrap();
+        assert_eq!(columns, ["column_1", "note", "label"]);
+        let text = |text: &str| Some(text.to_string());
+        assert_eq!(rows.next_record().unwrap().unwrap().fields, [text("0"), text("fever"), None]);
+        assert_eq!(reason(rows.next_record()), (2, Reason::Json));
+        let third = rows.next_record().unwrap().unwrap();
+        assert_eq!((third.line, third.fields), (3, vec![None, text("cough"), text("yes")]));
+        assert!(rows.next_record().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_key_that_comes_late_is_told_by_its_number() {
+        let text = "{\"a\":1}\n".repeat(LINES_AHEAD) + "{\"a\":2,\"secret fever\":3}\n{\"a\":4}\n";
+        let (columns, mut rows) = open(text.as_bytes()).unwrap();
+        assert_eq!(columns, ["a"]);
+        (0..LINES_AHEAD).for_each(|_| assert!(rows.next_record().unwrap().is_some()));
+        let Err(RowError::Bad(row)) = rows.next_record() else { panic!("its key was not known") };
+        assert_eq!((row.line, row.reason), (LINES_AHEAD as u64 + 1, Reason::UnknownKey));
         assert!(row.message.contains("number 2 of its keys") && !row.message.contains("secret"), "{row}");
+        assert_eq!(rows.next_record().unwrap().unwrap().line, LINES_AHEAD as u64 + 2);
     }
 
     #[test]
@@ -224,8 +265,9 @@ mod tests {
 
     #[test]
     fn a_line_beyond_the_limit_is_bad() {
-        let (_, mut rows) = open(b"{\"a\":1}\n{\"a\":\"xxxxxxxxxxxxxxxxxxxxxxx\"}\n{\"a\":2}\n").unwrap();
-        rows.max_line_bytes = 12;
+        let source = |text: &'static [u8]| Box::new(BufReader::new(Cursor::new(text)));
+        let text = b"{\"a\":1}\n{\"a\":\"xxxxxxxxxxxxxxxxxxxxxxx\"}\n{\"a\":2}\n";
+        let (_, mut rows) = JsonlRows::open_within(Path::new("a.jsonl").into(), source(text), 12).unwrap();
         rows.next_record().unwrap().unwrap();
         assert_eq!(reason(rows.next_record()), (2, Reason::TooLong));
         assert_eq!(rows.next_record().unwrap().unwrap().line, 3);

@@ -201,7 +201,19 @@ impl NoteMapper {
             let message = "has no label; move the row to a file of data.unlabeled, or set data.skip_bad_rows (or --skip-bad-rows)";
             return Err(self.bad(record, Some(column), Reason::MissingLabel, message));
         }
-        class_of(mapped.unwrap_or(value)).ok_or_else(|| {
+        let is_list = mapped.is_none() && value.starts_with(['[', '{']) && record.json.get(column) == Some(&true);
+        // Annotation programs write the one answer to a question as a list, too.
+        let alone = if is_list { serde_json::from_str::<[String; 1]>(value).ok() } else { None };
+        let value = match &alone {
+            Some([name]) => self.label_map.get(name.trim()).map_or(name.trim(), String::as_str),
+            None if is_list => {
+                let message = "has several labels or none in a list, or an object; a note is of one class: name another column in data.label, map \
+                               the cell in data.label_map, or set data.skip_bad_rows (or --skip-bad-rows)";
+                return Err(self.bad(record, Some(column), Reason::UnknownLabel, message));
+            }
+            None => mapped.unwrap_or(value),
+        };
+        class_of(value).ok_or_else(|| {
             let known: Vec<String> = self.labels.iter().take(10).map(|label| format!("\"{}\"", short(label))).collect();
             let message = format!(
                 "has a label that is none of {}{}; map it in data.label_map, or set data.skip_bad_rows (or --skip-bad-rows)",
@@ -360,6 +372,27 @@ mod tests {
         assert_eq!(map(&config, true, ["??", "1", "p"]).unwrap_err().reason, Reason::MissingValue);
         let config = DataConfig { template: " [{Note}]".into(), ..config };
         assert_eq!(map(&config, true, ["??", "1", "p"]).unwrap_err().reason, Reason::MissingText);
+    }
+
+    #[test]
+    fn a_list_of_labels_is_no_class_unless_it_holds_one() {
+        let file = Path::new("a.jsonl");
+        let columns = ["Note", "Level", "Patient"].map(str::to_string);
+        let mapper = NoteMapper::new(&config(), file, &columns, true).unwrap();
+        let map = |label: &str, json: bool| {
+            let fields = ["fever", label, "p"].map(|cell| Some(cell.to_string())).to_vec();
+            mapper.map(&Record { line: 7, fields, json: vec![false, json, false] })
+        };
+        let plain = map("1", true).unwrap().label;
+        assert!(plain.is_some());
+        assert_eq!(map(r#"[" 1 "]"#, true).unwrap().label, plain);
+        for wrong in [r#"["1","secret"]"#, "[]", r#"{"1":true}"#, r#"[["1"]]"#] {
+            let row = map(wrong, true).unwrap_err();
+            assert_eq!((row.reason, row.column.as_deref()), (Reason::UnknownLabel, Some("Level")));
+            assert!(row.message.contains("a note is of one class") && !row.message.contains("secret"), "{row}");
+        }
+        // Of a table the cell is text, and the class may be called so.
+        assert!(map(r#"["1"]"#, false).unwrap_err().message.contains("none of"));
     }
 
     #[test]
