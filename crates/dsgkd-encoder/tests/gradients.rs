@@ -89,8 +89,7 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
             loss(&model, &case, dropout, Some(&mut gradients));
             for spec in model.layout().tensors().to_vec() {
                 let norm: f32 = gradients[spec.range.clone()].iter().map(|g| g * g).sum::<f32>().sqrt();
-                // A key's bias moves all scores of a row alike, which softmax does not see.
-                let is_key_bias = spec.name.contains("key.bias") || spec.name.contains("k_lin.bias");
+                let is_key_bias = is_key_bias(&spec.name);
                 assert!(norm > 0.0 || is_key_bias, "{model_type}: {} has no gradient", spec.name);
                 // Along the gradient, the loss rises by its norm.
                 if is_key_bias || norm < 1e-4 {
@@ -112,6 +111,11 @@ fn every_tensor_of_every_family_has_the_gradient_of_finite_differences() {
             }
         }
     }
+}
+
+/// A key's bias moves all scores of a row alike, which softmax does not see: its gradient is what rounding leaves of zero.
+fn is_key_bias(tensor: &str) -> bool {
+    tensor.contains("key.bias") || tensor.contains("k_lin.bias")
 }
 
 #[test]
@@ -156,7 +160,12 @@ fn tokens_that_nobody_asks_for_change_nothing() {
                     |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
                 let all = norm(&mut of_all[spec.range.clone()].iter().copied());
                 let apart = norm(&mut spec.range.clone().map(|index| of_all[index] - of_few[index]));
-                assert!(apart <= 1e-5 * all + 1e-8, "{model_type}, {layers} layers, {}: {apart} of {all}", spec.name);
+                let rounding = if is_key_bias(&spec.name) { 1e-6 } else { 1e-8 };
+                assert!(
+                    apart <= 1e-5 * all + rounding,
+                    "{model_type}, {layers} layers, {}: {apart} of {all}",
+                    spec.name
+                );
             }
         }
     }
