@@ -187,6 +187,7 @@ FIGURES: dict[str, Callable[[str], bool]] = {
     "infer_base_bf16": step("infer", "base", "bfloat16", Bar(low=1.25)),
     "infer_small_f32": step("infer", "small", "float32"),
     "infer_small_bf16": step("infer", "small", "bfloat16"),
+    "infer_base_int8": step("infer", "base", "int8"),
     "infer_base_int8_vs_bf16": step("infer", "base", "int8", Bar(low=1.8), peer_dtype="bfloat16"),
     # As a user of ours gets it: the last layer is finished for the tokens that are read. PyTorch does all, as before.
     "finetune_base_f32": step("finetune", "base", "float32", peer_mode="train"),
@@ -201,7 +202,11 @@ FIGURES: dict[str, Callable[[str], bool]] = {
     "scaling": script("scaling.py"),
 }
 # By name alone: for processors without AVX-512, where PyTorch computes bf16 by rounding and nobody would use it.
-NAMED = {"whole_run_f32": script(*WHOLE_RUN_SCRIPT, "--without", "best_bf16")}
+NAMED = {
+    "whole_run_f32": script(*WHOLE_RUN_SCRIPT, "--without", "best_bf16"),
+    "infer_base_int8_vs_f32": step("infer", "base", "int8", peer_dtype="float32"),
+    "score_base_int8_vs_f32": step("score", "base", "int8", peer_dtype="float32", peer_mode="infer"),
+}
 
 
 def main(names: list[str]) -> None:

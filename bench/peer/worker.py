@@ -1,6 +1,6 @@
 """PyTorch's side of a measurement; `bench/src/worker.rs` is the same in dsgkd.
 
-worker.py train|infer|products base|small|multilingual float32|bfloat16
+worker.py train|infer|products base|small|multilingual float32|bfloat16|int8 (infer alone)
 
 Prints `ready`, then for every line it reads the milliseconds of one step, and at the end the most memory that was ever
 resident, in MiB. Settings are the fastest known on a CPU: the fused attention kernel, fused AdamW, no gradient kept
@@ -10,6 +10,7 @@ between steps, and (set by the caller) an allocator that keeps its pages.
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -56,7 +57,13 @@ def trainer(model: str, autocast: torch.autocast) -> Callable[[], float]:
 def scorer(model: str, autocast: torch.autocast, dtype: torch.dtype) -> Callable[[], float]:
     network, input_ids, _ = build(model)
     network.eval()
-    network.to(dtype)  # weights converted once, not at every call
+    if dtype == torch.int8:
+        # Dense layers alone, activations as they come: what PyTorch has for `int8` without a calibration, by its fastest library here.
+        torch.backends.quantized.engine = "fbgemm"
+        warnings.simplefilter("ignore")
+        network = torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, dtype=torch.qint8)
+    else:
+        network.to(dtype)  # weights converted once, not at every call
 
     def step() -> float:
         with torch.inference_mode():

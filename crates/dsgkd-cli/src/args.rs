@@ -312,7 +312,7 @@ pub(crate) enum Dtype {
     Float32,
     /// Weights and activations rounded to 8 bits of mantissa (AVX-512)
     Bfloat16,
-    /// Weights and activations in 8 bits (AVX-512 VNNI)
+    /// Weights and activations in 8 bits (AVX2; fastest with AVX-512 VNNI or AMX)
     Int8,
 }
 

@@ -1,7 +1,8 @@
 //! Matrix products in every layout, without a transposed copy.
 //!
 //! On processors with AVX-512 the products are our own ([`x86`]): one blocked loop for `f32`, `bf16` and `int8`, in registers or in the matrix
-//! units (AMX) of those that have them, into which weights can go packed beforehand. Elsewhere (AVX2, aarch64) the `gemm` crate computes them, in `f32`.
+//! units (AMX) of those that have them, into which weights can go packed beforehand. Elsewhere (AVX2, aarch64) the `gemm` crate computes them, in `f32`,
+//! but for weights in `int8`, which AVX2 multiplies by a loop of our own.
 
 mod instructions;
 mod library;
@@ -247,7 +248,7 @@ impl Product<'_> {
         let Some(cores) = self.cores(cores) else { return };
         // SAFETY: `Matrix::new` checked that the factors lie inside their slices; the caller vouches for `out`.
         #[cfg(target_arch = "x86_64")]
-        if has_avx512() {
+        if has_avx512() || matches!(self.right, Right::Packed(weight) if weight.is_int8()) {
             return unsafe { x86::run(self, Some((out, stride)), cores) };
         }
         // SAFETY: as above.

@@ -18,8 +18,7 @@ pub enum WeightPrecision {
     Int8,
 }
 
-/// A dense layer's weight `[outputs, inputs]`, packed once for many products `input * weight^T`. On processors without our own products
-/// it is the plain weight.
+/// A dense layer's weight `[outputs, inputs]`, packed once for many products `input * weight^T`. Where the library multiplies it is the plain weight.
 #[derive(Clone)]
 pub struct PackedWeight(Form);
 
@@ -36,7 +35,7 @@ enum Form {
 }
 
 impl WeightPrecision {
-    /// What this processor makes of it: `int8` needs AVX-512 VNNI, `bf16` AVX-512; elsewhere weights stay `f32`.
+    /// What this processor makes of it: `int8` needs AVX2, `bf16` AVX-512; elsewhere weights stay `f32`.
     pub fn available(self) -> WeightPrecision {
         #[cfg(target_arch = "x86_64")]
         match self {
@@ -52,16 +51,32 @@ impl PackedWeight {
     /// Packs `weight [outputs, inputs]`, as [`WeightPrecision::available`] allows.
     pub fn new(weight: &[f32], inputs: usize, precision: WeightPrecision) -> PackedWeight {
         #[cfg(target_arch = "x86_64")]
-        if has_avx512() {
-            let matrix = Matrix::new(weight, weight.len() / inputs, inputs, inputs).transposed();
-            return PackedWeight(match precision.available() {
-                WeightPrecision::Float32 => Form::Matrix(PackedMatrix::new(matrix, Precision::Float32)),
-                WeightPrecision::Bfloat16 => Form::Matrix(PackedMatrix::new(matrix, Precision::Bfloat16)),
-                WeightPrecision::Int8 => Form::Int8(Int8Weight::new(weight, inputs)),
-            });
+        {
+            let matrix = || Matrix::new(weight, weight.len() / inputs, inputs, inputs).transposed();
+            match precision.available() {
+                WeightPrecision::Int8 => return PackedWeight::of_int8(Int8Weight::new(weight, inputs)),
+                WeightPrecision::Bfloat16 => {
+                    return PackedWeight(Form::Matrix(PackedMatrix::new(matrix(), Precision::Bfloat16)));
+                }
+                WeightPrecision::Float32 if has_avx512() => {
+                    return PackedWeight(Form::Matrix(PackedMatrix::new(matrix(), Precision::Float32)));
+                }
+                WeightPrecision::Float32 => {}
+            }
         }
         let _ = precision;
         PackedWeight(Form::Plain { weight: weight.to_vec(), inputs })
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn of_int8(weight: Int8Weight) -> PackedWeight {
+        PackedWeight(Form::Int8(weight))
+    }
+
+    /// Whether our own products must multiply it, whatever else the library does.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_int8(&self) -> bool {
+        matches!(self.0, Form::Int8(_))
     }
 
     pub(super) fn inputs(&self) -> usize {

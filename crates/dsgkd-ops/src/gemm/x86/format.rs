@@ -1,7 +1,7 @@
 //! What the products' factors are packed as, and what that decides: who multiplies them and in which pieces.
 
 use super::kernel::{self, Left, MR, Multiply, Store};
-use super::{PANELS, amx};
+use super::{PANELS, amx, pairs};
 
 /// What a lane holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,12 +20,15 @@ pub(crate) enum Format {
     Int8Quads,
     /// Four `int8`, in blocks for [`amx`].
     Int8Tiles,
+    /// Two `int8` in 16 bits each, for [`pairs`].
+    Int8Pairs,
 }
 
 /// What multiplies a format.
 enum Units {
     Registers(Multiply),
     Tiles(amx::Numbers),
+    Pairs,
 }
 
 impl Format {
@@ -37,6 +40,7 @@ impl Format {
             Format::Float32Tiles => Units::Tiles(amx::Numbers::Float32),
             Format::Int8Quads => Units::Registers(Multiply::Int8Quads),
             Format::Int8Tiles => Units::Tiles(amx::Numbers::Int8),
+            Format::Int8Pairs => Units::Pairs,
         }
     }
 
@@ -48,7 +52,7 @@ impl Format {
     pub(super) fn steps(self) -> usize {
         match self {
             Format::Float32 | Format::RoundedFloat32 => 1,
-            Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles => 2,
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles | Format::Int8Pairs => 2,
             Format::Int8Quads | Format::Int8Tiles => 4,
         }
     }
@@ -77,6 +81,7 @@ impl Format {
             Format::Bfloat16Tiles => (768, 2 * PANELS),
             Format::Float32Tiles => (384, PANELS),
             Format::Int8Quads | Format::Int8Tiles => (usize::MAX, PANELS),
+            Format::Int8Pairs => (usize::MAX, PANELS / 3), // twice the room of quads, half the second cache
         }
     }
 
@@ -92,7 +97,7 @@ impl Format {
     /// One tile of `rows` by `columns`, over `lanes` lanes of K.
     ///
     /// # Safety
-    /// As for [`kernel::tile`] or [`amx::tile`]; this thread must hold what [`Format::hold_tiles`] gives.
+    /// As for [`kernel::tile`], [`amx::tile`] or [`pairs::tile`]; this thread must hold what [`Format::hold_tiles`] gives.
     pub(super) unsafe fn tile(
         self,
         lanes: usize,
@@ -109,7 +114,8 @@ impl Format {
                 (Units::Tiles(numbers), Left::Packed(left)) => {
                     amx::tile(numbers, lanes, left, right, rows, columns, store)
                 }
-                (Units::Tiles(_), Left::Direct { .. }) => unreachable!("the units read packed factors"),
+                (Units::Pairs, Left::Packed(left)) => pairs::tile(lanes, left, right, rows, columns, store),
+                (Units::Tiles(_) | Units::Pairs, Left::Direct { .. }) => unreachable!("these read packed factors"),
             }
         }
     }

@@ -1,67 +1,83 @@
 //! Products in `int8`: weights quantised once per output, activations per token as they come.
 //!
 //! A weight row is `scale * q` with `q` in -127..127, and so is a token's row; VNNI multiplies unsigned by signed, so that 128 is added to
-//! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact.
+//! the token's `q` and the weights' sum times 128 is taken off again. Sums are exact, and so the same on every processor.
 
 use super::super::{Cores, Finish, Left, Matrix, Piece, Product, has_avx512};
 use super::format::Format;
 use super::kernel::{self, MR, NR, Store};
 use super::pack::{below, transpose};
 use super::scratch::{room, with_scratch};
-use super::{PANELS, amx, has_matrix_units, tasks};
+use super::{amx, has_matrix_units, pairs, tasks};
 use crate::parallel::SharedMut;
 use rayon::prelude::*;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Steps of K in a lane.
+/// Steps of K in a lane of quads.
 const STEPS: usize = 4;
 
 /// A weight `[outputs, inputs]` in `int8`, packed: `[panels][lanes][NR]`, the lanes in whole blocks where the units of [`amx`] multiply.
 #[derive(Clone)]
 pub(crate) struct Int8Weight {
     lanes: Vec<__m512>,
+    /// Of both factors.
+    format: Format,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     /// Of each output, padded to whole panels.
     scales: Vec<f32>,
-    /// 128 times the sum of each output's quantised weights, padded likewise.
+    /// 128 times the sum of each output's quantised weights, padded likewise; [`pairs`] are signed and need none.
     offsets: Vec<i32>,
 }
 
-/// Whether this processor multiplies `int8`.
+/// Whether this processor multiplies `int8`, be it as pairs.
 pub(crate) fn is_available() -> bool {
-    has_avx512() && is_x86_feature_detected!("avx512vnni")
+    is_x86_feature_detected!("avx2")
 }
 
-/// What both factors are packed as.
-fn format() -> Format {
-    if has_matrix_units() { Format::Int8Tiles } else { Format::Int8Quads }
+/// What both factors are packed as here.
+fn best_format() -> Format {
+    if has_matrix_units() {
+        Format::Int8Tiles
+    } else if has_avx512() && is_x86_feature_detected!("avx512vnni") {
+        Format::Int8Quads
+    } else {
+        Format::Int8Pairs
+    }
 }
 
 impl Int8Weight {
     /// Quantises `weight [outputs, inputs]`.
     pub(crate) fn new(weight: &[f32], inputs: usize) -> Int8Weight {
         assert!(is_available());
+        Int8Weight::of_format(best_format(), weight, inputs)
+    }
+
+    fn of_format(format: Format, weight: &[f32], inputs: usize) -> Int8Weight {
         let outputs = weight.len() / inputs;
-        let (panels, all_lanes) = (outputs.div_ceil(NR), format().lanes(inputs));
-        let mut quads = vec![[0i8; STEPS]; panels * all_lanes * NR];
+        let (panels, all_lanes, steps) = (outputs.div_ceil(NR), format.lanes(inputs), format.steps());
+        let mut words = vec![[0u8; 4]; panels * all_lanes * NR];
         let (mut scales, mut offsets) = (vec![0f32; panels * NR], vec![0i32; panels * NR]);
         for (output, row) in weight.chunks_exact(inputs).enumerate() {
             let scale = scale_of(row.iter().fold(0f32, |max, value| max.max(value.abs())));
             let (panel, column) = (output / NR, output % NR);
             for (step, value) in row.iter().enumerate() {
                 let quantised = (value / scale).round_ties_even() as i8;
-                quads[(panel * all_lanes + step / STEPS) * NR + column][step % STEPS] = quantised;
+                let word = &mut words[(panel * all_lanes + step / steps) * NR + column];
+                match steps {
+                    STEPS => word[step % STEPS] = quantised as u8,
+                    _ => word[step % 2 * 2..][..2].copy_from_slice(&i16::from(quantised).to_le_bytes()),
+                }
                 offsets[output] += 128 * i32::from(quantised);
             }
             scales[output] = scale;
         }
         let mut lanes = vec![];
-        let target = room(&mut lanes, quads.len());
-        // SAFETY: `room` made room for that many lanes, and a quad has the size of a lane.
-        unsafe { std::ptr::copy_nonoverlapping(quads.as_ptr().cast::<f32>(), target, quads.len()) };
-        Int8Weight { lanes, inputs, outputs, scales, offsets }
+        let target = room(&mut lanes, words.len());
+        // SAFETY: `room` made room for that many lanes, and a word has the size of a lane.
+        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast::<f32>(), target, words.len()) };
+        Int8Weight { lanes, format, inputs, outputs, scales, offsets }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -70,7 +86,7 @@ impl Int8Weight {
 }
 
 /// The factor of quantised values whose greatest is 127.
-fn scale_of(greatest: f32) -> f32 {
+pub(super) fn scale_of(greatest: f32) -> f32 {
     if greatest > 0.0 { greatest / 127.0 } else { 1.0 }
 }
 
@@ -82,7 +98,7 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
     assert!(!product.accumulate && product.scale == 1.0, "int8 products are for scoring");
     let Left::Matrix(left) = product.left else { unreachable!("rows are quantised here") };
     assert_eq!(left.column_stride, 1);
-    let rows = left.rows;
+    let (rows, format) = (left.rows, weight.format);
     let out = Target { out: SharedMut(out), stride, finish: product.finish };
     let columns = |from: usize, to: usize| from * NR..(to * NR).min(weight.outputs);
     let panels = weight.outputs.div_ceil(NR);
@@ -90,22 +106,22 @@ pub(crate) unsafe fn run(product: &Product, weight: &Int8Weight, out: *mut f32, 
     let threads = rayon::current_num_threads();
     if cores == Cores::One || threads == 1 {
         return with_scratch(0, |buffer| unsafe {
-            let quantised = quantise(&left, 0..rows, buffer);
+            let quantised = quantise(format, &left, 0..rows, buffer);
             part(weight, quantised, 0..rows, columns(0, panels), out);
         });
     }
-    let high = format().rows();
+    let high = format.rows();
     if rows >= threads * high {
         tasks(rows, high, threads).into_par_iter().for_each(|rows| {
             with_scratch(0, |buffer| unsafe {
-                let quantised = quantise(&left, rows.clone(), buffer);
+                let quantised = quantise(format, &left, rows.clone(), buffer);
                 part(weight, quantised, rows, columns(0, panels), out);
             });
         });
         return;
     }
     with_scratch(0, |buffer| {
-        let quantised = unsafe { quantise(&left, 0..rows, buffer) };
+        let quantised = unsafe { quantise(format, &left, 0..rows, buffer) };
         let size = panels.div_ceil(threads);
         (0..panels.div_ceil(size)).into_par_iter().for_each(|task| unsafe {
             let columns = columns(task * size, ((task + 1) * size).min(panels));
@@ -138,9 +154,9 @@ unsafe impl Sync for Quantised {}
 /// Quantises rows of a matrix into `buffer`.
 ///
 /// # Safety
-/// The processor must have AVX-512.
-unsafe fn quantise(matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
-    let (all_lanes, high) = (format().lanes(matrix.columns), format().rows());
+/// The processor must have what the format needs.
+unsafe fn quantise(format: Format, matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
+    let (all_lanes, high) = (format.lanes(matrix.columns), format.rows());
     let panels = rows.len().div_ceil(high);
     let lanes = room(buffer, panels * all_lanes * high + 16 + panels * high);
     // SAFETY: `room` made room for both; panels and rows lie inside.
@@ -150,7 +166,11 @@ unsafe fn quantise(matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>
             let width = (rows.end - row).min(high);
             let data = matrix.data.as_ptr().add(row * matrix.row_stride);
             let (to, scales) = (lanes.add(panel * all_lanes * high), scales.add(panel * high));
-            quantise_panel(data, matrix.row_stride, matrix.columns, width, to, scales);
+            if format == Format::Int8Pairs {
+                pairs::quantise_panel(data, matrix.row_stride, matrix.columns, width, to, scales);
+            } else {
+                quantise_panel(format, data, matrix.row_stride, matrix.columns, width, to, scales);
+            }
         }
         Quantised { lanes, scales }
     }
@@ -162,6 +182,7 @@ unsafe fn quantise(matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>
 /// The pointers must be valid for that.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn quantise_panel(
+    format: Format,
     data: *const f32,
     stride: usize,
     steps: usize,
@@ -198,7 +219,7 @@ unsafe fn quantise_panel(
                     quantised_along(data, steps - first, inverse[row])
                 }
             };
-            if format().has_tiles() {
+            if format.has_tiles() {
                 for row in 0..width {
                     _mm512_store_ps(panel.add((first / (16 * STEPS) * amx::ROWS + row) * 16), quantised(row));
                 }
@@ -243,13 +264,13 @@ unsafe fn quantised_along(data: *const f32, steps: usize, inverse: __m512) -> __
 /// # Safety
 /// Nobody else writes this part meanwhile.
 unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns: Range<usize>, target: Target) {
-    let format = format();
+    let format = weight.format;
     // SAFETY: the processor was asked.
     let _tiles = unsafe { format.hold_tiles() };
-    let (lanes, high) = (format.lanes(weight.inputs), format.rows());
+    let (lanes, high, panels) = (format.lanes(weight.inputs), format.rows(), format.blocking().1);
     let (out, stride) = (target.out.pointer(), target.stride);
-    for first in columns.clone().step_by(PANELS * NR) {
-        let group = first..(first + PANELS * NR).min(columns.end);
+    for first in columns.clone().step_by(panels * NR) {
+        let group = first..(first + panels * NR).min(columns.end);
         for (panel, row) in rows.clone().step_by(high).enumerate() {
             let rows_here = row..(row + high).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
@@ -274,6 +295,35 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                     finish(&mut Piece::of(out, stride, row / high, rows_here, group.clone()));
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// On processors that have several ways: the sums are exact, and what is made of them is the same arithmetic.
+    #[test]
+    fn the_digits_do_not_hang_on_what_multiplies() {
+        if !is_available() {
+            return;
+        }
+        let numbers = |count: usize| (0..count).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect::<Vec<f32>>();
+        for [rows, steps, columns] in [[1, 1, 1], [7, 17, 65], [13, 31, 127], [64, 768, 193], [3, 1601, 300]] {
+            let (left, weight) = (numbers(rows * steps), numbers(columns * steps));
+            let of_format = |format: Format| {
+                let weight = Int8Weight::of_format(format, &weight, steps);
+                let packed = crate::gemm::PackedWeight::of_int8(weight);
+                let mut out = vec![7f32; rows * columns];
+                let left = Left::Matrix(Matrix::new(&left, rows, steps, steps));
+                let right = crate::gemm::Right::Packed(&packed);
+                let product = Product { left, right, scale: 1.0, accumulate: false, finish: None };
+                // SAFETY: `out` has a row for each of `left`'s.
+                unsafe { product.run(out.as_mut_ptr(), columns, Cores::All) };
+                out
+            };
+            assert_eq!(of_format(Format::Int8Pairs), of_format(best_format()), "{rows} x {steps} x {columns}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Products on AVX-512: blocks of K, panels of the factors, tiles in registers.
+//! Products on AVX-512 (`int8` on AVX2 too): blocks of K, panels of the factors, tiles in registers.
 //!
 //! The work is split along the longer side of the result, so that the factor of that side is packed once and by whom it
 //! serves; the other factor is packed by all cores before, unless it can be read where it is or was packed by whoever made it. An element's sum runs over blocks of K
@@ -10,6 +10,7 @@ mod int8;
 mod kernel;
 mod pack;
 mod packed;
+mod pairs;
 mod part;
 mod scratch;
 
@@ -77,7 +78,7 @@ fn format_of(precision: Precision) -> Format {
 /// See [`Product::run`].
 ///
 /// # Safety
-/// As for [`Product::run`]; the processor must have AVX-512.
+/// As for [`Product::run`]; the processor must have AVX-512, or for weights in `int8` AVX2.
 pub(super) unsafe fn run(product: Product, out: Option<(*mut f32, usize)>, cores: Cores) {
     let (rows, columns, steps) = (product.left.rows(), product.right.columns(), product.left.columns());
     let (format, right) = match product.right {

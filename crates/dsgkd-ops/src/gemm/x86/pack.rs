@@ -50,7 +50,7 @@ pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, wi
             Format::RoundedFloat32 => rounded_lanes::<NR>(source, steps, width, panel),
             Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs_lanes::<NR>(source, steps, width, panel),
             Format::Float32Tiles => planes_lanes::<NR>(source, steps, width, panel),
-            Format::Int8Quads | Format::Int8Tiles => unreachable!("int8.rs quantises"),
+            Format::Int8Quads | Format::Int8Tiles | Format::Int8Pairs => unreachable!("int8.rs quantises"),
         }
         zero_lanes_to_the_end(format, steps, NR, panel);
     }
@@ -69,7 +69,7 @@ pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, wid
             Format::Bfloat16Pairs => pairs_lanes::<MR>(source, steps, width, panel),
             Format::Bfloat16Tiles => pairs_rows::<{ amx::ROWS }>(source, steps, width, panel),
             Format::Float32Tiles => planes_rows::<{ amx::ROWS }>(source, steps, width, panel),
-            Format::Int8Quads | Format::Int8Tiles => unreachable!("int8.rs quantises"),
+            Format::Int8Quads | Format::Int8Tiles | Format::Int8Pairs => unreachable!("int8.rs quantises"),
         }
     }
 }
