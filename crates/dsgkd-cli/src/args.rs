@@ -146,7 +146,7 @@ pub(crate) struct EvaluateArgs {
     /// Column with the true label
     #[arg(long, requires = "predictions")]
     pub(crate) label: Option<String>,
-    /// Column with the probability of the positive class; or one a class, in the order of `--classes`. Columns named `probability_CLASS`, as `predict` writes
+    /// Column with the probability of the positive class; or one a class (`--probability A,B,C`), in the order of `--classes`. Columns named `probability_CLASS`, as `predict` writes
     /// them, say without `--classes` whose they are
     #[arg(long, value_delimiter = ',', requires = "predictions")]
     pub(crate) probability: Vec<String>,
@@ -162,6 +162,9 @@ pub(crate) struct EvaluateArgs {
     /// Share of positives among the training notes, the second threshold; without it the measures at_prevalence are undefined
     #[arg(long, requires = "predictions")]
     pub(crate) prevalence: Option<f64>,
+    /// The table's format, where its name does not tell: csv, tsv, jsonl, json, parquet or xlsx
+    #[arg(long, requires = "predictions")]
+    pub(crate) format: Option<String>,
     /// The table's encoding, like `euc-kr`; default: UTF-8, which JSONL and JSON always are
     #[arg(long, requires = "predictions")]
     pub(crate) encoding: Option<String>,
@@ -230,7 +233,7 @@ pub(crate) struct CalibrateArgs {
     /// Run folders, or folders of runs
     #[arg(required = true)]
     pub(crate) runs: Vec<PathBuf>,
-    /// Have `predict` call positive what reaches this calibrated probability; without one of these three what was chosen before stays
+    /// Have `predict` call positive what reaches this calibrated probability; without one of these four what was chosen before stays
     #[arg(long, value_name = "PROBABILITY", group = "point")]
     pub(crate) threshold: Option<f64>,
     /// Have `predict` find so large a share of the positives, as far as the validation notes tell
@@ -239,6 +242,9 @@ pub(crate) struct CalibrateArgs {
     /// Have `predict` leave so large a share of the negatives alone, as far as the validation notes tell
     #[arg(long, value_name = "SHARE", group = "point")]
     pub(crate) specificity: Option<f64>,
+    /// Have `predict` decide at the share of positives among the training notes again
+    #[arg(long, group = "point")]
+    pub(crate) at_prevalence: bool,
 }
 
 #[derive(Args)]

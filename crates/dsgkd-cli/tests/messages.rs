@@ -273,13 +273,22 @@ fn row_numbers_pair_notes_of_the_same_files_alone() {
     train("one", &[bare]);
     train("again", &[bare, "data.split.label_budget=50"]);
     train("other", &[bare, others]);
-    let message = "one and other: were tested on files that differ, and without data.id their notes go by row numbers";
+    let message =
+        "one and other: were tested on files that differ, and notes without an id (data.id) go by row numbers";
     let compare = |one: &str, other: &str, code: i32| run("compare", &[one, other, "--bootstrap-samples", "20"], code);
     assert!(compare("one", "other", 3).contains(message));
     assert!(run("report", &["one", "other", "--bootstrap-samples", "20"], 3).contains(message));
     compare("one", "again", 0);
     // Where notes have ids, an edited file pairs them all the same.
     compare("named", "other-named", 0);
+    // Unless some lack theirs.
+    let mut lines: Vec<String> = notes.lines().map(str::to_string).collect();
+    lines.iter_mut().skip(1).for_each(|line| *line = format!(",{}", line.split_once(',').unwrap().1));
+    std::fs::write(folder.path().join("unnamed.csv"), lines.join("\n")).unwrap();
+    train("unnamed", &["data.train=[\"unnamed.csv\"]"]);
+    std::fs::write(folder.path().join("others.csv"), lines.join("\n").replace("환자", "환아")).unwrap();
+    train("other-unnamed", &[others]);
+    assert!(compare("unnamed", "other-unnamed", 3).contains("notes without an id (data.id) go by row numbers"));
     // Nor does a grid pair them.
     let arm = |name: &str, set: &str| {
         format!("[[arms]]\nname = \"{name}\"\nconfig = \"experiment.toml\"\nset = [\"data.id=\", '{set}']\n")

@@ -221,6 +221,18 @@ fn a_calibrated_model_predicts_scaled_probabilities_in_the_same_order() {
     dsgkd().arg("train").arg(&experiment).arg("--quiet").args(set).assert().success();
     let output = dsgkd().arg("calibrate").arg(world.path("bare")).assert().code(3).get_output().stderr.clone();
     assert!(String::from_utf8(output).unwrap().contains("data.split.validation_fraction"));
+    // A threshold that is given asks nothing of validation notes.
+    let calibrate = |arguments: [&str; 2]| {
+        let mut command = dsgkd();
+        command.arg("calibrate").arg(world.path("bare")).args(arguments);
+        command
+    };
+    calibrate(["--sensitivity", "0.9"]).assert().code(3);
+    let said = calibrate(["--threshold", "0.2"]).assert().success().get_output().stdout.clone();
+    assert!(String::from_utf8(said).unwrap().contains("probabilities stay as trained"));
+    let (probabilities, labels) = predictions(&world, "bare");
+    assert!(probabilities.iter().zip(&labels).all(|(probability, label)| (*probability >= 0.2) == (label == "yes")));
+    assert!(report(&world, &["bare"], &[]).contains("threshold 0.2, chosen"));
 }
 
 #[test]
@@ -268,13 +280,28 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
     assert_eq!(row["name"], "sensitivity 0.99 on validation notes");
     assert_eq!((&row["true_positives"], &row["false_positives"]), (&confusion[1][1], &confusion[0][1]));
     assert_eq!(row["true_positives"], chosen["decision"]["test"]["true_positives"]);
-    assert!(page.contains("predict decides at the threshold of sensitivity 0.99 on validation notes"));
+    assert!(page.contains("predict decides at: sensitivity 0.99 on validation notes"));
 
-    // A probability is one of those that are written, whether it is kept or given once.
+    // A probability is one of those that are written, whether it is kept, given once or asked about.
     let given = calibrate(&["--threshold", "0.7"]);
     assert!((given["decision"]["scaled_threshold"].as_f64().unwrap() - 0.7).abs() < 1e-9);
     let kept = predictions(&world, "run").1;
     assert_eq!(kept, labels_at(0.7));
+    let numbers = report(&world, &["run"], &["--json", "--threshold", "0.7"]);
+    let numbers: serde_json::Value = serde_json::from_str(&numbers).unwrap();
+    let rows = numbers["arms"][0]["thresholds"].as_array().unwrap();
+    let [chosen_row, asked] = ["threshold 0.7, chosen", "threshold 0.7"].map(|name| {
+        let row = rows.iter().find(|row| row["name"] == name).unwrap();
+        let [found, alarms, benefit] =
+            ["true_positives", "false_positives", "net_benefit"].map(|key| row[key].as_f64().unwrap());
+        let notes: f64 = ["true_positives", "false_positives", "false_negatives", "true_negatives"]
+            .iter()
+            .map(|key| row[*key].as_f64().unwrap())
+            .sum();
+        assert!((benefit - (found - alarms * 0.7 / 0.3) / notes).abs() < 1e-9);
+        (found, alarms)
+    });
+    assert_eq!(chosen_row, asked);
     let predict = |threshold: &str| {
         let mut command = dsgkd();
         command.arg("predict").arg(world.path("run/model")).arg(world.path("notes.csv"));
@@ -282,13 +309,15 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
         command
     };
     let written = predict("0.01").assert().success().get_output().clone();
-    assert!(String::from_utf8(written.stderr).unwrap().contains("positive at a probability of 0.0100"));
+    assert!(String::from_utf8(written.stderr).unwrap().contains("`yes` at a probability of 0.0100 and above"));
     let written = String::from_utf8(written.stdout).unwrap();
     assert_eq!(
         written.matches("\"predicted_label\":\"yes\"").count(),
         labels_at(0.01).iter().filter(|label| *label == "yes").count()
     );
     predict("1.5").assert().code(2);
+    assert!(calibrate(&["--at-prevalence"])["decision"].is_null());
+    assert_eq!(predictions(&world, "run").1, at_prevalence);
     let two = ["--sensitivity", "0.9", "--specificity", "0.9"];
     dsgkd().arg("calibrate").arg(world.path("run")).args(two).assert().code(2);
     dsgkd().arg("calibrate").arg(world.path("run")).args(["--sensitivity", "95"]).assert().code(2);

@@ -1,7 +1,7 @@
 //! What a run's validation notes say of its model's probabilities: a temperature, and where it is asked for, the threshold to decide at.
 
 use crate::config;
-use crate::data::{make_splits, read_notes};
+use crate::data::{Notes, make_splits, read_notes};
 use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, expected_calibration_error};
 use crate::eval::temperature::{apply_temperature, fit_temperature, rescaled};
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
 /// What `calibration.json` of a run holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// What the logits are divided by: above 1, the model was too sure of itself.
-    pub temperature: f64,
+    /// What the logits are divided by: above 1, the model was too sure of itself. `None`: none fits, and a threshold is all that was asked for.
+    pub temperature: Option<f64>,
     /// Validation notes it was fitted on.
     pub validation_notes: usize,
-    /// On these.
-    pub validation: BeforeAndAfter,
-    /// On the test notes, which had no part in it; `None` without any.
+    /// What it does to these; `None` without it.
+    pub validation: Option<BeforeAndAfter>,
+    /// What it does to the test notes, which had no part in it; `None` without it or without any.
     pub test: Option<BeforeAndAfter>,
     /// The threshold that was chosen; `None`: the share of positives among the training notes decides.
     #[serde(default)]
@@ -39,8 +39,8 @@ pub struct Decision {
     pub threshold: f64,
     /// The same of the probabilities that `predict` writes, which have been scaled.
     pub scaled_threshold: f64,
-    /// What it decides of the notes it was chosen on.
-    pub validation: Confusion,
+    /// What it decides of the validation notes; `None` without any.
+    pub validation: Option<Confusion>,
     /// What it decides of the test notes, which had no part in it; `None` without any.
     pub test: Option<Confusion>,
 }
@@ -50,13 +50,15 @@ impl Decision {
     fn new(
         chosen_for: OperatingPoint,
         temperature: f64,
-        validation: &Predictions,
+        validation: Option<&Predictions>,
         test: Option<&Predictions>,
     ) -> Option<Decision> {
-        let (positive, scores) = validation.binary()?;
         let threshold = match chosen_for {
             OperatingPoint::Threshold(scaled) => rescaled(scaled, 1.0 / temperature),
-            point => amid(point.of(&positive, &scores)?, &scores),
+            point => {
+                let (positive, scores) = validation?.binary()?;
+                amid(point.of(&positive, &scores)?, &scores)
+            }
         };
         let counts = |predictions: &Predictions| {
             let (positive, scores) = predictions.binary()?;
@@ -66,7 +68,7 @@ impl Decision {
             chosen_for,
             threshold,
             scaled_threshold: rescaled(threshold, temperature),
-            validation: counts(validation)?,
+            validation: validation.and_then(counts),
             test: test.and_then(counts),
         })
     }
@@ -116,10 +118,11 @@ impl BeforeAndAfter {
     }
 }
 
-/// Predictions as the scaled model gives them.
+/// Predictions as the scaled model gives them, and the training prevalence where it decides the same of them.
 pub fn scaled(predictions: &Predictions, temperature: f64) -> Predictions {
     let mut scaled = predictions.clone();
     apply_temperature(&mut scaled.probabilities, predictions.classes.len(), temperature);
+    scaled.training_prevalence = predictions.training_prevalence.map(|prevalence| rescaled(prevalence, temperature));
     scaled
 }
 
@@ -142,71 +145,106 @@ impl Fitted {
     }
 }
 
-/// Fits the temperature, chooses the threshold for `point` (`None`: for what it was chosen for before, if it was), and writes nothing.
+/// Where `predict` is to decide.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Deciding {
+    /// Where it does now.
+    AsBefore,
+    /// At the share of positives among the training notes, as every run begins.
+    AtPrevalence,
+    /// At a threshold for this.
+    For(OperatingPoint),
+}
+
+/// Fits the temperature, chooses the threshold, and writes nothing. What is said of deciding needs no temperature: where none fits, probabilities stay as
+/// trained.
 ///
 /// # Errors
-/// The run has no validation notes, its data changed, no temperature fits, or these notes have no such threshold.
-pub fn fit(run: &RunFolder, point: Option<OperatingPoint>) -> Result<Fitted> {
+/// The run's data changed; a temperature was all that was asked for, and there are no validation notes or none fits; these notes have no such threshold.
+pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
+    let point = match deciding {
+        Deciding::AsBefore => read_calibration(run)?.and_then(|before| Some(before.decision?.chosen_for)),
+        Deciding::AtPrevalence => None,
+        Deciding::For(point) => Some(point),
+    };
     point.iter().try_for_each(OperatingPoint::check)?;
-    let before = || read_calibration(run).map(|calibration| Some(calibration?.decision?.chosen_for));
-    let point = point.map_or_else(before, |point| Ok(Some(point)))?;
     let test = run.predictions().exists().then(|| read_predictions(run)).transpose()?;
     let config = config::load(Some(&run.config()), &[])?.resolved();
     let notes = read_notes(&config.data)?;
     run.check_same(&config, &Inputs::data_of(&config)?)?;
     let splits = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates)?;
     let name = run.root().display();
-    if splits.validation.is_empty() {
-        return Err(Error::Data(format!(
-            "{name}: has no validation notes, and a temperature is fitted on these alone; set data.split.validation_fraction"
-        )));
-    }
     let mut predictor = Predictor::open(&run.model())?;
     if notes.labels != predictor.model.classes {
         let message = format!("{name}: its config.toml names other classes than its model, or another order of them");
         return Err(Error::Data(message));
     }
-    predictor.settings.temperature = None;
-    let texts: Vec<&str> = splits.validation.iter().map(|index| notes.notes[*index].text.as_str()).collect();
-    let found = predictor.predict(&texts)?;
-    let validation = Predictions {
-        ids: splits.validation.iter().map(|index| notes.notes[*index].id.clone()).collect(),
-        groups: vec![],
-        labels: splits.validation.iter().filter_map(|index| notes.notes[*index].label).collect(),
-        probabilities: found.into_iter().flat_map(|prediction| prediction.probabilities).collect(),
-        classes: predictor.model.classes.clone(),
-        training_prevalence: predictor.settings.prevalence,
+    let validation = predict_trained(&mut predictor, &notes, &splits.validation)?;
+    let classes = predictor.model.classes.len();
+    let temperature =
+        validation.as_ref().and_then(|notes| fit_temperature(&notes.labels, &notes.probabilities, classes));
+    let validation_notes = splits.validation.len();
+    let is_of_validation = match deciding {
+        Deciding::AsBefore | Deciding::For(OperatingPoint::Sensitivity(_) | OperatingPoint::Specificity(_)) => true,
+        Deciding::AtPrevalence | Deciding::For(OperatingPoint::Threshold(_)) => false,
     };
-    let classes = validation.classes.len();
-    let Some(temperature) = fit_temperature(&validation.labels, &validation.probabilities, classes) else {
+    if is_of_validation && validation_notes == 0 {
         return Err(Error::Data(format!(
-            "{name}: no temperature fits its {} validation notes: they are all right, or all wrong",
-            texts.len()
+            "{name}: has no validation notes, and a temperature, a sensitivity and a specificity are found on these alone; set \
+             data.split.validation_fraction, or give a --threshold"
         )));
-    };
+    }
+    if temperature.is_none() && deciding == Deciding::AsBefore {
+        return Err(Error::Data(format!(
+            "{name}: no temperature fits its {validation_notes} validation notes: the model makes no mistake in them, or tells them apart no better \
+             than chance; give it more of them (data.split.validation_fraction), or choose a threshold alone (--sensitivity, --specificity, --threshold)"
+        )));
+    }
     let decide = |point: OperatingPoint| {
         if classes != 2 {
             let message = format!("--{point}: is of two classes, and the model of {name} has {classes}");
             return Err(Error::Config(message));
         }
-        Decision::new(point, temperature, &validation, test.as_ref()).ok_or_else(|| {
+        let found = Decision::new(point, temperature.unwrap_or(1.0), validation.as_ref(), test.as_ref());
+        found.ok_or_else(|| {
             Error::Data(format!(
-                "{name}: none of its {} validation notes is of the class that --{point} asks for",
-                texts.len()
+                "{name}: none of its {validation_notes} validation notes is of the class that --{point} asks for"
             ))
         })
     };
     let decision = point.map(decide).transpose()?;
+    let scores = |predictions: Option<&Predictions>| {
+        let both = predictions.zip(temperature);
+        both.map(|(predictions, temperature)| BeforeAndAfter::of(predictions, temperature)).transpose()
+    };
     let calibration = Calibration {
         temperature,
-        validation_notes: texts.len(),
-        validation: BeforeAndAfter::of(&validation, temperature)?,
-        test: test.map(|test| BeforeAndAfter::of(&test, temperature)).transpose()?,
+        validation_notes,
+        validation: scores(validation.as_ref())?,
+        test: scores(test.as_ref())?,
         decision,
     };
     let threshold = calibration.decision.as_ref().map(|decision| decision.threshold);
-    let settings = PredictionSettings { temperature: Some(temperature), threshold, ..predictor.settings };
+    let settings = PredictionSettings { temperature, threshold, ..predictor.settings };
     Ok(Fitted { calibration, run: run.clone(), settings })
+}
+
+/// The probabilities as trained of some of the notes; `None` of none.
+fn predict_trained(predictor: &mut Predictor, notes: &Notes, which: &[usize]) -> Result<Option<Predictions>> {
+    if which.is_empty() {
+        return Ok(None);
+    }
+    predictor.settings.temperature = None;
+    let texts: Vec<&str> = which.iter().map(|index| notes.notes[*index].text.as_str()).collect();
+    let found = predictor.predict(&texts)?;
+    Ok(Some(Predictions {
+        ids: which.iter().map(|index| notes.notes[*index].id.clone()).collect(),
+        groups: vec![],
+        labels: which.iter().filter_map(|index| notes.notes[*index].label).collect(),
+        probabilities: found.into_iter().flat_map(|prediction| prediction.probabilities).collect(),
+        classes: predictor.model.classes.clone(),
+        training_prevalence: predictor.settings.prevalence,
+    }))
 }
 
 /// The calibration of a run, if it has one.
@@ -239,15 +277,15 @@ mod tests {
     #[test]
     fn a_threshold_lies_amid_those_that_decide_the_same() {
         let notes = predictions();
-        let two_thirds = Decision::new(OperatingPoint::Sensitivity(0.66), 2.0, &notes, Some(&notes)).unwrap();
+        let two_thirds = Decision::new(OperatingPoint::Sensitivity(0.66), 2.0, Some(&notes), Some(&notes)).unwrap();
         assert!((two_thirds.threshold - 0.4).abs() < 1e-12);
         // By hand: the odds of 0.4 are 2 to 3; half of their logarithm is their square root.
         let odds = (2f64 / 3.0).sqrt();
         assert!((two_thirds.scaled_threshold - odds / (1.0 + odds)).abs() < 1e-12);
         let counts = Confusion { true_positives: 2, false_positives: 1, false_negatives: 1, true_negatives: 2 };
-        assert_eq!((two_thirds.validation, two_thirds.test), (counts, Some(counts)));
-        let all = Decision::new(OperatingPoint::Specificity(0.99), 1.0, &notes, None).unwrap();
-        assert_eq!((all.validation.false_positives, all.test), (0, None));
+        assert_eq!((two_thirds.validation, two_thirds.test), (Some(counts), Some(counts)));
+        let all = Decision::new(OperatingPoint::Specificity(0.99), 1.0, Some(&notes), None).unwrap();
+        assert_eq!((all.validation.unwrap().false_positives, all.test), (0, None));
         assert!(all.threshold > 0.6 && all.threshold < 0.8);
         // Nothing lies between a number and the next one.
         let above = 0.6f64.next_up();
@@ -256,14 +294,14 @@ mod tests {
 
     #[test]
     fn a_probability_is_of_those_that_are_written() {
-        let given = Decision::new(OperatingPoint::Threshold(0.1), 3.0, &predictions(), None).unwrap();
+        let given = Decision::new(OperatingPoint::Threshold(0.1), 3.0, None, None).unwrap();
         assert!((given.scaled_threshold - 0.1).abs() < 1e-12 && given.threshold < 0.01);
     }
 
     #[test]
     fn notes_of_one_class_have_no_threshold() {
         let notes = Predictions { labels: vec![0; 6], ..predictions() };
-        assert_eq!(Decision::new(OperatingPoint::Sensitivity(0.9), 1.0, &notes, None), None);
-        assert!(Decision::new(OperatingPoint::Specificity(0.9), 1.0, &notes, None).is_some());
+        assert_eq!(Decision::new(OperatingPoint::Sensitivity(0.9), 1.0, Some(&notes), None), None);
+        assert!(Decision::new(OperatingPoint::Specificity(0.9), 1.0, Some(&notes), None).is_some());
     }
 }

@@ -3,14 +3,14 @@
 mod advice;
 
 use crate::config::{Baseline, Config};
-use crate::data::{Note, Notes, Splits, leave_out_tested, make_splits, read_notes};
+use crate::data::{Note, Notes, Splits, is_name_of_a_row, leave_out_tested, make_splits, read_notes};
 use crate::error::Result;
 use crate::experiment::models::{longest, open_models};
 use crate::text::{Aligner, DropCounts, Encoding, TermSelector};
 use crate::train::device;
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use unicode_script::UnicodeScript;
 
 /// Counts and shares; no text.
@@ -132,6 +132,11 @@ pub fn check(config: &Config) -> Result<CheckReport> {
     if let Ok(parts) = &split {
         advice.extend(advice::parts_without_a_class(&labels, parts));
     }
+    advice.extend(advice::same_classes(&labels));
+    advice.extend(advice::contradictions(contradicted(&notes)));
+    let is_named = !config.data.id.trim().is_empty();
+    let without_ids = notes.notes.iter().filter(|note| is_named && is_name_of_a_row(&note.id)).count();
+    advice.extend(advice::without_ids(without_ids));
     advice.extend(advice::idle_notes(config, given + beyond_budget));
     advice.extend(advice::learning_rates(config));
     Ok(CheckReport {
@@ -166,10 +171,23 @@ fn parts(config: &Config, notes: &Notes, splits: &Splits) -> [PartReport; 3] {
     })
 }
 
+/// A note's text, however its words are spaced.
+fn words(note: &Note) -> String {
+    note.text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn duplicates(notes: &Notes) -> usize {
     let mut seen = HashSet::new();
-    let key = |note: &Note| note.text.split_whitespace().collect::<Vec<_>>().join(" ");
-    notes.notes.iter().filter(|note| !seen.insert(key(note))).count()
+    notes.notes.iter().filter(|note| !seen.insert(words(note))).count()
+}
+
+/// Texts that stand under more than one class.
+fn contradicted(notes: &Notes) -> usize {
+    let mut classes: HashMap<String, HashSet<Option<usize>>> = HashMap::new();
+    for note in &notes.notes {
+        classes.entry(words(note)).or_default().insert(note.label);
+    }
+    classes.values().filter(|classes| classes.len() > 1).count()
 }
 
 fn scripts(notes: &[&Note]) -> (Vec<(String, f64)>, usize) {

@@ -1,6 +1,7 @@
 //! Runs that are done, read back from their folders.
 
 use crate::config::{self, Config};
+use crate::data::is_name_of_a_row;
 use crate::error::{Error, Result};
 use crate::eval::Predictions;
 use crate::path_names::end_that_tells_apart;
@@ -151,24 +152,27 @@ fn experiment_of(run: &Run) -> Result<Json> {
 /// Whether one id names one note in two experiments' runs: a row number does in the same files alone.
 ///
 /// # Errors
-/// [`Error::Data`]: notes without a column of ids, tested in files that differ.
+/// [`Error::Data`]: notes without an id, tested in files that differ.
 pub fn check_pairs(one: &[RunFolder], other: &[RunFolder]) -> Result<()> {
-    let Some((one, other)) = one.first().zip(other.first()) else { return Ok(()) };
     match files_of_row_numbers(one).zip(files_of_row_numbers(other)) {
         Some((of_one, of_other)) if of_one != of_other => Err(Error::Data(format!(
-            "{} and {}: were tested on files that differ, and without data.id their notes go by row numbers, so that pairs would be of different notes; \
-             name a column of ids that both files have in data.id, and train again",
-            one.root().display(),
-            other.root().display()
+            "{} and {}: were tested on files that differ, and notes without an id (data.id) go by row numbers, so that pairs would be of different notes; \
+             name a column of ids that both files have in data.id and fill it in, and train again",
+            one[0].root().display(),
+            other[0].root().display()
         ))),
         _ => Ok(()),
     }
 }
 
-/// Hashes of the files that a run's test notes stand in, where notes go by their row numbers; `None` where they have ids, or nothing tells.
-fn files_of_row_numbers(run: &RunFolder) -> Option<BTreeSet<String>> {
+/// Hashes of the files that the test notes of an experiment's runs stand in, where some go by their row numbers; `None` where they have ids, or
+/// nothing tells.
+fn files_of_row_numbers(runs: &[RunFolder]) -> Option<BTreeSet<String>> {
+    let run = runs.first()?;
     let data = config::load(Some(&run.config()), &[]).ok()?.data;
-    if !data.id.trim().is_empty() {
+    let lack_ids =
+        |run: &RunFolder| read_predictions(run).is_ok_and(|found| found.ids.iter().any(|id| is_name_of_a_row(id)));
+    if !data.id.trim().is_empty() && !runs.iter().any(lack_ids) {
         return None;
     }
     let environment: Json = read_json(&run.environment()).ok()?;

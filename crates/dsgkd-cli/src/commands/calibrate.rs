@@ -3,7 +3,7 @@
 use crate::args::{CalibrateArgs, Global};
 use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
-use dsgkd::calibrate::{BeforeAndAfter, Calibration, Decision, Fitted, fit};
+use dsgkd::calibrate::{BeforeAndAfter, Calibration, Deciding, Decision, Fitted, fit};
 use dsgkd::error::Error;
 use dsgkd::eval::proportion::wilson_interval;
 use dsgkd::eval::threshold::Confusion;
@@ -16,6 +16,11 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
         .map(OperatingPoint::Threshold)
         .or(args.sensitivity.map(OperatingPoint::Sensitivity))
         .or(args.specificity.map(OperatingPoint::Specificity));
+    let deciding = match point {
+        Some(point) => Deciding::For(point),
+        None if args.at_prevalence => Deciding::AtPrevalence,
+        None => Deciding::AsBefore,
+    };
     let mut fitted: Vec<(String, Fitted)> = vec![];
     for folder in &args.runs {
         let runs = with(folder, |run| run.model().exists())?;
@@ -23,7 +28,7 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
             return Err(Error::Data(format!("{}: holds no run with a trained model", folder.display())));
         }
         for run in runs {
-            fitted.push((run.root().display().to_string(), fit(&run, point)?));
+            fitted.push((run.root().display().to_string(), fit(&run, deciding)?));
         }
     }
     fitted.iter().try_for_each(|(_, fitted)| fitted.write())?;
@@ -41,8 +46,15 @@ pub(crate) fn run(args: &CalibrateArgs, global: &Global) -> CommandResult {
 
 fn words(name: &str, calibration: &Calibration) -> String {
     let Calibration { temperature, validation_notes, validation, test, decision } = calibration;
-    let mut out = format!("{name}: temperature {temperature:.3}, fitted on {validation_notes} validation notes\n");
-    out += &line("validation", validation);
+    let mut out = match temperature {
+        Some(temperature) => {
+            format!("{name}: temperature {temperature:.3}, fitted on {validation_notes} validation notes\n")
+        }
+        None => format!(
+            "{name}: no temperature fits its {validation_notes} validation notes; probabilities stay as trained\n"
+        ),
+    };
+    out += &validation.as_ref().map_or(String::new(), |validation| line("validation", validation));
     if let Some(test) = test {
         out += &line("test", test);
         if is_worse(test) {
@@ -53,7 +65,7 @@ fn words(name: &str, calibration: &Calibration) -> String {
         out += &format!(
             "  {chosen_for}: predict decides at a probability of {scaled_threshold:.4} ({threshold:.4} as trained)\n"
         );
-        out += &decided("validation", validation);
+        out += &validation.as_ref().map_or(String::new(), |validation| decided("validation", validation));
         out += &test.as_ref().map_or(String::new(), |test| decided("test", test));
     }
     out

@@ -64,6 +64,7 @@ pub(crate) fn table(name: &str, metrics: &RunMetrics) -> String {
 
 fn from_table(path: &Path, args: &EvaluateArgs) -> Result<Predictions> {
     let options = ReadOptions {
+        format: args.format.clone().unwrap_or_default(),
         encoding: args.encoding.clone().unwrap_or_default(),
         separator: args.separator.clone().unwrap_or_default(),
         ..ReadOptions::default()

@@ -69,10 +69,8 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
     if predictor.precision.available() != predictor.precision {
         progress.say("predict: no fast arithmetic of that type here; computing in float32");
     }
-    if predictor.settings.threshold.or(predictor.threshold).is_some()
-        && let Some(threshold) = predictor.written_threshold()
-    {
-        progress.say(&format!("predict: positive at a probability of {threshold:.4}"));
+    if let (Some(threshold), [_, positive]) = (predictor.written_threshold(), &predictor.model.classes[..]) {
+        progress.say(&format!("predict: `{positive}` at a probability of {threshold:.4} and above"));
     }
     let mut last = std::time::Instant::now();
     let mut tell = |notes: u64| {

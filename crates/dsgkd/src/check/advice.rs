@@ -2,6 +2,7 @@
 
 use super::PartReport;
 use crate::config::{Baseline, Config};
+use crate::eval::predictions::is_same_number;
 
 /// A class with fewer notes is taken for a typo where the classes are found in the files, and for one that cannot be measured where they are named.
 const LEAST_NOTES: usize = 5;
@@ -28,7 +29,7 @@ pub(super) fn parts_without_a_class(labels: &[(String, usize)], parts: &[PartRep
     for part in parts.iter().filter(|part| part.notes > 0) {
         let what = match part.part.as_str() {
             "training" => "it cannot be learned",
-            "validation" => "AUROC is undefined there, and neither stops a training nor chooses a threshold",
+            "validation" => "they have no AUROC to stop a training by, and `dsgkd calibrate` may find nothing in them",
             _ => "AUROC and sensitivity, or specificity, are undefined",
         };
         for ((class, _), _) in
@@ -38,6 +39,34 @@ pub(super) fn parts_without_a_class(labels: &[(String, usize)], parts: &[PartRep
         }
     }
     lines
+}
+
+/// About classes that are written in several ways.
+pub(super) fn same_classes(labels: &[(String, usize)]) -> Vec<String> {
+    let is_same = |one: &str, other: &str| is_same_number(one, other) || one.to_lowercase() == other.to_lowercase();
+    let mut lines = vec![];
+    for (number, (class, _)) in labels.iter().enumerate() {
+        if let Some((earlier, _)) = labels[..number].iter().find(|(earlier, _)| is_same(earlier, class)) {
+            lines.push(format!(
+                "classes `{earlier}` and `{class}`: one class in two spellings? map one to the other in data.label_map"
+            ));
+        }
+    }
+    lines
+}
+
+/// About equal notes of different classes; `contradicted` are their texts.
+pub(super) fn contradictions(contradicted: usize) -> Option<String> {
+    let texts = if contradicted == 1 { "1 text stands".to_string() } else { format!("{contradicted} texts stand") };
+    (contradicted > 0).then(|| format!("{texts} under more than one class: which is right?"))
+}
+
+/// About notes that have no id where the others have; `rows` go by their row numbers.
+pub(super) fn without_ids(rows: usize) -> Option<String> {
+    let notes = if rows == 1 { "1 note has".to_string() } else { format!("{rows} notes have") };
+    (rows > 0).then(|| {
+        format!("{notes} no id in data.id: they go by their row numbers, which name other notes in another file")
+    })
 }
 
 /// About notes without labels that nobody reads.
@@ -104,6 +133,15 @@ mod tests {
         assert_eq!(advised, ["no test note is of class `yes`: AUROC and sensitivity, or specificity, are undefined"]);
         let parts = [part("training", [80, 0, 0]), part("validation", [5, 0, 0]), part("test", [5, 9, 0])];
         assert_eq!(parts_without_a_class(&labels, &parts).len(), 2);
+    }
+
+    #[test]
+    fn one_class_in_two_spellings_is_asked_about() {
+        let lines = same_classes(&named(&[("1", 40), ("Yes", 9), ("1.0", 30), ("yes", 7), ("no", 50)]));
+        assert!(
+            lines.len() == 2 && lines[0].contains("`1` and `1.0`") && lines[1].contains("`Yes` and `yes`"),
+            "{lines:?}"
+        );
     }
 
     #[test]

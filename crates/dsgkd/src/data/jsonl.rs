@@ -41,31 +41,49 @@ impl JsonlRows {
             max_line_bytes,
             ahead: VecDeque::new(),
         };
-        let Some(object) = rows.read_object()? else {
-            return Err(Error::Data(format!("{}: is empty; it needs one JSON object a line", rows.file.display())));
-        };
-        let mut columns = clean_header(&rows.file, object.keys().cloned())?;
-        rows.positions = (0..).zip(object.keys()).map(|(position, key)| (key.trim().to_string(), position)).collect();
-        let mut bytes = rows.text.len();
-        rows.ahead.push_back(Ok((rows.line, object)));
-        while rows.ahead.len() < LINES_AHEAD && bytes < BYTES_AHEAD {
-            let Some(object) = rows.read_object().transpose() else { break };
-            for key in object.iter().flat_map(Map::keys).map(|key| key.trim()) {
-                if !key.is_empty() && !rows.positions.contains_key(key) {
-                    rows.positions.insert(key.to_string(), columns.len());
-                    columns.push(key.to_string());
+        let columns = rows.read_ahead()?;
+        Ok((columns, rows))
+    }
+
+    /// Reads the first lines and gives the keys that their objects have.
+    fn read_ahead(&mut self) -> Result<Vec<String>> {
+        let (mut columns, mut bytes) = (None, 0);
+        while self.ahead.len() < LINES_AHEAD && bytes < BYTES_AHEAD {
+            let Some(object) = self.read_object().transpose() else { break };
+            if let Ok(object) = &object {
+                match &mut columns {
+                    None => {
+                        columns = Some(clean_header(&self.file, object.keys().cloned())?);
+                        let positions = (0..).zip(object.keys());
+                        self.positions = positions.map(|(position, key)| (key.trim().to_string(), position)).collect();
+                    }
+                    Some(columns) => {
+                        for key in object.keys().map(|key| key.trim()).filter(|key| !key.is_empty()) {
+                            if !self.positions.contains_key(key) {
+                                self.positions.insert(key.to_string(), columns.len());
+                                columns.push(key.to_string());
+                            }
+                        }
+                    }
                 }
             }
-            bytes += rows.text.len();
-            rows.ahead.push_back(object.map(|object| (rows.line, object)));
+            bytes += self.text.len();
+            self.ahead.push_back(object.map(|object| (self.line, object)));
         }
+        let Some(columns) = columns else {
+            // Not one object: what is wrong with the first line is wrong with the file.
+            return match self.ahead.pop_front() {
+                Some(Err(error)) => Err(error.into()),
+                _ => Err(Error::Data(format!("{}: is empty; it needs one JSON object a line", self.file.display()))),
+            };
+        };
         if columns.is_empty() {
-            return Err(Error::Data(format!("{}: its JSON objects have no keys", rows.file.display())));
+            return Err(Error::Data(format!("{}: its JSON objects have no keys", self.file.display())));
         }
         if columns.len() > MAX_COLUMNS {
-            return Err(too_many_columns(&rows.file));
+            return Err(too_many_columns(&self.file));
         }
-        Ok((columns, rows))
+        Ok(columns)
     }
 
     /// The next record; `None` at the end.
@@ -123,7 +141,10 @@ impl JsonlRows {
                 .into()),
             Err(error) => {
                 // The parser's own words could one day quote the line; its column cannot.
-                let message = format!("is not valid JSON at byte {}; write one object a line", error.column());
+                let message = format!(
+                    "is not valid JSON at byte {} (NaN is none; null is); write one object a line",
+                    error.column()
+                );
                 Err(self.bad(self.line, Reason::Json, message).into())
             }
         }
@@ -225,14 +246,17 @@ mod tests {
 
     #[test]
     fn keys_that_the_first_record_lacks_are_columns() {
-        let (columns, mut rows) =
-            open(b"{\"\":0,\"note\":\"fever\"}\n{\"a\":secret}\n{\" label \":\"yes\",\"note\":\"cough\"}\n").unwrap();
+        let (columns, mut rows) = open(
+            b"{\"bt\":NaN}\n{\"\":0,\"note\":\"fever\"}\n{\"a\":secret}\n{\" label \":\"yes\",\"note\":\"cough\"}\n",
+        )
+        .unwrap();
         assert_eq!(columns, ["column_1", "note", "label"]);
         let text = |text: &str| Some(text.to_string());
+        assert_eq!(reason(rows.next_record()), (1, Reason::Json));
         assert_eq!(rows.next_record().unwrap().unwrap().fields, [text("0"), text("fever"), None]);
-        assert_eq!(reason(rows.next_record()), (2, Reason::Json));
-        let third = rows.next_record().unwrap().unwrap();
-        assert_eq!((third.line, third.fields), (3, vec![None, text("cough"), text("yes")]));
+        assert_eq!(reason(rows.next_record()), (3, Reason::Json));
+        let last = rows.next_record().unwrap().unwrap();
+        assert_eq!((last.line, last.fields), (4, vec![None, text("cough"), text("yes")]));
         assert!(rows.next_record().unwrap().is_none());
     }
 

@@ -7,6 +7,7 @@ use super::reader::Record;
 use super::template::{BoundTemplate, Template};
 use crate::config::{DataConfig, Normalization};
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -127,6 +128,10 @@ impl NoteMapper {
         let cell = |column: usize| record.fields.get(column).and_then(Option::as_deref);
         let text = match &self.text {
             TextRule::Column(column) => match cell(*column) {
+                Some(text) if text.starts_with(['[', '{']) && record.json.get(*column) == Some(&true) => {
+                    let message = "holds a list or an object, and a note is text; put one text in it, or set data.skip_bad_rows (or --skip-bad-rows)";
+                    return Err(self.bad(record, Some(*column), Reason::MissingText, message));
+                }
                 Some(text) if !self.is_missing(Some(text)) => text.to_string(),
                 _ => {
                     let message = "has no text; remove the row or set data.skip_bad_rows (or --skip-bad-rows)";
@@ -203,9 +208,9 @@ impl NoteMapper {
         }
         let is_list = mapped.is_none() && value.starts_with(['[', '{']) && record.json.get(column) == Some(&true);
         // Annotation programs write the one answer to a question as a list, too.
-        let alone = if is_list { serde_json::from_str::<[String; 1]>(value).ok() } else { None };
+        let alone = if is_list { the_one_of(value) } else { None };
         let value = match &alone {
-            Some([name]) => self.label_map.get(name.trim()).map_or(name.trim(), String::as_str),
+            Some(name) => self.label_map.get(name.trim()).map_or(name.trim(), String::as_str),
             None if is_list => {
                 let message = "has several labels or none in a list, or an object; a note is of one class: name another column in data.label, map \
                                the cell in data.label_map, or set data.skip_bad_rows (or --skip-bad-rows)";
@@ -238,6 +243,22 @@ impl NoteMapper {
             message: message.to_string(),
         }
     }
+}
+
+/// The text or number of a list that holds one.
+fn the_one_of(list: &str) -> Option<String> {
+    match serde_json::from_str::<[Value; 1]>(list).ok()? {
+        [Value::String(text)] => Some(text),
+        [value @ (Value::Number(_) | Value::Bool(_))] => Some(value.to_string()),
+        _ => None,
+    }
+}
+
+/// What a note's id is without one: `row` and its number, behind the file where there are several.
+pub fn is_name_of_a_row(id: &str) -> bool {
+    let name = id.rsplit(':').next().unwrap_or(id);
+    name.strip_prefix("row ")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A note's text in the one form that all offsets refer to: one Unicode normal form, and line feeds alone. So a note means the same whichever
@@ -349,6 +370,16 @@ mod tests {
     }
 
     #[test]
+    fn a_note_without_an_id_is_told_by_it() {
+        for name in ["row 7", "a.csv:row 12"] {
+            assert!(is_name_of_a_row(name), "{name}");
+        }
+        for id in ["7", "a.csv:7", "row ", "row x", "arow 7", "ward row 7"] {
+            assert!(!is_name_of_a_row(id), "{id}");
+        }
+    }
+
+    #[test]
     fn full_width_letters_become_plain_where_that_is_asked_for() {
         let text = |config: &DataConfig| map(config, false, ["ＣＴで５㎎ ｶﾞﾝ e\u{301}", "", ""]).unwrap().text;
         assert_eq!(text(&config()), "ＣＴで５㎎ ｶﾞﾝ é");
@@ -386,11 +417,20 @@ mod tests {
         let plain = map("1", true).unwrap().label;
         assert!(plain.is_some());
         assert_eq!(map(r#"[" 1 "]"#, true).unwrap().label, plain);
+        assert_eq!(map("[1]", true).unwrap().label, plain);
         for wrong in [r#"["1","secret"]"#, "[]", r#"{"1":true}"#, r#"[["1"]]"#] {
             let row = map(wrong, true).unwrap_err();
             assert_eq!((row.reason, row.column.as_deref()), (Reason::UnknownLabel, Some("Level")));
             assert!(row.message.contains("a note is of one class") && !row.message.contains("secret"), "{row}");
         }
+        let listed = Record {
+            line: 7,
+            fields: vec![Some(r#"["secret"]"#.into()), Some("1".into()), Some("p".into())],
+            json: vec![true, false, false],
+        };
+        let row = mapper.map(&listed).unwrap_err();
+        assert_eq!((row.reason, row.column.as_deref()), (Reason::MissingText, Some("Note")));
+        assert!(!row.message.contains("secret"));
         // Of a table the cell is text, and the class may be called so.
         assert!(map(r#"["1"]"#, false).unwrap_err().message.contains("none of"));
     }

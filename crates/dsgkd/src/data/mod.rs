@@ -38,7 +38,7 @@ pub(crate) use format::row_unit;
 pub use format::{Format, ReadOptions};
 pub(crate) use hash::hexadecimal;
 pub use hash::{file_sha256, text_sha256};
-pub use mapper::{NoteMapper, normalise};
+pub use mapper::{NoteMapper, is_name_of_a_row, normalise};
 pub use notes::{MAX_CLASSES, Note, Notes, read_notes, visit_tested_files};
 
 pub use reader::{Record, Records};

@@ -227,7 +227,13 @@ pub(crate) const PROBABILITY: &str = "probability_";
 /// The classes in order where all columns are called [`probability_column`]: those of the columns, or with a single column its own after the other.
 /// `None` where the names do not say it of the classes `found`.
 fn classes_by_name<'a>(found: &BTreeSet<&'a str>, columns: impl Iterator<Item = &'a str>) -> Option<Vec<&'a str>> {
-    let named: Vec<&str> = columns.map(|column| column.trim().strip_prefix(PROBABILITY)).collect::<Option<_>>()?;
+    // A table that pandas wrote has 0.0 where the column is called after 0.
+    let as_labelled = |name: &'a str| match found.contains(name) {
+        true => name,
+        false => found.iter().copied().find(|class| is_same_number(class, name)).unwrap_or(name),
+    };
+    let named: Vec<&str> =
+        columns.map(|column| column.trim().strip_prefix(PROBABILITY).map(as_labelled)).collect::<Option<_>>()?;
     match &named[..] {
         [positive] if found.len() == 2 && found.contains(positive) => {
             Some(found.iter().copied().filter(|class| class != positive).chain([*positive]).collect())
@@ -235,6 +241,11 @@ fn classes_by_name<'a>(found: &BTreeSet<&'a str>, columns: impl Iterator<Item = 
         [_, _, ..] if found.iter().all(|class| named.contains(class)) => Some(named),
         _ => None,
     }
+}
+
+/// Whether two names of classes are one number, `1` and `1.0`.
+pub(crate) fn is_same_number(one: &str, other: &str) -> bool {
+    one.parse::<f64>().ok().zip(other.parse::<f64>().ok()).is_some_and(|(one, other)| one == other)
 }
 
 /// The problem is worded without the cell's content.

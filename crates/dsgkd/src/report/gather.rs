@@ -68,7 +68,7 @@ pub(super) struct Reliability {
     pub scores: CalibrationScores,
 }
 
-/// Of two classes.
+/// Of two classes, with probabilities as `predict` writes them.
 pub(super) struct Binary {
     /// Whether each row is positive.
     pub positive: Vec<bool>,
@@ -119,6 +119,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     let decisions: Vec<Option<&Decision>> =
         calibrations.iter().map(|calibration| calibration.as_ref()?.decision.as_ref()).collect();
     let chosen = Chosen::of(&decisions);
+    let written = written(&runs, &calibrations);
     Ok(Arm {
         name: run.name.clone(),
         seeds,
@@ -128,10 +129,10 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&runs, &pooled, chosen.as_ref(), &options.operating_points),
-        confusion: confusion(&runs, &decisions, pooled.classes.len()),
+        binary: binary(&written, chosen.as_ref(), &options.operating_points)?,
+        confusion: confusion(&written, &decisions, pooled.classes.len()),
         calibration: reliability(&pooled)?,
-        scaled: scaled_reliability(&runs, &calibrations)?,
+        scaled: scaled_reliability(&written, &calibrations)?,
         chosen: chosen.map(|chosen| chosen.name),
         subgroups,
         config,
@@ -144,35 +145,41 @@ fn reliability(predictions: &Predictions) -> Result<Reliability> {
 }
 
 fn scaled_reliability(
-    runs: &[Predictions],
+    written: &[Predictions],
     calibrations: &[Option<Calibration>],
 ) -> Result<Option<(Vec<f64>, Reliability)>> {
-    let temperatures = calibrations.iter().map(|calibration| Some(calibration.as_ref()?.temperature));
-    let Some(temperatures) = temperatures.collect::<Option<Vec<f64>>>() else { return Ok(None) };
-    let runs = runs.iter().zip(&temperatures);
-    let runs: Vec<Predictions> = runs.map(|(predictions, temperature)| scaled(predictions, *temperature)).collect();
-    let scaled = reliability(&Predictions::pooled(&runs)?)?;
-    Ok(Some((temperatures, scaled)))
+    let temperatures = calibrations.iter().map(temperature_of).collect::<Option<Vec<f64>>>();
+    let Some(temperatures) = temperatures.filter(|temperatures| !temperatures.is_empty()) else { return Ok(None) };
+    Ok(Some((temperatures, reliability(&Predictions::pooled(written)?)?)))
 }
 
-fn binary(
-    runs: &[Predictions],
-    pooled: &Predictions,
-    chosen: Option<&Chosen>,
-    points: &[OperatingPoint],
-) -> Option<Binary> {
-    let (positive, scores) = pooled.binary()?;
-    let thresholds = threshold_rows(runs, pooled, chosen, points)?;
-    let one_ranking = runs.len() == 1 && pooled.rows_are_independent();
-    let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
-    Some(Binary { delong, thresholds, positive, scores })
+fn temperature_of(calibration: &Option<Calibration>) -> Option<f64> {
+    calibration.as_ref()?.temperature
+}
+
+/// The test notes' probabilities as `predict` writes them with the model of each run.
+fn written(runs: &[Predictions], calibrations: &[Option<Calibration>]) -> Vec<Predictions> {
+    let temperature = |run: usize| calibrations.get(run).and_then(temperature_of);
+    let runs = runs.iter().enumerate();
+    runs.map(|(run, predictions)| temperature(run).map_or_else(|| predictions.clone(), |at| scaled(predictions, at)))
+        .collect()
+}
+
+fn binary(written: &[Predictions], chosen: Option<&Chosen>, points: &[OperatingPoint]) -> Result<Option<Binary>> {
+    let pooled = Predictions::pooled(written)?;
+    let rows = threshold_rows(written, &pooled, chosen, points);
+    Ok(pooled.binary().zip(rows).map(|((positive, scores), thresholds)| {
+        let one_ranking = written.len() == 1 && pooled.rows_are_independent();
+        let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
+        Binary { delong, thresholds, positive, scores }
+    }))
 }
 
 /// Each note as `predict` decides it with the model of its run.
-fn confusion(runs: &[Predictions], decisions: &[Option<&Decision>], classes: usize) -> Vec<Vec<u64>> {
+fn confusion(written: &[Predictions], decisions: &[Option<&Decision>], classes: usize) -> Vec<Vec<u64>> {
     let mut counts = vec![vec![0; classes]; classes];
-    for (index, run) in runs.iter().enumerate() {
-        let chosen = decisions.get(index).copied().flatten().map(|decision| decision.threshold);
+    for (index, run) in written.iter().enumerate() {
+        let chosen = decisions.get(index).copied().flatten().map(|decision| decision.scaled_threshold);
         let threshold = chosen.or(run.training_prevalence);
         for (row, &label) in run.probabilities.chunks_exact(classes).zip(&run.labels) {
             counts[label][decide(row, threshold)] += 1;

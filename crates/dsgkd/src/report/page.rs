@@ -348,10 +348,14 @@ fn decisions(arm: &Arm) -> Markup {
         let of_seeds =
             if seeds > 1 { ", and count each note once, though the shares are of the rows of all seeds" } else { "" };
         let how = if may_be_calibrated(arm) { " (dsgkd calibrate)" } else { "" };
+        let scale = match arm.scaled {
+            Some(_) => " Thresholds are of the probabilities that predict writes, after temperature scaling.",
+            None => "",
+        };
         let caption = format!(
             "Wilson's 95 % intervals take every note for independent, which notes of one patient are not{of_seeds}. Thresholds at a wanted \
              sensitivity or specificity were found on these very notes, unless they are said to be of validation notes, so what they promise flatters; \
-             fix a threshold before looking at test notes{how}."
+             fix a threshold before looking at test notes{how}.{scale}"
         );
         table(&caption, &head, &rows)
     });

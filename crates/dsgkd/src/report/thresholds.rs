@@ -6,7 +6,7 @@ use crate::eval::threshold::Confusion;
 use crate::eval::{OperatingPoint, Predictions};
 use serde::Serialize;
 
-/// The thresholds of an arm's runs that were chosen on their validation notes.
+/// The thresholds of an arm's runs that were chosen on their validation notes, of the probabilities that `predict` writes.
 pub(super) struct Chosen {
     /// What for.
     pub name: String,
@@ -21,14 +21,14 @@ impl Chosen {
         let mut names: Vec<String> = decisions.iter().map(|decision| name_of(decision.chosen_for)).collect();
         names.dedup();
         let name = names.join(", ");
-        let thresholds: Vec<f64> = decisions.iter().map(|decision| decision.threshold).collect();
+        let thresholds: Vec<f64> = decisions.iter().map(|decision| decision.scaled_threshold).collect();
         (!thresholds.is_empty()).then_some(Chosen { name, thresholds })
     }
 }
 
 fn name_of(point: OperatingPoint) -> String {
     match point {
-        OperatingPoint::Threshold(_) => format!("{point} of calibrated probabilities"),
+        OperatingPoint::Threshold(_) => format!("{point}, chosen"),
         OperatingPoint::Sensitivity(_) | OperatingPoint::Specificity(_) => format!("{point} on validation notes"),
     }
 }
@@ -47,7 +47,7 @@ pub(super) struct ThresholdRow {
     pub net_benefit: Option<f64>,
 }
 
-/// What was known before the test notes (the training notes' prevalence, what `chosen` says was found on validation notes, one half), and then the points
+/// Of the probabilities that `predict` writes: what was known before the test notes (the training notes' prevalence, what `chosen` says was found on validation notes, one half), and then the points
 /// that are asked for. `None`: not of two classes.
 pub(super) fn threshold_rows(
     runs: &[Predictions],
@@ -145,9 +145,9 @@ mod tests {
     fn chosen_thresholds_are_those_of_all_runs_or_none() {
         let decision = |share, threshold| Decision {
             chosen_for: OperatingPoint::Sensitivity(share),
-            threshold,
+            threshold: 0.5,
             scaled_threshold: threshold,
-            validation: Confusion::default(),
+            validation: None,
             test: None,
         };
         let (one, other) = (decision(0.9, 0.35), decision(0.9, 0.65));

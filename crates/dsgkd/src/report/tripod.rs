@@ -266,7 +266,7 @@ fn output(gathered: &Gathered) -> String {
     chosen.dedup();
     let chosen = match chosen.is_empty() {
         true => String::new(),
-        false => format!(" predict decides at the threshold of {}.", chosen.join(", ")),
+        false => format!(" predict decides at: {}.", chosen.join(", ")),
     };
     format!("A probability of each class; {decided}.{chosen}")
 }
