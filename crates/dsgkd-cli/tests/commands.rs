@@ -35,6 +35,10 @@ fn from_notes_to_predictions() {
         assert_eq!(first["hidden"].as_f64(), Some(0.0), "the labels are learned alone");
         assert_eq!(run.join("teaching.jsonl").exists(), teacher);
         assert!(history.contains("\"validation\""));
+        // `transformers` cuts a long note where `predict` does.
+        let settings = common::bytes(&run.join("model/tokenizer_config.json"));
+        let settings: Value = serde_json::from_slice(&settings).unwrap();
+        assert_eq!((&settings["model_max_length"], &settings["truncation_side"]), (&48.into(), &"right".into()));
     }
     // The same notes again, with their columns kept.
     let output = world.path("out.csv");

@@ -266,7 +266,7 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
     assert!(calibrate(&[])["decision"].is_null());
     let at_prevalence = predictions(&world, "run").1;
     let chosen = calibrate(&["--sensitivity", "0.99"]);
-    let threshold = chosen["decision"]["scaled_threshold"].as_f64().unwrap();
+    let threshold = chosen["decision"]["threshold"].as_f64().unwrap();
     assert_eq!(chosen["decision"]["validation"]["false_negatives"], 0);
     let decided = predictions(&world, "run").1;
     assert!(decided == labels_at(threshold) && decided != at_prevalence);
@@ -284,7 +284,7 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
 
     // A probability is one of those that are written, whether it is kept, given once or asked about.
     let given = calibrate(&["--threshold", "0.7"]);
-    assert!((given["decision"]["scaled_threshold"].as_f64().unwrap() - 0.7).abs() < 1e-9);
+    assert_eq!(given["decision"]["threshold"], 0.7);
     let kept = predictions(&world, "run").1;
     assert_eq!(kept, labels_at(0.7));
     let numbers = report(&world, &["run"], &["--json", "--threshold", "0.7"]);
@@ -309,7 +309,7 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
         command
     };
     let written = predict("0.01").assert().success().get_output().clone();
-    assert!(String::from_utf8(written.stderr).unwrap().contains("`yes` at a probability of 0.0100 and above"));
+    assert!(String::from_utf8(written.stderr).unwrap().contains("`yes` at a probability of 0.01 and above"));
     let written = String::from_utf8(written.stdout).unwrap();
     assert_eq!(
         written.matches("\"predicted_label\":\"yes\"").count(),

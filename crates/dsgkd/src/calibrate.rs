@@ -30,15 +30,14 @@ pub struct Calibration {
     pub decision: Option<Decision>,
 }
 
-/// The threshold at which `predict` calls a note positive, chosen on the validation notes.
+/// The threshold at which `predict` calls a note positive, and what it does. Probabilities are those that `predict` writes: scaled, where there is a
+/// temperature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// What it was chosen for.
     pub chosen_for: OperatingPoint,
-    /// Of the probabilities as trained, which are those of the run's test notes.
+    /// At and above which a note is positive.
     pub threshold: f64,
-    /// The same of the probabilities that `predict` writes, which have been scaled.
-    pub scaled_threshold: f64,
     /// What it decides of the validation notes; `None` without any.
     pub validation: Option<Confusion>,
     /// What it decides of the test notes, which had no part in it; `None` without any.
@@ -46,40 +45,36 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// `None` where no validation note is of the class whose share is asked for, or the classes are not two.
+    /// Of scaled predictions; `None` where these validation notes have no such threshold.
     fn new(
         chosen_for: OperatingPoint,
-        temperature: f64,
         validation: Option<&Predictions>,
         test: Option<&Predictions>,
     ) -> Option<Decision> {
         let threshold = match chosen_for {
-            OperatingPoint::Threshold(scaled) => rescaled(scaled, 1.0 / temperature),
+            OperatingPoint::Threshold(given) => given,
             point => {
                 let (positive, scores) = validation?.binary()?;
-                amid(point.of(&positive, &scores)?, &scores)
+                amid(point.of(&positive, &scores)?, &scores)?
             }
         };
         let counts = |predictions: &Predictions| {
             let (positive, scores) = predictions.binary()?;
             Confusion::at_threshold(&positive, &scores, threshold)
         };
-        Some(Decision {
-            chosen_for,
-            threshold,
-            scaled_threshold: rescaled(threshold, temperature),
-            validation: validation.and_then(counts),
-            test: test.and_then(counts),
-        })
+        Some(Decision { chosen_for, threshold, validation: validation.and_then(counts), test: test.and_then(counts) })
     }
 }
 
 /// The middle of the thresholds that decide these notes as this one does: a score's last digits, which another machine computes differently, then
-/// decide nothing.
-fn amid(threshold: f64, scores: &[f64]) -> f64 {
+/// decide nothing. `None` where that takes more than certainty.
+fn amid(threshold: f64, scores: &[f64]) -> Option<f64> {
     let below = scores.iter().copied().filter(|score| *score < threshold).fold(0.0, f64::max);
-    let middle = below + (threshold - below) / 2.0;
-    if middle > below { middle } else { threshold }
+    let above = scores.iter().copied().filter(|score| *score >= threshold).fold(1.0, f64::min);
+    let middle = below + (above - below) / 2.0;
+    // Nothing lies between a number and the next one.
+    let found = if middle > below { middle } else { above };
+    (found > below || threshold <= below).then_some(found)
 }
 
 /// Proper scores and calibration error before and after.
@@ -112,9 +107,8 @@ impl CalibrationScores {
 }
 
 impl BeforeAndAfter {
-    fn of(predictions: &Predictions, temperature: f64) -> Result<BeforeAndAfter> {
-        let scaled = scaled(predictions, temperature);
-        Ok(BeforeAndAfter { before: CalibrationScores::of(predictions)?, after: CalibrationScores::of(&scaled)? })
+    fn of(trained: &Predictions, written: &Predictions) -> Result<BeforeAndAfter> {
+        Ok(BeforeAndAfter { before: CalibrationScores::of(trained)?, after: CalibrationScores::of(written)? })
     }
 }
 
@@ -175,53 +169,57 @@ pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
     let splits = make_splits(&notes, &config.data.split, config.seed, config.data.duplicates)?;
     let name = run.root().display();
     let mut predictor = Predictor::open(&run.model())?;
+    let classes = predictor.model.classes.len();
     if notes.labels != predictor.model.classes {
         let message = format!("{name}: its config.toml names other classes than its model, or another order of them");
         return Err(Error::Data(message));
     }
-    let validation = predict_trained(&mut predictor, &notes, &splits.validation)?;
-    let classes = predictor.model.classes.len();
-    let temperature =
-        validation.as_ref().and_then(|notes| fit_temperature(&notes.labels, &notes.probabilities, classes));
+    if let Some(point) = point.filter(|_| classes != 2) {
+        let message = format!("--{point}: is of two classes, and the model of {name} has {classes}");
+        return Err(Error::Config(message));
+    }
     let validation_notes = splits.validation.len();
-    let is_of_validation = match deciding {
-        Deciding::AsBefore | Deciding::For(OperatingPoint::Sensitivity(_) | OperatingPoint::Specificity(_)) => true,
-        Deciding::AtPrevalence | Deciding::For(OperatingPoint::Threshold(_)) => false,
-    };
-    if is_of_validation && validation_notes == 0 {
+    let is_given = matches!(deciding, Deciding::AtPrevalence | Deciding::For(OperatingPoint::Threshold(_)));
+    if validation_notes == 0 && !is_given {
         return Err(Error::Data(format!(
             "{name}: has no validation notes, and a temperature, a sensitivity and a specificity are found on these alone; set \
-             data.split.validation_fraction, or give a --threshold"
+             data.split.validation_fraction{}",
+            if classes == 2 { ", or give a --threshold" } else { "" }
         )));
     }
+    let validation = predict_trained(&mut predictor, &notes, &splits.validation)?;
+    let temperature =
+        validation.as_ref().and_then(|notes| fit_temperature(&notes.labels, &notes.probabilities, classes));
     if temperature.is_none() && deciding == Deciding::AsBefore {
+        let alone = ", or choose a threshold alone (--sensitivity, --specificity, --threshold)";
         return Err(Error::Data(format!(
             "{name}: no temperature fits its {validation_notes} validation notes: the model makes no mistake in them, or tells them apart no better \
-             than chance; give it more of them (data.split.validation_fraction), or choose a threshold alone (--sensitivity, --specificity, --threshold)"
+             than chance; give it more of them (data.split.validation_fraction){}",
+            if classes == 2 { alone } else { "" }
         )));
     }
+    let written = |trained: Option<&Predictions>| {
+        trained.map(|trained| temperature.map_or_else(|| trained.clone(), |temperature| scaled(trained, temperature)))
+    };
+    let (written_validation, written_test) = (written(validation.as_ref()), written(test.as_ref()));
     let decide = |point: OperatingPoint| {
-        if classes != 2 {
-            let message = format!("--{point}: is of two classes, and the model of {name} has {classes}");
-            return Err(Error::Config(message));
-        }
-        let found = Decision::new(point, temperature.unwrap_or(1.0), validation.as_ref(), test.as_ref());
-        found.ok_or_else(|| {
+        Decision::new(point, written_validation.as_ref(), written_test.as_ref()).ok_or_else(|| {
             Error::Data(format!(
-                "{name}: none of its {validation_notes} validation notes is of the class that --{point} asks for"
+                "{name}: its {validation_notes} validation notes have no threshold for a {point}: none is of the class in question, or the surest of \
+                 them are as sure as can be; give it more of them (data.split.validation_fraction), ask for another share, or give a --threshold"
             ))
         })
     };
     let decision = point.map(decide).transpose()?;
-    let scores = |predictions: Option<&Predictions>| {
-        let both = predictions.zip(temperature);
-        both.map(|(predictions, temperature)| BeforeAndAfter::of(predictions, temperature)).transpose()
+    let scores = |trained: &Option<Predictions>, written: &Option<Predictions>| {
+        let both = trained.as_ref().zip(written.as_ref()).filter(|_| temperature.is_some());
+        both.map(|(trained, written)| BeforeAndAfter::of(trained, written)).transpose()
     };
     let calibration = Calibration {
         temperature,
         validation_notes,
-        validation: scores(validation.as_ref())?,
-        test: scores(test.as_ref())?,
+        validation: scores(&validation, &written_validation)?,
+        test: scores(&test, &written_test)?,
         decision,
     };
     let threshold = calibration.decision.as_ref().map(|decision| decision.threshold);
@@ -277,31 +275,45 @@ mod tests {
     #[test]
     fn a_threshold_lies_amid_those_that_decide_the_same() {
         let notes = predictions();
-        let two_thirds = Decision::new(OperatingPoint::Sensitivity(0.66), 2.0, Some(&notes), Some(&notes)).unwrap();
+        let two_thirds = Decision::new(OperatingPoint::Sensitivity(0.66), Some(&notes), Some(&notes)).unwrap();
         assert!((two_thirds.threshold - 0.4).abs() < 1e-12);
-        // By hand: the odds of 0.4 are 2 to 3; half of their logarithm is their square root.
-        let odds = (2f64 / 3.0).sqrt();
-        assert!((two_thirds.scaled_threshold - odds / (1.0 + odds)).abs() < 1e-12);
         let counts = Confusion { true_positives: 2, false_positives: 1, false_negatives: 1, true_negatives: 2 };
         assert_eq!((two_thirds.validation, two_thirds.test), (Some(counts), Some(counts)));
-        let all = Decision::new(OperatingPoint::Specificity(0.99), 1.0, Some(&notes), None).unwrap();
+        let all = Decision::new(OperatingPoint::Specificity(0.99), Some(&notes), None).unwrap();
         assert_eq!((all.validation.unwrap().false_positives, all.test), (0, None));
-        assert!(all.threshold > 0.6 && all.threshold < 0.8);
-        // Nothing lies between a number and the next one.
-        let above = 0.6f64.next_up();
-        assert_eq!(amid(above, &[0.2, 0.6]), above);
+        assert!((all.threshold - 0.7).abs() < 1e-12);
+        // Above all of them up to certainty, and not beyond it.
+        assert_eq!(amid(0.6f64.next_up(), &[0.2, 0.6]), Some(0.8));
+        assert_eq!(amid(1f64.next_up(), &[0.2, 1.0]), None);
+        assert_eq!((amid(0.2, &[0.2, 1.0]), amid(0.0, &[0.0, 0.5])), (Some(0.1), Some(0.0)));
+        let next = 0.6f64.next_up();
+        assert_eq!(amid(next, &[0.6, next]), Some(next), "nothing lies between a number and the next one");
     }
 
     #[test]
-    fn a_probability_is_of_those_that_are_written() {
-        let given = Decision::new(OperatingPoint::Threshold(0.1), 3.0, None, None).unwrap();
-        assert!((given.scaled_threshold - 0.1).abs() < 1e-12 && given.threshold < 0.01);
+    fn a_probability_that_is_given_is_taken_as_it_is() {
+        for given in [0.05, 0.1, 0.9, 0.999_999] {
+            assert_eq!(Decision::new(OperatingPoint::Threshold(given), None, None).unwrap().threshold, given);
+        }
+    }
+
+    #[test]
+    fn scaling_decides_nothing_at_the_prevalence() {
+        let sharper = scaled(&predictions(), 0.5);
+        // By hand: odds of 3 to 7, squared.
+        assert!((sharper.probabilities[7] - 9.0 / 58.0).abs() < 1e-12);
+        assert_eq!(sharper.training_prevalence, Some(0.5));
+        assert!(
+            scaled(&Predictions { training_prevalence: Some(0.3), ..predictions() }, 0.5)
+                .training_prevalence
+                .is_some_and(|prevalence| (prevalence - 9.0 / 58.0).abs() < 1e-12)
+        );
     }
 
     #[test]
     fn notes_of_one_class_have_no_threshold() {
         let notes = Predictions { labels: vec![0; 6], ..predictions() };
-        assert_eq!(Decision::new(OperatingPoint::Sensitivity(0.9), 1.0, Some(&notes), None), None);
-        assert!(Decision::new(OperatingPoint::Specificity(0.9), 1.0, Some(&notes), None).is_some());
+        assert_eq!(Decision::new(OperatingPoint::Sensitivity(0.9), Some(&notes), None), None);
+        assert!(Decision::new(OperatingPoint::Specificity(0.9), Some(&notes), None).is_some());
     }
 }

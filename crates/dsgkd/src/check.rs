@@ -133,7 +133,8 @@ pub fn check(config: &Config) -> Result<CheckReport> {
         advice.extend(advice::parts_without_a_class(&labels, parts));
     }
     advice.extend(advice::same_classes(&labels));
-    advice.extend(advice::contradictions(contradicted(&notes)));
+    let (duplicates, contradicted) = repeated(&notes);
+    advice.extend(advice::contradictions(contradicted));
     let is_named = !config.data.id.trim().is_empty();
     let without_ids = notes.notes.iter().filter(|note| is_named && is_name_of_a_row(&note.id)).count();
     advice.extend(advice::without_ids(without_ids));
@@ -149,7 +150,7 @@ pub fn check(config: &Config) -> Result<CheckReport> {
         split: split.map_err(|error| error.to_string()),
         unlabeled_left_out,
         beyond_budget,
-        duplicates: duplicates(&notes),
+        duplicates,
         scripts,
         mixed_notes,
         notes_without_terms: terms.iter().filter(|count| **count == 0).count(),
@@ -171,23 +172,14 @@ fn parts(config: &Config, notes: &Notes, splits: &Splits) -> [PartReport; 3] {
     })
 }
 
-/// A note's text, however its words are spaced.
-fn words(note: &Note) -> String {
-    note.text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn duplicates(notes: &Notes) -> usize {
-    let mut seen = HashSet::new();
-    notes.notes.iter().filter(|note| !seen.insert(words(note))).count()
-}
-
-/// Texts that stand under more than one class.
-fn contradicted(notes: &Notes) -> usize {
+/// Labelled notes that repeat an earlier one, and texts that stand under more than one class.
+fn repeated(notes: &Notes) -> (usize, usize) {
     let mut classes: HashMap<String, HashSet<Option<usize>>> = HashMap::new();
     for note in &notes.notes {
-        classes.entry(words(note)).or_default().insert(note.label);
+        let words: Vec<&str> = note.text.split_whitespace().collect();
+        classes.entry(words.join(" ")).or_default().insert(note.label);
     }
-    classes.values().filter(|classes| classes.len() > 1).count()
+    (notes.notes.len() - classes.len(), classes.values().filter(|classes| classes.len() > 1).count())
 }
 
 fn scripts(notes: &[&Note]) -> (Vec<(String, f64)>, usize) {

@@ -25,7 +25,7 @@ pub struct Predictor {
     pub settings: PredictionSettings,
     /// How [`stream`](Predictor::stream) keeps the weights; what this processor lacks is [`WeightPrecision::Float32`].
     pub precision: WeightPrecision,
-    /// The probability, of those that are written, at and above which a note is positive; `None`: as the settings say.
+    /// The probability, of those that are written, at and above which a note is positive; `None`: as it was trained and calibrated.
     pub threshold: Option<f64>,
     tokenizer: Tokenizer,
     scorer: Scorer,
@@ -34,8 +34,8 @@ pub struct Predictor {
 /// What one note was given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// The class, as an index: of two, the positive one at or above the threshold that was given or chosen, else the training prevalence; of more, the
-    /// most probable. A temperature does not change it, unless the threshold is of what is written.
+    /// The class, as an index: of two, the positive one at or above the threshold that was given or chosen, of the probability written, else at or above
+    /// the training prevalence; of more, the most probable. A temperature changes neither of the last two.
     pub class: usize,
     /// Of each class.
     pub probabilities: Vec<f64>,
@@ -133,16 +133,16 @@ impl Predictor {
         if settings.threshold.is_some_and(|threshold| !(0.0..=1.0).contains(&threshold)) {
             return Err(Error::Model(format!("{}: `threshold` is no number of 0 to 1", path.display())));
         }
-        let (precision, threshold, scorer) = (WeightPrecision::Float32, None, Scorer::default());
+        let (precision, threshold, scorer) = (WeightPrecision::Float32, settings.threshold, Scorer::default());
         Ok(Predictor { model, settings, precision, threshold, tokenizer, scorer })
     }
 
     /// The probability, of those that are written, at and above which a note is positive; `None`: of more than two classes the most probable is
     /// predicted.
     pub fn written_threshold(&self) -> Option<f64> {
-        let PredictionSettings { threshold, prevalence, temperature, .. } = &self.settings;
-        let written = |threshold| rescaled(threshold, temperature.unwrap_or(1.0));
-        self.threshold.or_else(|| threshold.or(*prevalence).map(written))
+        let PredictionSettings { prevalence, temperature, .. } = &self.settings;
+        let written = |prevalence| temperature.map_or(prevalence, |temperature| rescaled(prevalence, temperature));
+        self.threshold.or_else(|| prevalence.map(written))
     }
 
     /// Predictions of notes, in their order.
@@ -161,8 +161,8 @@ impl Predictor {
         let decide_at = |threshold: Option<f64>, probabilities: &[f64]| -> Vec<usize> {
             probabilities.chunks_exact(classes).map(|row| decide(row, threshold)).collect()
         };
-        // A temperature says how sure an answer is, never which: decisions stay those that the run was tested with.
-        let mut decided = decide_at(self.settings.threshold.or(self.settings.prevalence), &probabilities);
+        // A temperature says how sure an answer is, never which: decisions stay those that the run was tested with, unless a threshold was chosen.
+        let mut decided = decide_at(self.settings.prevalence, &probabilities);
         if let Some(temperature) = self.settings.temperature {
             apply_temperature(&mut probabilities, classes, temperature);
         }

@@ -61,10 +61,8 @@ fn words(name: &str, calibration: &Calibration) -> String {
             out += "  the test notes are fitted less well than before; the temperature is stored all the same\n";
         }
     }
-    if let Some(Decision { chosen_for, threshold, scaled_threshold, validation, test }) = decision {
-        out += &format!(
-            "  {chosen_for}: predict decides at a probability of {scaled_threshold:.4} ({threshold:.4} as trained)\n"
-        );
+    if let Some(Decision { chosen_for, threshold, validation, test }) = decision {
+        out += &format!("  {chosen_for}: predict decides at a probability of {threshold}\n");
         out += &validation.as_ref().map_or(String::new(), |validation| decided("validation", validation));
         out += &test.as_ref().map_or(String::new(), |test| decided("test", test));
     }

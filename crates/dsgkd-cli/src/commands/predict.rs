@@ -70,7 +70,7 @@ pub(crate) fn run(args: &PredictArgs, global: &Global) -> CommandResult {
         progress.say("predict: no fast arithmetic of that type here; computing in float32");
     }
     if let (Some(threshold), [_, positive]) = (predictor.written_threshold(), &predictor.model.classes[..]) {
-        progress.say(&format!("predict: `{positive}` at a probability of {threshold:.4} and above"));
+        progress.say(&format!("predict: `{positive}` at a probability of {threshold} and above"));
     }
     let mut last = std::time::Instant::now();
     let mut tell = |notes: u64| {

@@ -35,7 +35,7 @@ enum Form {
 }
 
 impl WeightPrecision {
-    /// What this processor makes of it: `int8` needs AVX2, `bf16` AVX-512; elsewhere weights stay `f32`.
+    /// What this processor makes of it: `int8` needs AVX2, with AVX-512 also VNNI, `bf16` AVX-512; elsewhere weights stay `f32`.
     pub fn available(self) -> WeightPrecision {
         #[cfg(target_arch = "x86_64")]
         match self {

@@ -72,8 +72,12 @@ pub(super) fn without_ids(rows: usize) -> Option<String> {
 /// About notes without labels that nobody reads.
 pub(super) fn idle_notes(config: &Config, unlabeled: usize) -> Option<String> {
     let is_read = !config.teachers.is_empty() || config.adapt.num_train_epochs > 0;
-    (unlabeled > 0 && (config.baseline != Baseline::None || !is_read))
-        .then(|| "the notes without labels are not used: [[teachers]] or [adapt] would read them".to_string())
+    let why = match config.baseline {
+        Baseline::TfIdf => "the baseline learns of labels alone",
+        Baseline::None if is_read => return None,
+        Baseline::None => "[[teachers]] or [adapt] would read them",
+    };
+    (unlabeled > 0).then(|| format!("the notes without labels are not used: {why}"))
 }
 
 /// About learning rates that no encoder learns at.
@@ -153,7 +157,7 @@ mod tests {
         config = Config { teachers: vec![TeacherConfig::default()], ..Config::default() };
         assert!(idle_notes(&config, 5).is_none());
         config.baseline = Baseline::TfIdf;
-        assert!(idle_notes(&config, 5).is_some());
+        assert!(idle_notes(&config, 5).is_some_and(|line| line.ends_with("of labels alone")));
     }
 
     #[test]

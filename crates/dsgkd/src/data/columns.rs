@@ -29,7 +29,7 @@ pub(super) fn clean_header(file: &Path, names: impl IntoIterator<Item = String>)
         if position == MAX_COLUMNS {
             return Err(too_many_columns(file));
         }
-        let mut name = name.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}').to_string();
+        let mut name = clean_name(&name).to_string();
         if name.is_empty() {
             name = format!("column_{}", position + 1);
         }
@@ -44,6 +44,11 @@ pub(super) fn clean_header(file: &Path, names: impl IntoIterator<Item = String>)
         cleaned.push(name);
     }
     Ok(cleaned)
+}
+
+/// A name without what surrounds it: spaces, and the mark that files begin with.
+pub(super) fn clean_name(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 /// The error of a header with more columns than a table may have.
@@ -69,7 +74,8 @@ pub fn find_column(file: &Path, columns: &[String], name: &str, key: &str) -> Re
         message +=
             &format!("; its first line is a single name that holds {found:?}: set `separator` (or --separator) to it");
     } else {
-        message += &format!("; it has {} columns, and the first line of a table must name them", columns.len());
+        message +=
+            &format!("; it has {} columns, which the first line of a table names, or JSON's keys", columns.len());
     }
     Err(Error::Data(message))
 }
@@ -142,13 +148,13 @@ mod tests {
         // Without a header row the first note stands there.
         assert_eq!(
             missing(&["P1", "3", "noted fever, vomiting", "diagnosed with hiv"], "diagnosis"),
-            "a.csv: data.text names column \"diagnosis\", which is not there; it has 4 columns, and the first line of a table must name them"
+            "a.csv: data.text names column \"diagnosis\", which is not there; it has 4 columns, which the first line of a table names, or JSON's keys"
         );
         // Neither what is half of a name, nor what is nearly one where other cells stand: a long one, or one that begins with a digit.
         let long = "fever for three days, vomiting, no known allergies";
         for columns in [&["fever", "no", "P1"][..], &["fever", "none", "71"], &[long, "none", "P1"]] {
             let error = missing(columns, "note");
-            assert!(error.ends_with("the first line of a table must name them"), "{error}");
+            assert!(error.ends_with("which the first line of a table names, or JSON's keys"), "{error}");
         }
         assert!(missing(&["patient", "notes", "p1"], "note").ends_with("did you mean \"notes\"?"));
         let error = missing(&["Age;Sex"], "Sex");

@@ -160,36 +160,45 @@ impl JsonRows {
 const NO_OBJECT: &str = "is not a JSON object; each note is one, its columns are the keys";
 const DEEP: &str = "holds what cannot be read: a number beyond any type, or lists in lists without end";
 
+/// How a document writes a table.
+enum Shape<'a> {
+    /// As objects, one a row, and the names they have where they are members of one object.
+    Rows(Option<Vec<String>>, Vec<&'a RawValue>),
+    /// As objects, one a column, of these names.
+    Columns(Vec<String>, Vec<Members<&'a RawValue>>),
+}
+
+const NO_ROWS: &str =
+    "holds no rows; write an array with an object for each note (pandas: `to_json(orient=\"records\")`), or JSONL";
+
 /// The columns of a document, and where its cells are.
 fn table_of(file: &Arc<Path>, text: &str) -> Result<(Vec<String>, Table)> {
-    let refused = |why: String| Error::Data(format!("{}: {why}", file.display()));
-    let documents: Vec<&RawValue> =
-        serde_json::Deserializer::from_str(text).into_iter().collect::<Result<_, _>>().map_err(
-            // The parser's own words could one day quote the document; its place cannot.
-            |error| {
-                refused(format!(
-                    "is not valid JSON at line {}, byte {} (nor are NaN and Infinity; null is); of JSONL one such row is one bad row",
-                    error.line(),
-                    error.column()
-                ))
-            },
-        )?;
-    let no_rows = || {
-        refused(
-            "holds no rows; write an array with an object for each note (pandas: `to_json(orient=\"records\")`), or JSONL"
-                .to_string(),
-        )
+    let refused = |why: &str| Error::Data(format!("{}: {why}", file.display()));
+    let documents = serde_json::Deserializer::from_str(text).into_iter().collect::<Result<Vec<&RawValue>, _>>();
+    // The parser's own words could one day quote the document; its place cannot.
+    let documents = documents.map_err(|error| {
+        let (line, byte) = (error.line(), error.column());
+        refused(&format!(
+            "is not valid JSON at line {line}, byte {byte} (NaN and Infinity are not; null is); in JSONL only that row would be bad"
+        ))
+    })?;
+    let table = match shape_of(documents).map_err(refused)? {
+        Some(Shape::Rows(names, objects)) => rows(file, text, names, objects)?,
+        Some(Shape::Columns(names, objects)) => Some(columns(file, text, names, objects)?),
+        None => None,
     };
-    let [document] = documents[..] else {
-        // JSONL under another name.
-        return rows(file, text, None, documents).ok_or_else(no_rows)?;
-    };
+    table.ok_or_else(|| refused(NO_ROWS))
+}
+
+/// The shape of a file's documents: JSONL under another name, or one; `None`: no table.
+fn shape_of(documents: Vec<&RawValue>) -> Result<Option<Shape<'_>>, &'static str> {
+    let [document] = documents[..] else { return Ok(Some(Shape::Rows(None, documents))) };
     if document.get().starts_with('[') {
-        return rows(file, text, None, parsed(document).ok_or_else(no_rows)?).ok_or_else(no_rows)?;
+        return Ok(parsed(document).map(|objects| Shape::Rows(None, objects)));
     }
-    let members = parsed::<Members<&RawValue>>(document).ok_or_else(no_rows)?;
+    let Some(members) = parsed::<Members<&RawValue>>(document) else { return Ok(None) };
     if members.has_a_key_twice() {
-        return Err(refused("its object has a key twice; keep one of them".to_string()));
+        return Err("its object has a key twice; keep one of them");
     }
     let members = members.0;
     if !members.is_empty() && members.iter().all(|(_, value)| value.get().starts_with('{')) {
@@ -197,25 +206,23 @@ fn table_of(file: &Arc<Path>, text: &str) -> Result<(Vec<String>, Table)> {
         let is_number = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
         let numbered = inner.iter().flat_map(Members::keys).all(is_number);
         let names_are_numbers = members.iter().all(|(name, _)| is_number(name));
+        let (names, objects): (Vec<String>, Vec<&RawValue>) = members.into_iter().unzip();
         return match (numbered && inner.iter().any(|cells| !cells.0.is_empty()), names_are_numbers) {
-            (true, true) => Err(refused(
-                "does not say whether its objects are rows or columns, all of whose names are numbers; write it with pandas' `to_json(orient=\"records\")`"
-                    .to_string(),
-            )),
-            (true, false) => columns(file, text, members.into_iter().map(|(name, _)| name).collect(), inner),
-            (false, _) => {
-                let (names, rows_of): (Vec<String>, Vec<&RawValue>) = members.into_iter().unzip();
-                rows(file, text, Some(names), rows_of).ok_or_else(no_rows)?
-            }
+            (true, true) => Err(
+                "does not say whether its objects are rows or columns, all of whose names are numbers; write it with pandas' `to_json(orient=\"records\")`",
+            ),
+            (true, false) => Ok(Some(Shape::Columns(names, inner))),
+            (false, _) => Ok(Some(Shape::Rows(Some(names), objects))),
         };
     }
     let table = members.iter().find(|(name, value)| TABLES.contains(&name.as_str()) && value.get().starts_with('['));
-    match table.and_then(|(_, table)| parsed(table)) {
-        Some(table) => rows(file, text, None, table).ok_or_else(no_rows)?,
+    let objects = match table.and_then(|(_, table)| parsed(table)) {
+        Some(objects) => objects,
         // What has lists alone is another form of a table ({"columns": [...], "data": [[...]]}); one object is a row.
-        None if members.iter().all(|(_, value)| value.get().starts_with('[')) => Err(no_rows()),
-        None => rows(file, text, None, vec![document]).ok_or_else(no_rows)?,
-    }
+        None if members.iter().all(|(_, value)| value.get().starts_with('[')) => return Ok(None),
+        None => vec![document],
+    };
+    Ok(Some(Shape::Rows(None, objects)))
 }
 
 fn parsed<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
@@ -234,24 +241,24 @@ fn rows(
     text: &str,
     names: Option<Vec<String>>,
     rows: Vec<&RawValue>,
-) -> Option<Result<(Vec<String>, Table)>> {
+) -> Result<Option<(Vec<String>, Table)>> {
     let mut columns: Vec<String> = if names.is_some() { vec![KEY_COLUMN.to_string()] } else { vec![] };
     let mut positions: HashMap<String, usize> = columns.iter().map(|name| (name.clone(), 0)).collect();
     let mut any = false;
     for row in rows.iter().filter(|row| row.get().starts_with('{') && row.get().len() <= MAX_ROW_BYTES) {
         any = true;
-        for (key, _) in parsed::<Members<serde::de::IgnoredAny>>(row)?.0 {
+        for (key, _) in parsed::<Members<serde::de::IgnoredAny>>(row).into_iter().flat_map(|members| members.0) {
             if !positions.contains_key(&key) {
                 positions.insert(key.clone(), columns.len());
                 columns.push(key);
             }
         }
         if columns.len() > MAX_COLUMNS {
-            return Some(Err(too_many_columns(file)));
+            return Err(too_many_columns(file));
         }
     }
     let places = rows.into_iter().map(|row| place(text, row)).collect();
-    any.then_some(Ok((columns, Table::Rows { names, places, positions })))
+    Ok(any.then_some((columns, Table::Rows { names, places, positions })))
 }
 
 /// A table of these columns, whose cells are named after their rows.
@@ -365,7 +372,7 @@ mod tests {
             (br#"{"17":{"a":"secret"},"17":{"a":2}}"#, "a key twice"),
             (br#"{"a":{"1":"secret","1":2}}"#, "a row twice"),
             (b"[{\"a\":\n secret}]", "not valid JSON at line 2, byte 2"),
-            (b"[{\"a\":NaN}]", "nor are NaN"),
+            (b"[{\"a\":NaN}]", "NaN and Infinity are not"),
             (b"[{\"a\":\"\xE9\"}]", "not UTF-8"),
             (deep.as_bytes(), "not valid JSON"),
             (long.as_bytes(), "write JSONL"),

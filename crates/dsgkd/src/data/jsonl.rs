@@ -1,7 +1,7 @@
 //! JSONL: one JSON object a line. The keys of the first objects are the columns.
 
 use super::bad_row::{BadRow, Reason, RowError};
-use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
+use super::columns::{MAX_COLUMNS, clean_header, clean_name, too_many_columns};
 use super::encoding::{Utf8Source, read_error};
 use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
@@ -21,9 +21,13 @@ pub(super) struct JsonlRows {
     source: Utf8Source,
     line: u64,
     text: Vec<u8>,
+    /// Where a key's cell stands, and how many there are.
     positions: HashMap<String, usize>,
+    width: usize,
     max_line_bytes: usize,
     ahead: VecDeque<Result<(u64, Map<String, Value>), RowError>>,
+    /// The last line whose keys are columns.
+    last_ahead: u64,
 }
 
 impl JsonlRows {
@@ -38,8 +42,10 @@ impl JsonlRows {
             line: 0,
             text: vec![],
             positions: HashMap::new(),
+            width: 0,
             max_line_bytes,
             ahead: VecDeque::new(),
+            last_ahead: 0,
         };
         let columns = rows.read_ahead()?;
         Ok((columns, rows))
@@ -53,12 +59,15 @@ impl JsonlRows {
             if let Ok(object) = &object {
                 match &mut columns {
                     None => {
-                        columns = Some(clean_header(&self.file, object.keys().cloned())?);
-                        let positions = (0..).zip(object.keys());
-                        self.positions = positions.map(|(position, key)| (key.trim().to_string(), position)).collect();
+                        let names = clean_header(&self.file, object.keys().cloned())?;
+                        // A key that is empty has a name, by which it may be called later.
+                        let both = object.keys().map(|key| clean_name(key)).zip(0..);
+                        let both = both.chain(names.iter().map(String::as_str).zip(0..));
+                        self.positions = both.map(|(key, position)| (key.to_string(), position)).collect();
+                        columns = Some(names);
                     }
                     Some(columns) => {
-                        for key in object.keys().map(|key| key.trim()).filter(|key| !key.is_empty()) {
+                        for key in object.keys().map(|key| clean_name(key)).filter(|key| !key.is_empty()) {
                             if !self.positions.contains_key(key) {
                                 self.positions.insert(key.to_string(), columns.len());
                                 columns.push(key.to_string());
@@ -68,11 +77,17 @@ impl JsonlRows {
                 }
             }
             bytes += self.text.len();
+            let ends = matches!(object, Err(RowError::Stop(_)));
             self.ahead.push_back(object.map(|object| (self.line, object)));
+            if ends {
+                break; // a file that cannot be read is not to be asked again and again
+            }
         }
+        self.last_ahead = self.line;
         let Some(columns) = columns else {
             // Not one object: what is wrong with the first line is wrong with the file.
-            return match self.ahead.pop_front() {
+            let stop = self.ahead.iter().position(|read| matches!(read, Err(RowError::Stop(_))));
+            return match self.ahead.remove(stop.unwrap_or(0)) {
                 Some(Err(error)) => Err(error.into()),
                 _ => Err(Error::Data(format!("{}: is empty; it needs one JSON object a line", self.file.display()))),
             };
@@ -83,6 +98,7 @@ impl JsonlRows {
         if columns.len() > MAX_COLUMNS {
             return Err(too_many_columns(&self.file));
         }
+        self.width = columns.len();
         Ok(columns)
     }
 
@@ -95,16 +111,20 @@ impl JsonlRows {
                 None => return Ok(None),
             },
         };
-        let (mut fields, mut json) = (vec![None; self.positions.len()], vec![false; self.positions.len()]);
+        let (mut fields, mut json) = (vec![None; self.width], vec![false; self.width]);
         for (number, (key, value)) in (1..).zip(object) {
-            match self.positions.get(key.trim()) {
+            match self.positions.get(clean_name(&key)) {
                 Some(&position) => (fields[position], json[position]) = cell_of(value),
                 None => {
                     // By number: where a line is put together wrongly, its key is a cell.
-                    let message = format!(
-                        "has a key that none of the first {LINES_AHEAD} lines has (number {number} of its keys); give the \
-                         first record every key (null where it has no value)"
-                    );
+                    let message = match clean_name(&key) {
+                        "" => format!("has a key that is empty (number {number} of its keys); give it a name"),
+                        _ => format!(
+                            "has a key that no line up to {} has (number {number} of its keys); give the first record every key (null \
+                             where it has no value)",
+                            self.last_ahead
+                        ),
+                    };
                     return Err(self.bad(line, Reason::UnknownKey, message).into());
                 }
             }
@@ -247,7 +267,7 @@ mod tests {
     #[test]
     fn keys_that_the_first_record_lacks_are_columns() {
         let (columns, mut rows) = open(
-            b"{\"bt\":NaN}\n{\"\":0,\"note\":\"fever\"}\n{\"a\":secret}\n{\" label \":\"yes\",\"note\":\"cough\"}\n",
+            b"{\"bt\":NaN}\n{\"\":0,\"note\":\"fever\"}\n{\"a\":secret}\n{\" label \":\"yes\",\"note\":\"cough\",\"column_1\":1}\n",
         )
         .unwrap();
         assert_eq!(columns, ["column_1", "note", "label"]);
@@ -256,7 +276,7 @@ mod tests {
         assert_eq!(rows.next_record().unwrap().unwrap().fields, [text("0"), text("fever"), None]);
         assert_eq!(reason(rows.next_record()), (3, Reason::Json));
         let last = rows.next_record().unwrap().unwrap();
-        assert_eq!((last.line, last.fields), (4, vec![None, text("cough"), text("yes")]));
+        assert_eq!((last.line, last.fields), (4, vec![text("1"), text("cough"), text("yes")]));
         assert!(rows.next_record().unwrap().is_none());
     }
 

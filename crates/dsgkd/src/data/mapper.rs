@@ -17,6 +17,9 @@ use unicode_normalization::UnicodeNormalization;
 /// before truncation. Short clinical notes have a few hundred.
 const MAX_NOTE_BYTES: usize = 1 << 20;
 
+const NO_LABEL: &str =
+    "has no label; move the row to a file of data.unlabeled, or set data.skip_bad_rows (or --skip-bad-rows)";
+
 /// Makes notes of the records of one file, as `[data]` says.
 #[derive(Debug, Clone)]
 pub struct NoteMapper {
@@ -179,7 +182,7 @@ impl NoteMapper {
         let id = match self.id.and_then(cell).map(str::trim).filter(|id| !self.is_missing(Some(id))) {
             Some(id) => id.to_string(),
             // Among ids, which may be numbers too, a bare one could be another note's.
-            None if self.id.is_some() => format!("{}row {}", self.id_prefix, record.line),
+            None if self.id.is_some() => format!("{}{NO_ID}{})", self.id_prefix, record.line),
             None => format!("{}{}", self.id_prefix, record.line),
         };
         Ok(Note {
@@ -203,13 +206,15 @@ impl NoteMapper {
         // A label that is mapped is one, even where its value means "missing" elsewhere.
         let mapped = self.label_map.get(value).map(String::as_str);
         if mapped.is_none() && self.is_missing(cell) {
-            let message = "has no label; move the row to a file of data.unlabeled, or set data.skip_bad_rows (or --skip-bad-rows)";
-            return Err(self.bad(record, Some(column), Reason::MissingLabel, message));
+            return Err(self.bad(record, Some(column), Reason::MissingLabel, NO_LABEL));
         }
         let is_list = mapped.is_none() && value.starts_with(['[', '{']) && record.json.get(column) == Some(&true);
         // Annotation programs write the one answer to a question as a list, too.
         let alone = if is_list { the_one_of(value) } else { None };
         let value = match &alone {
+            Some(name) if self.is_missing(Some(name)) && !self.label_map.contains_key(name.trim()) => {
+                return Err(self.bad(record, Some(column), Reason::MissingLabel, NO_LABEL));
+            }
             Some(name) => self.label_map.get(name.trim()).map_or(name.trim(), String::as_str),
             None if is_list => {
                 let message = "has several labels or none in a list, or an object; a note is of one class: name another column in data.label, map \
@@ -254,11 +259,12 @@ fn the_one_of(list: &str) -> Option<String> {
     }
 }
 
-/// What a note's id is without one: `row` and its number, behind the file where there are several.
+/// What a note without an id is called where others have one, before its row's number and `)`; no id looks so.
+const NO_ID: &str = "no id (row ";
+
+/// Whether a note was called so, behind its file's name where there are several.
 pub fn is_name_of_a_row(id: &str) -> bool {
-    let name = id.rsplit(':').next().unwrap_or(id);
-    name.strip_prefix("row ")
-        .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+    id.ends_with(')') && (id.starts_with(NO_ID) || id.contains(&format!(":{NO_ID}")))
 }
 
 /// A note's text in the one form that all offsets refer to: one Unicode normal form, and line feeds alone. So a note means the same whichever
@@ -338,7 +344,11 @@ mod tests {
     fn new_notes_without_the_ids_of_the_training_go_by_their_rows() {
         let config = |id: &str| DataConfig { id: id.into(), ..config() };
         assert_eq!(map(&config("Patient"), false, ["fever", "", " p1 "]).unwrap().id, "p1");
-        assert_eq!(map(&config("Patient"), false, ["fever", "", ""]).unwrap().id, "row 7", "7 may be another's id");
+        assert_eq!(
+            map(&config("Patient"), false, ["fever", "", ""]).unwrap().id,
+            "no id (row 7)",
+            "7 may be another's id"
+        );
         assert_eq!(map(&config("Visit"), false, ["fever", "", ""]).unwrap().id, "7");
         let columns = ["Note", "Level", "Patient"].map(str::to_string);
         let (visit, file) = (config("Visit"), Path::new("a.csv"));
@@ -371,10 +381,10 @@ mod tests {
 
     #[test]
     fn a_note_without_an_id_is_told_by_it() {
-        for name in ["row 7", "a.csv:row 12"] {
+        for name in ["no id (row 7)", "a.csv:no id (row 12)"] {
             assert!(is_name_of_a_row(name), "{name}");
         }
-        for id in ["7", "a.csv:7", "row ", "row x", "arow 7", "ward row 7"] {
+        for id in ["7", "a.csv:7", "row 7", "no id", "has no id (row 7)"] {
             assert!(!is_name_of_a_row(id), "{id}");
         }
     }
@@ -418,6 +428,9 @@ mod tests {
         assert!(plain.is_some());
         assert_eq!(map(r#"[" 1 "]"#, true).unwrap().label, plain);
         assert_eq!(map("[1]", true).unwrap().label, plain);
+        for missing in [r#"[""]"#, r#"["??"]"#] {
+            assert_eq!(map(missing, true).unwrap_err().reason, Reason::MissingLabel);
+        }
         for wrong in [r#"["1","secret"]"#, "[]", r#"{"1":true}"#, r#"[["1"]]"#] {
             let row = map(wrong, true).unwrap_err();
             assert_eq!((row.reason, row.column.as_deref()), (Reason::UnknownLabel, Some("Level")));

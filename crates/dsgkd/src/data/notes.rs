@@ -28,7 +28,7 @@ pub struct Note {
     pub row: u64,
     /// Its file, as an index into [`Notes::files`]; 0 from a lone [`NoteMapper`].
     pub file: usize,
-    /// Its name in outputs: the id column's cell, or the row number (`file name:row` with several files; `row 7` where other rows have ids).
+    /// Its name in outputs: the id column's cell, or the row number (`file name:row` with several files; `no id (row 7)` where other rows have ids).
     pub id: String,
     /// Its text: Unicode normal form C, lines ended by line feeds.
     pub text: String,

@@ -102,7 +102,10 @@ fn ids_that_repeat_among_tested_notes_are_refused() {
     config.test = vec![write(folder.path(), "t.csv", others)];
     config.validation = vec![write(folder.path(), "v.csv", others)];
     let notes = read_notes(&config).unwrap();
-    assert_eq!(notes.notes[5..8].iter().map(|note| &note.id[..]).collect::<Vec<_>>(), ["row 7", "row 8", "7"]);
+    assert_eq!(
+        notes.notes[5..8].iter().map(|note| &note.id[..]).collect::<Vec<_>>(),
+        ["no id (row 7)", "no id (row 8)", "7"]
+    );
     // Across files of one part they are.
     config.test.push(write(folder.path(), "u.csv", others));
     let said = error(&config);

@@ -8,7 +8,7 @@ use crate::eval::{
 };
 use crate::run::atomic::write_folder;
 use crate::run::folder::{RunFolder, write_json};
-use crate::text::Tokenizer;
+use crate::text::{Tokenizer, set_truncation};
 use crate::train::training::TrainSummary;
 use dsgkd_encoder::Model;
 use dsgkd_encoder::weights::WeightFormat;
@@ -63,7 +63,7 @@ pub struct PredictionSettings {
     pub truncation: Truncation,
     /// Share of positives among the training notes: the threshold of the label, unless one was chosen.
     pub prevalence: Option<f64>,
-    /// The threshold that `dsgkd calibrate` chose, of the probability before the temperature.
+    /// The threshold that `dsgkd calibrate` chose, of the probability after the temperature.
     #[serde(default)]
     pub threshold: Option<f64>,
     /// What the logits are divided by, once `dsgkd calibrate` has fitted it.
@@ -120,6 +120,7 @@ pub(super) fn export(
     write_folder(folder, |to| {
         student.save(to, WeightFormat::F32)?;
         tokenizer.copy_files(to)?;
+        set_truncation(to, settings.max_length, settings.truncation)?;
         let text = |name: &str, text: String| {
             let path = to.join(name);
             std::fs::write(&path, text).map_err(Error::io(&path, "write"))

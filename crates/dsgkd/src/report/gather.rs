@@ -54,6 +54,8 @@ pub(super) struct Arm {
     pub calibration: Reliability,
     /// After temperature scaling, where every run of the arm has one.
     pub scaled: Option<(Vec<f64>, Reliability)>,
+    /// Whether any run has a temperature, so that `predict` writes scaled probabilities.
+    pub is_scaled: bool,
     /// What the thresholds of its runs were chosen for on validation notes, where they all were.
     pub chosen: Option<String>,
     /// Metrics of parts of the notes.
@@ -120,6 +122,7 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         calibrations.iter().map(|calibration| calibration.as_ref()?.decision.as_ref()).collect();
     let chosen = Chosen::of(&decisions);
     let written = written(&runs, &calibrations);
+    let is_scaled = calibrations.iter().any(|calibration| temperature_of(calibration).is_some());
     Ok(Arm {
         name: run.name.clone(),
         seeds,
@@ -129,10 +132,11 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&written, chosen.as_ref(), &options.operating_points)?,
+        binary: binary(&written, is_scaled, chosen.as_ref(), &options.operating_points)?,
         confusion: confusion(&written, &decisions, pooled.classes.len()),
         calibration: reliability(&pooled)?,
         scaled: scaled_reliability(&written, &calibrations)?,
+        is_scaled,
         chosen: chosen.map(|chosen| chosen.name),
         subgroups,
         config,
@@ -165,9 +169,14 @@ fn written(runs: &[Predictions], calibrations: &[Option<Calibration>]) -> Vec<Pr
         .collect()
 }
 
-fn binary(written: &[Predictions], chosen: Option<&Chosen>, points: &[OperatingPoint]) -> Result<Option<Binary>> {
+fn binary(
+    written: &[Predictions],
+    is_scaled: bool,
+    chosen: Option<&Chosen>,
+    points: &[OperatingPoint],
+) -> Result<Option<Binary>> {
     let pooled = Predictions::pooled(written)?;
-    let rows = threshold_rows(written, &pooled, chosen, points);
+    let rows = threshold_rows(written, &pooled, is_scaled, chosen, points);
     Ok(pooled.binary().zip(rows).map(|((positive, scores), thresholds)| {
         let one_ranking = written.len() == 1 && pooled.rows_are_independent();
         let delong = one_ranking.then(|| delong_interval(&positive, &scores)).flatten();
@@ -179,7 +188,7 @@ fn binary(written: &[Predictions], chosen: Option<&Chosen>, points: &[OperatingP
 fn confusion(written: &[Predictions], decisions: &[Option<&Decision>], classes: usize) -> Vec<Vec<u64>> {
     let mut counts = vec![vec![0; classes]; classes];
     for (index, run) in written.iter().enumerate() {
-        let chosen = decisions.get(index).copied().flatten().map(|decision| decision.scaled_threshold);
+        let chosen = decisions.get(index).copied().flatten().map(|decision| decision.threshold);
         let threshold = chosen.or(run.training_prevalence);
         for (row, &label) in run.probabilities.chunks_exact(classes).zip(&run.labels) {
             counts[label][decide(row, threshold)] += 1;

@@ -296,9 +296,12 @@ fn calibration(gathered: &Gathered) -> Result<Markup> {
     })
 }
 
-/// Whether there is a model to scale, and notes to fit the temperature on.
+/// Whether there is a model to scale and notes to fit the temperature on, and nobody tried.
 fn may_be_calibrated(arm: &Arm) -> bool {
-    validated(arm) && arm.config.as_ref().is_some_and(|config| config.baseline == Baseline::None)
+    validated(arm)
+        && !arm.is_scaled
+        && arm.chosen.is_none()
+        && arm.config.as_ref().is_some_and(|config| config.baseline == Baseline::None)
 }
 
 /// How often a note stands among an arm's rows: once a seed that tests it.
@@ -348,9 +351,9 @@ fn decisions(arm: &Arm) -> Markup {
         let of_seeds =
             if seeds > 1 { ", and count each note once, though the shares are of the rows of all seeds" } else { "" };
         let how = if may_be_calibrated(arm) { " (dsgkd calibrate)" } else { "" };
-        let scale = match arm.scaled {
-            Some(_) => " Thresholds are of the probabilities that predict writes, after temperature scaling.",
-            None => "",
+        let scale = match arm.is_scaled {
+            true => " Thresholds are of the probabilities that predict writes, after the temperature of each run that has one.",
+            false => "",
         };
         let caption = format!(
             "Wilson's 95 % intervals take every note for independent, which notes of one patient are not{of_seeds}. Thresholds at a wanted \

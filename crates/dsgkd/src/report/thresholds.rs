@@ -5,6 +5,7 @@ use crate::eval::curves::net_benefit_of;
 use crate::eval::threshold::Confusion;
 use crate::eval::{OperatingPoint, Predictions};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The thresholds of an arm's runs that were chosen on their validation notes, of the probabilities that `predict` writes.
 pub(super) struct Chosen {
@@ -18,10 +19,9 @@ impl Chosen {
     /// `None` unless all runs have one.
     pub(super) fn of(decisions: &[Option<&Decision>]) -> Option<Chosen> {
         let decisions: Vec<&Decision> = decisions.iter().copied().collect::<Option<_>>()?;
-        let mut names: Vec<String> = decisions.iter().map(|decision| name_of(decision.chosen_for)).collect();
-        names.dedup();
-        let name = names.join(", ");
-        let thresholds: Vec<f64> = decisions.iter().map(|decision| decision.scaled_threshold).collect();
+        let names: BTreeSet<String> = decisions.iter().map(|decision| name_of(decision.chosen_for)).collect();
+        let name = names.into_iter().collect::<Vec<_>>().join(", ");
+        let thresholds: Vec<f64> = decisions.iter().map(|decision| decision.threshold).collect();
         (!thresholds.is_empty()).then_some(Chosen { name, thresholds })
     }
 }
@@ -47,11 +47,12 @@ pub(super) struct ThresholdRow {
     pub net_benefit: Option<f64>,
 }
 
-/// Of the probabilities that `predict` writes: what was known before the test notes (the training notes' prevalence, what `chosen` says was found on validation notes, one half), and then the points
-/// that are asked for. `None`: not of two classes.
+/// Of the probabilities that `predict` writes, after a temperature where `is_scaled`: what was known before the test notes (the training notes'
+/// prevalence, what `chosen` says, one half), and then the points that are asked for. `None`: not of two classes.
 pub(super) fn threshold_rows(
     runs: &[Predictions],
     pooled: &Predictions,
+    is_scaled: bool,
     chosen: Option<&Chosen>,
     points: &[OperatingPoint],
 ) -> Option<Vec<ThresholdRow>> {
@@ -60,9 +61,10 @@ pub(super) fn threshold_rows(
         let counts = Confusion::at_threshold(&positive, &scores, value)?;
         Some(ThresholdRow { name, value: Some(value), counts, net_benefit: net_benefit_of(&counts, value) })
     };
+    let prevalence = if is_scaled { "training prevalence, scaled" } else { "training prevalence" };
     let prevalences: Option<Vec<f64>> = runs.iter().map(|run| run.training_prevalence).collect();
     let mut rows = vec![];
-    rows.extend(prevalences.and_then(|at| at_each("training prevalence".to_string(), runs, &at)));
+    rows.extend(prevalences.and_then(|at| at_each(prevalence.to_string(), runs, &at)));
     rows.extend(chosen.and_then(|chosen| at_each(chosen.name.clone(), runs, &chosen.thresholds)));
     rows.extend(row("one half".to_string(), 0.5));
     for point in points {
@@ -73,16 +75,17 @@ pub(super) fn threshold_rows(
 
 /// Each run at a threshold of its own.
 fn at_each(name: String, runs: &[Predictions], thresholds: &[f64]) -> Option<ThresholdRow> {
-    let (mut counts, mut benefits) = (Confusion::default(), 0.0);
+    let (mut counts, mut benefits) = (Confusion::default(), Some(0.0));
     for (run, at) in runs.iter().zip(thresholds) {
         let (positive, scores) = run.binary()?;
         let of_run = Confusion::at_threshold(&positive, &scores, *at)?;
         counts += of_run;
         // Per note, each note at its own run's odds.
-        benefits += net_benefit_of(&of_run, *at)? * of_run.notes() as f64;
+        let benefit = net_benefit_of(&of_run, *at).map(|benefit| benefit * of_run.notes() as f64);
+        benefits = benefits.zip(benefit).map(|(sum, benefit)| sum + benefit);
     }
     let value = thresholds.first().copied().filter(|_| runs.len() == 1);
-    Some(ThresholdRow { name, value, counts, net_benefit: Some(benefits / counts.notes() as f64) })
+    Some(ThresholdRow { name, value, counts, net_benefit: benefits.map(|benefits| benefits / counts.notes() as f64) })
 }
 
 #[cfg(test)]
@@ -109,7 +112,7 @@ mod tests {
         let points =
             [OperatingPoint::Threshold(0.25), OperatingPoint::Sensitivity(0.66), OperatingPoint::Specificity(0.75)];
         let chosen = Chosen { name: "sensitivity 0.9 on validation notes".to_string(), thresholds: vec![0.15] };
-        let rows = threshold_rows(std::slice::from_ref(&run), &run, Some(&chosen), &points).unwrap();
+        let rows = threshold_rows(std::slice::from_ref(&run), &run, false, Some(&chosen), &points).unwrap();
         let told: Vec<(&str, Option<f64>, u64, u64)> = rows
             .iter()
             .map(|row| (row.name.as_str(), row.value, row.counts.true_positives, row.counts.false_positives))
@@ -132,21 +135,20 @@ mod tests {
     fn thresholds_of_several_runs_have_no_one_value() {
         let runs = [predictions(Some(0.35)), predictions(Some(0.65))];
         let pooled = Predictions::pooled(&runs).unwrap();
-        let rows = threshold_rows(&runs, &pooled, None, &[]).unwrap();
+        let rows = threshold_rows(&runs, &pooled, false, None, &[]).unwrap();
         assert_eq!((rows[0].value, rows[0].counts.true_positives), (None, 4));
         // 3 found and 1 false alarm at 0.35, 1 and 1 at 0.65, of 14.
         let by_hand = (3.0 - 0.35 / 0.65 + 1.0 - 0.65 / 0.35) / 14.0;
         assert!((rows[0].net_benefit.unwrap() - by_hand).abs() < 1e-12);
         let unknown = [predictions(None), predictions(Some(0.65))];
-        assert_eq!(threshold_rows(&unknown, &pooled, None, &[]).unwrap()[0].name, "one half");
+        assert_eq!(threshold_rows(&unknown, &pooled, false, None, &[]).unwrap()[0].name, "one half");
     }
 
     #[test]
     fn chosen_thresholds_are_those_of_all_runs_or_none() {
         let decision = |share, threshold| Decision {
             chosen_for: OperatingPoint::Sensitivity(share),
-            threshold: 0.5,
-            scaled_threshold: threshold,
+            threshold,
             validation: None,
             test: None,
         };
@@ -155,8 +157,12 @@ mod tests {
         assert_eq!(chosen.name, "sensitivity 0.9 on validation notes");
         let runs = [predictions(None), predictions(None)];
         let pooled = Predictions::pooled(&runs).unwrap();
-        let row = &threshold_rows(&runs, &pooled, Some(&chosen), &[]).unwrap()[0];
+        let row = &threshold_rows(&runs, &pooled, true, Some(&chosen), &[]).unwrap()[0];
         assert_eq!((row.value, row.counts.true_positives, row.counts.false_positives), (None, 4, 2));
+        // At certainty the odds have no bound, and the row stands all the same.
+        let certain = Chosen { name: "certain".to_string(), thresholds: vec![1.0, 0.65] };
+        let row = &threshold_rows(&runs, &pooled, true, Some(&certain), &[]).unwrap()[0];
+        assert_eq!((row.net_benefit, row.counts.true_positives), (None, 1));
         assert!(Chosen::of(&[Some(&one), None]).is_none() && Chosen::of(&[]).is_none());
     }
 }

@@ -262,11 +262,14 @@ fn output(gathered: &Gathered) -> String {
         true => "thresholds in the table of thresholds".to_string(),
         false => "the most probable one is predicted, without a threshold".to_string(),
     };
-    let mut chosen: Vec<&str> = gathered.arms.iter().filter_map(|arm| arm.chosen.as_deref()).collect();
-    chosen.dedup();
-    let chosen = match chosen.is_empty() {
-        true => String::new(),
-        false => format!(" predict decides at: {}.", chosen.join(", ")),
+    let chosen = |arm: &Arm| match &arm.chosen {
+        Some(chosen) => format!("predict decides at: {chosen}"),
+        None => "predict decides at the training prevalence".to_string(),
+    };
+    let arms = &gathered.arms;
+    let chosen = match arms.iter().any(|arm| arm.chosen.is_some()) {
+        true => format!("\n{}", of_arms(arms.iter().map(|arm| (arm.name.as_str(), chosen(arm))))),
+        false => String::new(),
     };
     format!("A probability of each class; {decided}.{chosen}")
 }

@@ -14,6 +14,7 @@ pub use align::{AlignedNote, Aligner, DropCounts, SpanPair, TeacherView};
 pub use terms::TermSelector;
 #[cfg(feature = "hub")]
 pub(crate) use tokenizer::FILES as TOKENIZER_FILES;
+pub(crate) use tokenizer::set_truncation;
 pub use tokenizer::{Encoding, Tokenizer};
 
 /// Half-open range of bytes of a note's text.

@@ -1,11 +1,11 @@
 //! Tokenizers of Hugging Face folders, with the byte offsets of every token.
 
 use super::TextSpan;
-use crate::config::Config;
+use crate::config::{Config, Truncation};
 use crate::data::hexadecimal;
 use crate::error::{Error, Result};
 use dsgkd_encoder::Architecture;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -228,6 +228,26 @@ impl Tokenizer {
         }
         Ok(())
     }
+}
+
+/// Has `transformers` cut a note in this model folder where `predict` does; it cannot cut both ends, and then cuts the last one. A tokenizer without
+/// settings of its own has none to set.
+///
+/// # Errors
+/// The file of settings is no JSON object, or cannot be read or written.
+pub(crate) fn set_truncation(folder: &Path, max_length: usize, truncation: Truncation) -> Result<()> {
+    let path = folder.join("tokenizer_config.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io(&path, "read")(error)),
+    };
+    let mut settings: Map<String, Value> = serde_json::from_str(&text)
+        .map_err(|error| Error::Model(format!("{}: line {}: is no JSON object", path.display(), error.line())))?;
+    let side = if truncation == Truncation::Tail { "left" } else { "right" };
+    settings.insert("model_max_length".to_string(), max_length.into());
+    settings.insert("truncation_side".to_string(), side.into());
+    std::fs::write(&path, format!("{:#}\n", Value::Object(settings))).map_err(Error::io(&path, "write"))
 }
 
 /// Runs a call of the tokenizers crate; its error or panic becomes a value. The message never holds the text.

@@ -34,7 +34,7 @@ pub(super) unsafe fn tile(
                     out: store.out.add(row * store.stride + column),
                     row_scales: store.row_scales.add(row),
                     column_scales: store.column_scales.add(column),
-                    ..store
+                    ..store // pairs are signed and have no offsets
                 };
                 let columns = (columns - column).min(COLUMNS);
                 match (rows - row).min(ROWS) {
