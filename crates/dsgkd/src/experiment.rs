@@ -15,6 +15,7 @@ pub use results::{PredictionSettings, RunMetrics, RunSummary, SETTINGS_FILE, Tra
 
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DistillWhen, to_toml};
 use crate::data::{Notes, leave_out_tested, make_splits, read_notes};
+use crate::distill::Control;
 use crate::error::Result;
 use crate::infer::{Scorer, check_finite};
 use crate::pretrain::PretrainLog;
@@ -81,8 +82,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         open_models(config, &notes.labels, &mut |role, report| observer.loaded(role, report))?;
     let longest = longest(&student, &teachers);
     let aligner = Aligner::new(config, &Vec::from_iter(&tokenizers), Some(&longest))?;
-    let shuffle = config.distill.shuffle_terms.then_some(config.seed);
-    let (mut set, test, summary) = make_examples(&notes, &splits, &aligner, prevalence, class_counts, shuffle)?;
+    let (mut set, test, summary) = make_examples(&notes, &splits, &aligner, prevalence, class_counts, control(config))?;
     observer.prepared(&summary);
     let begun = begin(config, resume, &notes, &summary)?;
     let folder = &begun.folder;
@@ -215,6 +215,12 @@ fn begin(config: &Config, resume: bool, notes: &Notes, summary: &DataSummary) ->
     write_file(&folder.config(), |out| out.write_all(text.as_bytes()))?;
     write_json(&folder.environment(), &environment(&inputs, config, summary))?;
     Ok(Begun { folder, resolved, inputs })
+}
+
+/// What the experiment has taught in place of terms; in whole notes there is nothing to shuffle.
+fn control(config: &Config) -> Option<Control> {
+    let shuffled = config.distill.shuffle_terms.then_some(Control::ShuffledTerms(config.seed));
+    if config.distill.whole_notes { Some(Control::WholeNotes) } else { shuffled }
 }
 
 fn step_settings(config: &Config, summary: &DataSummary) -> StepSettings {

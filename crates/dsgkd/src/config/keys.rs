@@ -204,6 +204,7 @@ pub(super) const KEYS: &[Key] = &[
     key("distill.attention_after_dropout", Kind::Flag, "Take the student's rows after attention dropout, as published."),
     key("distill.projection", Kind::Choice(&["always", "where-widths-differ"]), "Compare the student's hidden states with the teacher's through a learned linear map: \"always\", or \"where-widths-differ\" (else number by number, as published)."),
     key("distill.shuffle_terms", Kind::Flag, "A control: each term meets what the teacher said of another word of its note."),
+    key("distill.whole_notes", Kind::Flag, "A control: each note is one term, and no word is aligned; with beta = 0."),
     key("distill.teacher_cache", Kind::Choice(&["none", "memory", "file"]), "Where to keep what the frozen teacher says of a note: \"none\" (it runs again every epoch), \"memory\", or \"file\" (in the run folder, until the run is done)."),
     key("distill.teacher_cache_dtype", Kind::Choice(&["float32", "float16"]), "How to keep it: \"float16\" takes half the room and rounds."),
     key("distill.teacher_cache_mib", Kind::Whole, "MiB that the caches of all teachers may take; notes beyond it are run again."),

@@ -93,11 +93,12 @@ pub(super) fn full() -> Config {
         num_train_epochs = 3
         learning_rate = 2e-4
         alpha = 1
-        beta = 0.5
+        beta = 0
         attention = "positional"
         attention_after_dropout = true
         projection = "where-widths-differ"
         shuffle_terms = true
+        whole_notes = true
         teacher_cache = "file"
         teacher_cache_dtype = "float16"
         teacher_cache_mib = 1
@@ -425,6 +426,7 @@ fn impossible_values_are_refused_with_their_line() {
         ("[[teachers]]\nweight=1", "exp.toml:1: `teachers.0.model` is empty"),
         ("[[teachers]]\nmodel='t'\nlayer_map=[]", "`teachers.0.layer_map` is an empty list"),
         ("[distill]\nalpha=inf", "`distill.alpha` must be 0 or more"),
+        ("[distill]\nwhole_notes=true", "`distill.whole_notes` needs distill.beta = 0"),
         ("[train]\nlearning_rate=0", "`train.learning_rate` must be a finite number above 0"),
         ("[train]\nclassifier_learning_rate=inf", "`train.classifier_learning_rate` must be a finite"),
         ("[train]\nbatch_size=0", "`train.batch_size` must be 1 or more"),

@@ -188,6 +188,11 @@ impl Config {
         let distill = &self.distill;
         problems.check(is_not_negative(distill.alpha), "distill.alpha", "must be 0 or more");
         problems.check(is_not_negative(distill.beta), "distill.beta", "must be 0 or more");
+        problems.check(
+            !(distill.whole_notes && distill.beta > 0.0),
+            "distill.whole_notes",
+            "needs distill.beta = 0, for attention rows are compared over aligned words",
+        );
         let epochs = 1..=MOST_EPOCHS;
         problems.check(
             epochs.contains(&distill.num_train_epochs),

@@ -17,9 +17,37 @@ use crate::random::SplitMix64;
 pub use crate::text::{SpanPair, TeacherView};
 use dsgkd_ops::spans::Span;
 
+/// What is taught in place of the terms, to see what the alignment is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// [`shuffle_terms`], drawn from this seed.
+    ShuffledTerms(u64),
+    /// [`take_whole_note`].
+    WholeNotes,
+}
+
+impl Control {
+    /// Changes a view of a note that has `student_tokens` in the student; `stream` is the note's own.
+    pub fn apply(self, view: &mut TeacherView, student_tokens: usize, stream: u64) {
+        match self {
+            Control::ShuffledTerms(seed) => shuffle_terms(view, &mut SplitMix64::at(seed, stream)),
+            Control::WholeNotes => take_whole_note(view, student_tokens),
+        }
+    }
+}
+
+/// The control `distill.whole_notes`: the note is one term, all of its tokens in either model, so that no word is aligned with another. A note
+/// without a term stays without.
+fn take_whole_note(view: &mut TeacherView, student_tokens: usize) {
+    view.terms.truncate(1);
+    for term in &mut view.terms {
+        *term = SpanPair { student: (0, student_tokens as u32), teacher: (0, view.input_ids.len() as u32) };
+    }
+}
+
 /// The control `distill.shuffle_terms`: each term's place in the teacher becomes that of another word of the note, drawn at random. A
 /// term of a note without another word is dropped.
-pub fn shuffle_terms(view: &mut TeacherView, random: &mut SplitMix64) {
+fn shuffle_terms(view: &mut TeacherView, random: &mut SplitMix64) {
     let words = &view.words;
     view.terms.retain_mut(|term| {
         let apart = |word: &&SpanPair| word.teacher.1 <= term.teacher.0 || term.teacher.1 <= word.teacher.0;
@@ -74,6 +102,18 @@ impl BatchSpans {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_note_is_one_term_of_all_tokens() {
+        let pair = |at: u32| SpanPair { student: (at, at + 1), teacher: (at + 2, at + 3) };
+        let words = vec![pair(1), pair(3)];
+        let mut view = TeacherView { input_ids: vec![0; 9], terms: words.clone(), words, ..TeacherView::default() };
+        Control::WholeNotes.apply(&mut view, 6, 0);
+        assert_eq!(view.terms, [SpanPair { student: (0, 6), teacher: (0, 9) }]);
+        view.terms.clear();
+        Control::WholeNotes.apply(&mut view, 6, 0);
+        assert!(view.terms.is_empty(), "who hears nothing of its terms hears nothing here");
+    }
 
     #[test]
     fn a_shuffled_term_meets_another_word_or_none() {

@@ -1,9 +1,8 @@
 //! Notes made ready for training: tokens, terms aligned with each teacher, and counts of what was found.
 
 use crate::data::{Note, Notes, Splits};
-use crate::distill::{Example, shuffle_terms};
+use crate::distill::{Control, Example};
 use crate::error::Result;
-use crate::random::SplitMix64;
 use crate::text::{AlignedNote, Aligner, DropCounts};
 use crate::train::training::TrainingSet;
 use rayon::prelude::*;
@@ -66,14 +65,14 @@ impl DataSummary {
     }
 }
 
-/// The notes of `splits` as examples: those to train on, watch and test on; `shuffle` seeds the control `distill.shuffle_terms`.
+/// The notes of `splits` as examples: those to train on, watch and test on; `control` says what is taught in place of the terms.
 pub(super) fn make_examples(
     notes: &Notes,
     splits: &Splits,
     aligner: &Aligner,
     prevalence: f64,
     class_counts: Vec<usize>,
-    shuffle: Option<u64>,
+    control: Option<Control>,
 ) -> Result<(TrainingSet, Vec<Example>, DataSummary)> {
     let pick = |indices: &[usize]| indices.iter().map(|index| &notes.notes[*index]).collect::<Vec<&Note>>();
     let mut summary = DataSummary::new(notes, splits, class_counts, aligner.teachers.len());
@@ -82,9 +81,9 @@ pub(super) fn make_examples(
         let aligned = notes.par_iter().enumerate().map(|(place, note)| {
             if let Some(streams) = streams {
                 let mut aligned = aligner.align(&note.text)?;
-                if let Some(seed) = shuffle {
-                    let random = || SplitMix64::at(seed, streams[place] as u64);
-                    aligned.views.iter_mut().for_each(|view| shuffle_terms(view, &mut random()));
+                if let Some(control) = control {
+                    let (tokens, stream) = (aligned.input_ids.len(), streams[place] as u64);
+                    aligned.views.iter_mut().for_each(|view| control.apply(view, tokens, stream));
                 }
                 return Ok(aligned);
             }

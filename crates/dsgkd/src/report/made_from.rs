@@ -78,8 +78,12 @@ fn teachers(config: &Config) -> String {
         DistillWhen::WithLabels => ", heard with the labels",
         DistillWhen::BeforeLabels => ", heard before the labels",
     };
-    let shuffled = if config.distill.shuffle_terms { ", at shuffled terms (a control)" } else { "" };
-    format!("{}{when}{shuffled}", names.join(", "))
+    let control = match (config.distill.whole_notes, config.distill.shuffle_terms) {
+        (true, _) => ", of whole notes (a control)",
+        (false, true) => ", at shuffled terms (a control)",
+        (false, false) => "",
+    };
+    format!("{}{when}{control}", names.join(", "))
 }
 
 /// Type, device (of the student's training, where it was not the CPU) and threads.
@@ -118,6 +122,8 @@ mod tests {
         assert_eq!(teachers(&config), "medical, heard before the labels, at shuffled terms (a control)");
         config.distill.when = DistillWhen::WithLabels;
         assert_eq!(teachers(&config), "medical, heard with the labels, at shuffled terms (a control)");
+        (config.distill.shuffle_terms, config.distill.whole_notes) = (false, true);
+        assert_eq!(teachers(&config), "medical, heard with the labels, of whole notes (a control)");
         let run = |device: &str, threads: usize| serde_json::json!({"dtype": "float32", "device": device, "threads": threads});
         assert_eq!(computed_in(&run("cpu", 2)), "float32, 2 threads");
         assert_eq!(computed_in(&run("cuda", 1)), "float32 on cuda, 1 thread");

@@ -150,6 +150,8 @@ pub struct DistillConfig {
     /// A control, not a method: each term meets what the teacher said of another word of its note. What distillation brings beyond
     /// this is what the alignment brings.
     pub shuffle_terms: bool,
+    /// A control, not a method: each note is one term, so that what the teacher says of the whole is matched and no word is aligned.
+    pub whole_notes: bool,
     /// Where what the frozen teacher says of a note is kept, instead of running it again every epoch.
     pub teacher_cache: TeacherCacheStore,
     /// How it is kept.
@@ -170,6 +172,7 @@ impl Default for DistillConfig {
             attention_after_dropout: false,
             projection: Projection::Always,
             shuffle_terms: false,
+            whole_notes: false,
             teacher_cache: TeacherCacheStore::Memory,
             teacher_cache_dtype: TeacherCacheDtype::Float32,
             teacher_cache_mib: 2048,
