@@ -382,7 +382,8 @@ fn smaller_types_change_little_and_say_how_much() {
     // The environment may ask for less than the processor has.
     let ours = environment["products"] != "library";
     assert_eq!(ours && features.iter().any(|feature| feature == "avx512bw"), has_bf16);
-    let has_int8 = features.iter().any(|feature| feature == "avx2");
+    let needed = if ours { "avx512vnni" } else { "avx2" };
+    let has_int8 = features.iter().any(|feature| feature == needed);
 
     let predict = |dtype: &str| {
         let output = dsgkd()

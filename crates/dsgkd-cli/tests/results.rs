@@ -7,7 +7,12 @@ use common::{dsgkd, ran};
 use std::path::Path;
 
 /// The grids, and how many rows their tables have.
-const TABLES: [(&str, &[&str], usize); 3] = [("ktas", &[], 9), ("label-budgets", &[], 20), ("real-encoders", &[], 6)];
+const TABLES: [(&str, &[&str], usize); 4] = [
+    ("ktas", &[], 12),
+    ("ktas-teachers", &["--seeds", "1,2"], 4),
+    ("label-budgets", &[], 20),
+    ("real-encoders", &[], 6),
+];
 
 /// A copy of the experiments' files alone: whatever runs lie beside the originals have no part in it.
 fn experiments() -> tempfile::TempDir {

@@ -181,20 +181,18 @@ pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
     let validation_notes = splits.validation.len();
     let is_given = matches!(deciding, Deciding::AtPrevalence | Deciding::For(OperatingPoint::Threshold(_)));
     if validation_notes == 0 && !is_given {
-        return Err(Error::Data(format!(
-            "{name}: has no validation notes, and a temperature, a sensitivity and a specificity are found on these alone; set \
-             data.split.validation_fraction{}",
-            if classes == 2 { ", or give a --threshold" } else { "" }
-        )));
+        let found = "a temperature, a sensitivity and a specificity are found on these alone; set data.split.validation_fraction";
+        let given = if classes == 2 { ", or give a --threshold" } else { "" };
+        return Err(Error::Data(format!("{name}: has no validation notes, and {found}{given}")));
     }
     let validation = predict_trained(&mut predictor, &notes, &splits.validation)?;
     let temperature =
         validation.as_ref().and_then(|notes| fit_temperature(&notes.labels, &notes.probabilities, classes));
     if temperature.is_none() && deciding == Deciding::AsBefore {
+        let why = "the model makes no mistake in them, or tells them apart no better than chance";
         let alone = ", or choose a threshold alone (--sensitivity, --specificity, --threshold)";
         return Err(Error::Data(format!(
-            "{name}: no temperature fits its {validation_notes} validation notes: the model makes no mistake in them, or tells them apart no better \
-             than chance; give it more of them (data.split.validation_fraction){}",
+            "{name}: no temperature fits its {validation_notes} validation notes: {why}; give it more of them (data.split.validation_fraction){}",
             if classes == 2 { alone } else { "" }
         )));
     }

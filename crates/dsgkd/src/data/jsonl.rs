@@ -57,24 +57,7 @@ impl JsonlRows {
         while self.ahead.len() < LINES_AHEAD && bytes < BYTES_AHEAD {
             let Some(object) = self.read_object().transpose() else { break };
             if let Ok(object) = &object {
-                match &mut columns {
-                    None => {
-                        let names = clean_header(&self.file, object.keys().cloned())?;
-                        // A key that is empty has a name, by which it may be called later.
-                        let both = object.keys().map(|key| clean_name(key)).zip(0..);
-                        let both = both.chain(names.iter().map(String::as_str).zip(0..));
-                        self.positions = both.map(|(key, position)| (key.to_string(), position)).collect();
-                        columns = Some(names);
-                    }
-                    Some(columns) => {
-                        for key in object.keys().map(|key| clean_name(key)).filter(|key| !key.is_empty()) {
-                            if !self.positions.contains_key(key) {
-                                self.positions.insert(key.to_string(), columns.len());
-                                columns.push(key.to_string());
-                            }
-                        }
-                    }
-                }
+                columns = Some(self.with_keys_of(object, columns)?);
             }
             bytes += self.text.len();
             let ends = matches!(object, Err(RowError::Stop(_)));
@@ -99,6 +82,25 @@ impl JsonlRows {
             return Err(too_many_columns(&self.file));
         }
         self.width = columns.len();
+        Ok(columns)
+    }
+
+    /// The columns with those of an object that are new; without any, the object's.
+    fn with_keys_of(&mut self, object: &Map<String, Value>, columns: Option<Vec<String>>) -> Result<Vec<String>> {
+        let Some(mut columns) = columns else {
+            let names = clean_header(&self.file, object.keys().cloned())?;
+            // A key that is empty is given a name, and may be called by it later.
+            let keys = object.keys().map(|key| clean_name(key)).zip(0..);
+            let both = keys.chain(names.iter().map(String::as_str).zip(0..));
+            self.positions = both.map(|(key, position)| (key.to_string(), position)).collect();
+            return Ok(names);
+        };
+        for key in object.keys().map(|key| clean_name(key)).filter(|key| !key.is_empty()) {
+            if !self.positions.contains_key(key) {
+                self.positions.insert(key.to_string(), columns.len());
+                columns.push(key.to_string());
+            }
+        }
         Ok(columns)
     }
 
