@@ -20,9 +20,9 @@ use dsgkd_ops::spans::Span;
 /// What is taught in place of the terms, to see what the alignment is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// [`shuffle_terms`], drawn from this seed.
+    /// `distill.shuffle_terms`: each meets what the teacher said of another word of its note, drawn from this seed.
     ShuffledTerms(u64),
-    /// [`take_whole_note`].
+    /// `distill.whole_notes`: each note is one term, so that no word is aligned with another.
     WholeNotes,
 }
 
