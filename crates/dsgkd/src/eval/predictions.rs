@@ -304,6 +304,8 @@ mod tests {
             ("urgent control", "probability_control", "urgent control"),
             ("urgent control", "probability_urgent", "control urgent"),
             ("c a", "probability_b probability_c probability_a", "b c a"),
+            ("0.0 1.0", "probability_0", "1.0 0.0"),
+            ("0.0 1.0", "probability_0 probability_1", "0.0 1.0"),
             // Names that do not say it.
             ("urgent control", "score", ""),
             ("urgent control", "probability_other", ""),
