@@ -112,9 +112,10 @@ impl BeforeAndAfter {
     }
 }
 
-/// Predictions as the scaled model gives them, and the training prevalence where it decides the same of them.
-pub fn scaled(predictions: &Predictions, temperature: f64) -> Predictions {
+/// Predictions as `predict` writes them: as trained, or scaled where there is a temperature, with the training prevalence where it decides the same of them.
+pub fn written(predictions: &Predictions, temperature: Option<f64>) -> Predictions {
     let mut scaled = predictions.clone();
+    let Some(temperature) = temperature else { return scaled };
     apply_temperature(&mut scaled.probabilities, predictions.classes.len(), temperature);
     scaled.training_prevalence = predictions.training_prevalence.map(|prevalence| rescaled(prevalence, temperature));
     scaled
@@ -196,10 +197,8 @@ pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
             if classes == 2 { alone } else { "" }
         )));
     }
-    let written = |trained: Option<&Predictions>| {
-        trained.map(|trained| temperature.map_or_else(|| trained.clone(), |temperature| scaled(trained, temperature)))
-    };
-    let (written_validation, written_test) = (written(validation.as_ref()), written(test.as_ref()));
+    let [written_validation, written_test] =
+        [&validation, &test].map(|trained| trained.as_ref().map(|trained| written(trained, temperature)));
     let decide = |point: OperatingPoint| {
         Decision::new(point, written_validation.as_ref(), written_test.as_ref()).ok_or_else(|| {
             Error::Data(format!(
@@ -297,12 +296,12 @@ mod tests {
 
     #[test]
     fn scaling_decides_nothing_at_the_prevalence() {
-        let sharper = scaled(&predictions(), 0.5);
+        let sharper = written(&predictions(), Some(0.5));
         // By hand: odds of 3 to 7, squared.
         assert!((sharper.probabilities[7] - 9.0 / 58.0).abs() < 1e-12);
         assert_eq!(sharper.training_prevalence, Some(0.5));
         assert!(
-            scaled(&Predictions { training_prevalence: Some(0.3), ..predictions() }, 0.5)
+            written(&Predictions { training_prevalence: Some(0.3), ..predictions() }, Some(0.5))
                 .training_prevalence
                 .is_some_and(|prevalence| (prevalence - 9.0 / 58.0).abs() < 1e-12)
         );

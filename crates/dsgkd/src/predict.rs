@@ -162,13 +162,11 @@ impl Predictor {
             probabilities.chunks_exact(classes).map(|row| decide(row, threshold)).collect()
         };
         // A temperature says how sure an answer is, never which: decisions stay those that the run was tested with, unless a threshold was chosen.
-        let mut decided = decide_at(self.settings.prevalence, &probabilities);
+        let as_tested = self.threshold.is_none().then(|| decide_at(self.settings.prevalence, &probabilities));
         if let Some(temperature) = self.settings.temperature {
             apply_temperature(&mut probabilities, classes, temperature);
         }
-        if self.threshold.is_some() {
-            decided = decide_at(self.threshold, &probabilities);
-        }
+        let decided = as_tested.unwrap_or_else(|| decide_at(self.threshold, &probabilities));
         let rows = probabilities.chunks_exact(classes).zip(decided).zip(&encoded);
         Ok(rows
             .map(|((row, class), (_, truncated))| Prediction {

@@ -52,16 +52,14 @@ impl PackedWeight {
     pub fn new(weight: &[f32], inputs: usize, precision: WeightPrecision) -> PackedWeight {
         #[cfg(target_arch = "x86_64")]
         {
-            let matrix = || Matrix::new(weight, weight.len() / inputs, inputs, inputs).transposed();
-            match precision.available() {
+            let of_our_own = match precision.available() {
                 WeightPrecision::Int8 => return PackedWeight::of_int8(Int8Weight::new(weight, inputs)),
-                WeightPrecision::Bfloat16 => {
-                    return PackedWeight(Form::Matrix(PackedMatrix::new(matrix(), Precision::Bfloat16)));
-                }
-                WeightPrecision::Float32 if has_avx512() => {
-                    return PackedWeight(Form::Matrix(PackedMatrix::new(matrix(), Precision::Float32)));
-                }
-                WeightPrecision::Float32 => {}
+                WeightPrecision::Bfloat16 => Some(Precision::Bfloat16),
+                WeightPrecision::Float32 => has_avx512().then_some(Precision::Float32),
+            };
+            if let Some(precision) = of_our_own {
+                let matrix = Matrix::new(weight, weight.len() / inputs, inputs, inputs).transposed();
+                return PackedWeight(Form::Matrix(PackedMatrix::new(matrix, precision)));
             }
         }
         let _ = precision;

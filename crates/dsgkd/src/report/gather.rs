@@ -3,7 +3,7 @@
 use super::ReportOptions;
 use super::subgroups::{Subgroups, subgroups};
 use super::thresholds::{Chosen, ThresholdRow, threshold_rows};
-use crate::calibrate::{Calibration, CalibrationScores, Decision, read_calibration, scaled};
+use crate::calibrate::{Calibration, CalibrationScores, Decision, read_calibration, written};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, ReliabilityBin};
@@ -121,7 +121,9 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     let decisions: Vec<Option<&Decision>> =
         calibrations.iter().map(|calibration| calibration.as_ref()?.decision.as_ref()).collect();
     let chosen = Chosen::of(&decisions);
-    let written = written(&runs, &calibrations);
+    let temperature = |run: usize| calibrations.get(run).and_then(temperature_of);
+    let written: Vec<Predictions> =
+        runs.iter().enumerate().map(|(run, predictions)| written(predictions, temperature(run))).collect();
     let is_scaled = calibrations.iter().any(|calibration| temperature_of(calibration).is_some());
     Ok(Arm {
         name: run.name.clone(),
@@ -159,14 +161,6 @@ fn scaled_reliability(
 
 fn temperature_of(calibration: &Option<Calibration>) -> Option<f64> {
     calibration.as_ref()?.temperature
-}
-
-/// The test notes' probabilities as `predict` writes them with the model of each run.
-fn written(runs: &[Predictions], calibrations: &[Option<Calibration>]) -> Vec<Predictions> {
-    let temperature = |run: usize| calibrations.get(run).and_then(temperature_of);
-    let runs = runs.iter().enumerate();
-    runs.map(|(run, predictions)| temperature(run).map_or_else(|| predictions.clone(), |at| scaled(predictions, at)))
-        .collect()
 }
 
 fn binary(

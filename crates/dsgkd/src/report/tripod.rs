@@ -259,8 +259,8 @@ fn fairness(gathered: &Gathered) -> String {
 
 fn output(gathered: &Gathered) -> String {
     let decided = match has_thresholds(gathered) {
-        true => "thresholds in the table of thresholds".to_string(),
-        false => "the most probable one is predicted, without a threshold".to_string(),
+        true => "thresholds in the table of thresholds",
+        false => "the most probable one is predicted, without a threshold",
     };
     let chosen = |arm: &Arm| match &arm.chosen {
         Some(chosen) => format!("predict decides at: {chosen}"),
