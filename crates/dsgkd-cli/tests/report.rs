@@ -281,6 +281,20 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
     assert_eq!((&row["true_positives"], &row["false_positives"]), (&confusion[1][1], &confusion[0][1]));
     assert_eq!(row["true_positives"], chosen["decision"]["test"]["true_positives"]);
     assert!(page.contains("predict decides at: sensitivity 0.99 on validation notes"));
+    // And so it counts their parts, which make the whole: the first has no positives, and too few notes to be measured.
+    assert!(page.contains("; decided at: sensitivity 0.99 on validation notes</caption>"));
+    let parts = numbers["arms"][0]["parts"][0]["parts"].as_array().unwrap();
+    let found = |part: &serde_json::Value| {
+        part["chosen"]["sensitivity"]["value"].as_f64().unwrap_or(0.0) * part["positives"].as_f64().unwrap()
+    };
+    let all: f64 = parts.iter().map(found).sum();
+    assert!(all > 0.0 && (all - confusion[1][1].as_f64().unwrap()).abs() < 1e-9);
+    let as_at_prevalence = |part: &serde_json::Value| {
+        let mut estimates = part["intervals"]["estimates"].as_array().into_iter().flatten();
+        let found = estimates.find(|estimate| estimate["metric"] == "specificity_at_prevalence");
+        found.is_none_or(|found| found["value"] == part["chosen"]["specificity"]["value"])
+    };
+    assert!(!parts.iter().all(as_at_prevalence));
 
     // A probability is one of those that are written, whether it is kept, given once or asked about.
     let given = calibrate(&["--threshold", "0.7"]);

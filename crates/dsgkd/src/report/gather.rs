@@ -112,11 +112,6 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     let split_seeds = of_runs(&|config| config.data.split.seed);
     let folds = of_runs(&|config| Some(config.data.split.fold as u64));
     let config = configs.into_iter().next().flatten();
-    let subgroups = match &config {
-        Some(config) => subgroups(config, &run.seeds, &options.subgroups, samples)?,
-        None if options.subgroups.is_empty() => vec![],
-        None => return Err(Error::Config(format!("{}: has no config.toml to find --subgroup columns by", run.name))),
-    };
     let calibrations = run.folders.iter().map(read_calibration).collect::<Result<Vec<Option<Calibration>>>>()?;
     let decisions: Vec<Option<&Decision>> =
         calibrations.iter().map(|calibration| calibration.as_ref()?.decision.as_ref()).collect();
@@ -125,6 +120,12 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     let written: Vec<Predictions> =
         runs.iter().enumerate().map(|(run, predictions)| written(predictions, temperature(run))).collect();
     let is_scaled = calibrations.iter().any(|calibration| temperature_of(calibration).is_some());
+    let decided = chosen.as_ref().map(|chosen| decided(&run.seeds, &written, chosen));
+    let subgroups = match &config {
+        Some(config) => subgroups(config, &run.seeds, decided.as_deref(), &options.subgroups, samples)?,
+        None if options.subgroups.is_empty() => vec![],
+        None => return Err(Error::Config(format!("{}: has no config.toml to find --subgroup columns by", run.name))),
+    };
     Ok(Arm {
         name: run.name.clone(),
         seeds,
@@ -144,6 +145,14 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         config,
         pooled,
     })
+}
+
+/// The runs of each seed with what `predict` writes and, in place of the training prevalence, the threshold at which it decides.
+fn decided(seeds: &[Vec<Predictions>], written: &[Predictions], chosen: &Chosen) -> Vec<Vec<Predictions>> {
+    let at =
+        |(run, threshold): (&Predictions, &f64)| Predictions { training_prevalence: Some(*threshold), ..run.clone() };
+    let mut runs = written.iter().zip(&chosen.thresholds).map(at);
+    seeds.iter().map(|seed| runs.by_ref().take(seed.len()).collect()).collect()
 }
 
 fn reliability(predictions: &Predictions) -> Result<Reliability> {

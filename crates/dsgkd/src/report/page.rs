@@ -5,6 +5,7 @@ use super::gather::{Arm, Binary, Gathered, Reliability};
 use super::learning::learning;
 use super::made_from::what_was_run;
 use super::plots::{Chart, Points, SERIES, Series, draw};
+use super::subgroups::ChosenShares;
 use super::tripod::{FOR_THE_AUTHORS, items, validated};
 use crate::config::Baseline;
 use crate::error::Result;
@@ -369,12 +370,21 @@ fn subgroups(arm: &Arm) -> Markup {
     if arm.subgroups.is_empty() {
         return html! {};
     }
-    let metrics: Vec<Metric> =
-        Metric::of_classes(arm.pooled.classes.len()).filter(|metric| SUBGROUP_METRICS.contains(metric)).collect();
+    // Where a threshold was chosen, `predict` decides at it.
+    let at_prevalence =
+        |metric: &Metric| matches!(metric, Metric::RecallAtPrevalence | Metric::SpecificityAtPrevalence);
+    let metrics: Vec<Metric> = Metric::of_classes(arm.pooled.classes.len())
+        .filter(|metric| SUBGROUP_METRICS.contains(metric) && !(arm.chosen.is_some() && at_prevalence(metric)))
+        .collect();
     // Of more than two classes none is the positive one.
     let positive = arm.binary.as_ref().map(|_| format!("of them {}", arm.pooled.classes[1]));
-    let head = heads("part", std::iter::once("notes".to_string()).chain(positive.clone()));
-    let head: Vec<String> = head.into_iter().chain(metrics.iter().map(|metric| metric.name().to_string())).collect();
+    let mut head = heads("part", std::iter::once("notes".to_string()).chain(positive.clone()));
+    head.extend(metrics.iter().map(|metric| metric.name().to_string()));
+    let at = arm.chosen.as_ref().map_or(String::new(), |chosen| {
+        head.extend(["sensitivity", "specificity"].map(str::to_string));
+        format!("; decided at: {chosen}")
+    });
+    let too_few = || "too few".to_string();
     html! {
         section {
             h2 { "Parts of the notes: " (arm.name) }
@@ -384,11 +394,19 @@ fn subgroups(arm: &Arm) -> Markup {
                     row.extend(positive.as_ref().map(|_| part.positives.to_string()));
                     row.extend(metrics.iter().map(|metric| match &part.intervals {
                         Some(intervals) => estimate(intervals, *metric),
-                        None => "too few".to_string(),
+                        None => too_few(),
                     }));
+                    if arm.chosen.is_some() {
+                        row.extend(match &part.chosen {
+                            Some(ChosenShares { sensitivity, specificity }) => {
+                                [sensitivity, specificity].map(|share| with_interval(share.value, share.interval))
+                            }
+                            None => [too_few(), too_few()],
+                        });
+                    }
                     row
                 }).collect();
-                (table(&format!("By {}", division.by), &head, &rows))
+                (table(&format!("By {}{at}", division.by), &head, &rows))
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::data::visit_tested_files;
 use crate::error::{Error, Result};
-use crate::eval::{BootstrapOptions, Intervals, Predictions, bootstrap};
+use crate::eval::{BootstrapOptions, Interval, Intervals, Metric, Predictions, bootstrap};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use unicode_script::{Script, UnicodeScript};
@@ -35,6 +35,26 @@ pub(super) struct Subgroup {
     pub positives: usize,
     /// Metrics; `None` for too few notes.
     pub intervals: Option<Intervals>,
+    /// What `predict` decides in it; `None` for too few notes, and where no threshold was chosen.
+    pub chosen: Option<ChosenShares>,
+}
+
+/// What is decided rightly at thresholds that were chosen on validation notes.
+#[derive(Serialize)]
+pub(super) struct ChosenShares {
+    /// Of the positives.
+    pub sensitivity: Share,
+    /// Of the negatives.
+    pub specificity: Share,
+}
+
+/// A share of notes, `None` of none, with its 95 % interval.
+#[derive(Serialize)]
+pub(super) struct Share {
+    /// 0..=1.
+    pub value: Option<f64>,
+    /// Over other notes.
+    pub interval: Option<Interval>,
 }
 
 /// What is known of a note beside its text.
@@ -46,9 +66,12 @@ struct Facts {
 }
 
 /// Measures parts of the notes. Without columns asked for, data files that are gone are no error: there are no subgroups then.
+///
+/// `chosen`: the same runs with what `predict` writes, and in place of the training prevalence the threshold at which it decides.
 pub(super) fn subgroups(
     config: &Config,
     seeds: &[Vec<Predictions>],
+    chosen: Option<&[Vec<Predictions>]>,
     columns: &[String],
     samples: BootstrapOptions,
 ) -> Result<Vec<Subgroups>> {
@@ -65,7 +88,7 @@ pub(super) fn subgroups(
         divisions.push((format!("column {column}"), by_column(&facts, index, column)?));
     }
     let measured = divisions.into_iter().filter(|(_, parts)| !parts.is_empty()).map(|(by, parts)| {
-        let parts = parts.into_iter().map(|(name, ids)| measure(seeds, name, &ids, samples));
+        let parts = parts.into_iter().map(|(name, ids)| measure(seeds, chosen, name, &ids, samples));
         Ok(Subgroups { by, parts: parts.collect::<Result<_>>()? })
     });
     measured.collect()
@@ -162,20 +185,42 @@ fn by_column(facts: &HashMap<String, Facts>, index: usize, column: &str) -> Resu
 
 fn measure(
     seeds: &[Vec<Predictions>],
+    chosen: Option<&[Vec<Predictions>]>,
     name: String,
     ids: &HashSet<String>,
     samples: BootstrapOptions,
 ) -> Result<Subgroup> {
-    let of_seed = |runs: &Vec<Predictions>| -> Vec<Predictions> {
-        runs.iter().map(|run| part(run, ids)).filter(|part| !part.ids.is_empty()).collect()
-    };
-    let parts: Vec<Vec<Predictions>> = seeds.iter().map(of_seed).filter(|parts| !parts.is_empty()).collect();
+    let parts = parts_of(seeds, ids);
     let all = || parts.iter().flatten();
     let notes = all().flat_map(|part| &part.ids).collect::<HashSet<_>>().len();
     let labelled = all().flat_map(|part| part.ids.iter().zip(&part.labels));
     let positives = labelled.filter(|(_, label)| **label == 1).map(|(id, _)| id).collect::<HashSet<_>>().len();
-    let intervals = if notes < LEAST_NOTES { None } else { Some(bootstrap(&parts, samples)?) };
-    Ok(Subgroup { name, notes, positives, intervals })
+    if notes < LEAST_NOTES {
+        return Ok(Subgroup { name, notes, positives, intervals: None, chosen: None });
+    }
+    let intervals = Some(bootstrap(&parts, samples)?);
+    let chosen = match chosen {
+        Some(seeds) => Some(shares(&bootstrap(&parts_of(seeds, ids), samples)?)),
+        None => None,
+    };
+    Ok(Subgroup { name, notes, positives, intervals, chosen })
+}
+
+/// Of runs whose prevalence is the threshold that was chosen.
+fn shares(intervals: &Intervals) -> ChosenShares {
+    let share = |metric| {
+        let found = intervals.estimates.iter().find(|estimate| estimate.metric == metric);
+        Share { value: found.and_then(|found| found.value), interval: found.and_then(|found| found.interval) }
+    };
+    ChosenShares { sensitivity: share(Metric::RecallAtPrevalence), specificity: share(Metric::SpecificityAtPrevalence) }
+}
+
+/// The rows of the notes `ids` of every run that has any.
+fn parts_of(seeds: &[Vec<Predictions>], ids: &HashSet<String>) -> Vec<Vec<Predictions>> {
+    let of_seed = |runs: &Vec<Predictions>| -> Vec<Predictions> {
+        runs.iter().map(|run| part(run, ids)).filter(|part| !part.ids.is_empty()).collect()
+    };
+    seeds.iter().map(of_seed).filter(|parts| !parts.is_empty()).collect()
 }
 
 /// The rows of the notes `ids`.
@@ -253,7 +298,7 @@ mod tests {
         let seeds = [vec![run.clone()], vec![run]];
         let of_first = |notes: usize| {
             let ids = (0..notes).map(|id| id.to_string()).collect();
-            measure(&seeds, "first".to_string(), &ids, BootstrapOptions { samples: 5, seed: 0 }).unwrap()
+            measure(&seeds, None, "first".to_string(), &ids, BootstrapOptions { samples: 5, seed: 0 }).unwrap()
         };
         let (all, nine) = (of_first(12), of_first(9));
         assert_eq!((all.notes, all.positives, all.intervals.is_some()), (12, 4, true));

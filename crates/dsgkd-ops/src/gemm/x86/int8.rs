@@ -5,7 +5,7 @@
 
 use super::super::{Cores, Finish, Left, Matrix, Piece, Product, has_avx512};
 use super::format::Format;
-use super::kernel::{self, MR, NR, Store};
+use super::kernel::{self, MR, NR, Right, Store};
 use super::pack::{below, transpose};
 use super::scratch::{room, with_scratch};
 use super::{amx, has_matrix_units, pairs, tasks};
@@ -277,7 +277,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
             unsafe {
                 let data = left.lanes.add(panel * lanes * high);
                 let left_panel = kernel::Left::Packed(data);
-                for column in group.clone().step_by(NR) {
+                for column in group.clone().step_by(format.columns()) {
                     let store = Store {
                         out: out.add(row * stride + column),
                         stride,
@@ -287,8 +287,9 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                         column_scales: weight.scales.as_ptr().add(column),
                         column_offsets: weight.offsets.as_ptr().add(column),
                     };
-                    let right = weight.lanes.as_ptr().cast::<f32>().add(column * lanes);
-                    let columns = (group.end - column).min(NR);
+                    let right =
+                        Right { data: weight.lanes.as_ptr().cast::<f32>().add(column * lanes), stride: lanes * NR };
+                    let columns = (group.end - column).min(format.columns());
                     format.tile(lanes, left_panel, right, rows_here.len(), columns, store);
                 }
                 if let Some(finish) = target.finish {

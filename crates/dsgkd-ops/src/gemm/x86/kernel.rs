@@ -2,14 +2,19 @@
 //!
 //! Every factor comes in *lanes* of 32 bits: one `f32`, a pair of `bf16` or four `int8`, all neighbours along K. The right
 //! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, if its steps are neighbours.
+//!
+//! Where more columns than a panel's are asked for, they are those of two panels, and the rows are halved: as many sums in as many
+//! registers, with 10 loads a step of K instead of 14. Each sum runs over K in the same order, to the same bits.
 
 use super::pack::below;
 use std::arch::x86_64::*;
 
 /// Rows of a tile.
 pub(super) const MR: usize = crate::gemm::LEAST_PANEL_ROWS;
-/// Columns of a tile: two registers.
+/// Columns of a panel: two registers.
 pub(super) const NR: usize = 32;
+/// Rows of a tile over two panels.
+const HALF: usize = MR / 2;
 /// Lanes of a register.
 const LANES: usize = 16;
 /// From row to row and from lane to lane of a packed left factor.
@@ -35,6 +40,25 @@ pub(super) enum Left {
     Direct { data: *const f32, stride: usize },
 }
 
+impl Left {
+    /// The panel from another row on.
+    fn from_row(self, row: usize) -> Left {
+        match self {
+            Left::Packed(panel) => Left::Packed(panel.wrapping_add(row)),
+            Left::Direct { data, stride } => Left::Direct { data: data.wrapping_add(row * stride), stride },
+        }
+    }
+}
+
+/// The right factor of one tile.
+#[derive(Clone, Copy)]
+pub(super) struct Right {
+    /// Its first panel.
+    pub(super) data: *const f32,
+    /// From panel to panel.
+    pub(super) stride: usize,
+}
+
 /// What becomes of a tile's sums.
 #[derive(Clone, Copy)]
 pub(super) struct Store {
@@ -49,45 +73,64 @@ pub(super) struct Store {
     pub(super) column_offsets: *const i32,
 }
 
-/// One tile of `rows <= MR` by `columns <= NR`, over `lanes` lanes of K.
+impl Store {
+    /// The tile from another row on.
+    fn from_row(self, row: usize) -> Store {
+        Store { out: self.out.wrapping_add(row * self.stride), row_scales: self.row_scales.wrapping_add(row), ..self }
+    }
+}
+
+/// One tile of `rows <= MR` by `columns <= 2 * NR`, over `lanes` lanes of K.
 ///
 /// # Safety
-/// The processor must have what `multiply` needs; `left` and `right` must be valid for `lanes` lanes, `right` at a multiple
-/// of 64 bytes; `store` for `rows` and `columns`.
+/// The processor must have what `multiply` needs; `left` and `right` must be valid for `lanes` lanes, the panels of `right` at
+/// multiples of 64 bytes; `store` for `rows` and `columns`.
 pub(super) unsafe fn tile(
     multiply: Multiply,
     lanes: usize,
     left: Left,
-    right: *const f32,
+    right: Right,
+    rows: usize,
+    columns: usize,
+    store: Store,
+) {
+    let high = if columns > NR { HALF } else { MR };
+    for row in (0..rows).step_by(high) {
+        let rows = (rows - row).min(high);
+        // SAFETY: the caller's promise.
+        unsafe { registers(multiply, lanes, left.from_row(row), right, rows, columns, store.from_row(row)) }
+    }
+}
+
+/// One tile whose sums all have a register: `rows <= MR` of one panel, `rows <= HALF` of two.
+///
+/// # Safety
+/// As for [`tile`].
+unsafe fn registers(
+    multiply: Multiply,
+    lanes: usize,
+    left: Left,
+    right: Right,
     rows: usize,
     columns: usize,
     store: Store,
 ) {
     macro_rules! sized {
-        ($kernel:ident, $left:expr, $columns:literal) => {
+        ($kernel:ident, $left:expr, $columns:literal, $($rows:literal)*) => {
             match rows {
-                1 => $kernel::<1, $columns>(lanes, $left, right, columns, store),
-                2 => $kernel::<2, $columns>(lanes, $left, right, columns, store),
-                3 => $kernel::<3, $columns>(lanes, $left, right, columns, store),
-                4 => $kernel::<4, $columns>(lanes, $left, right, columns, store),
-                5 => $kernel::<5, $columns>(lanes, $left, right, columns, store),
-                6 => $kernel::<6, $columns>(lanes, $left, right, columns, store),
-                7 => $kernel::<7, $columns>(lanes, $left, right, columns, store),
-                8 => $kernel::<8, $columns>(lanes, $left, right, columns, store),
-                9 => $kernel::<9, $columns>(lanes, $left, right, columns, store),
-                10 => $kernel::<10, $columns>(lanes, $left, right, columns, store),
-                11 => $kernel::<11, $columns>(lanes, $left, right, columns, store),
-                12 => $kernel::<12, $columns>(lanes, $left, right, columns, store),
-                _ => unreachable!("a tile has 1 to {MR} rows"),
+                $($rows => $kernel::<$rows, $columns>(lanes, $left, right, columns, store),)*
+                _ => unreachable!("a tile has 1 to {MR} rows, over two panels 1 to {HALF}"),
             }
         };
     }
     macro_rules! kernel {
         ($kernel:ident, $left:expr) => {
             match columns.div_ceil(LANES) {
-                1 => sized!($kernel, $left, 1),
-                2 => sized!($kernel, $left, 2),
-                _ => unreachable!("a tile has 1 to {NR} columns"),
+                1 => sized!($kernel, $left, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+                2 => sized!($kernel, $left, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
+                3 => sized!($kernel, $left, 3, 1 2 3 4 5 6),
+                4 => sized!($kernel, $left, 4, 1 2 3 4 5 6),
+                _ => unreachable!("a tile has 1 to {} columns", 2 * NR),
             }
         };
     }
@@ -108,11 +151,11 @@ macro_rules! sums {
     ($R:ident, $J:ident, $lanes:ident, $left:expr, $strides:expr, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
         let mut sums = [[$zero; $J]; $R];
         let (row_stride, lane_stride) = $strides;
-        let (mut a, mut b) = ($left, $right);
+        let (mut a, mut b) = ($left, $right.data);
         for _ in 0..$lanes {
             let mut columns = [_mm512_setzero_ps(); $J];
             for j in 0..$J {
-                columns[j] = _mm512_load_ps(b.add(j * LANES));
+                columns[j] = _mm512_load_ps(b.add(j * LANES / NR * $right.stride + j * LANES % NR));
             }
             for r in 0..$R {
                 let $a = _mm512_set1_ps(*a.add(r * row_stride));
@@ -178,7 +221,7 @@ pub(super) unsafe fn store_int8_row<const J: usize>(sums: [__m512i; J], row: usi
 unsafe fn float32<const R: usize, const J: usize>(
     lanes: usize,
     left: *const f32,
-    right: *const f32,
+    right: Right,
     columns: usize,
     store: Store,
 ) {
@@ -195,7 +238,7 @@ unsafe fn float32<const R: usize, const J: usize>(
 unsafe fn float32_direct<const R: usize, const J: usize>(
     lanes: usize,
     (left, stride): (*const f32, usize),
-    right: *const f32,
+    right: Right,
     columns: usize,
     store: Store,
 ) {
@@ -213,7 +256,7 @@ unsafe fn float32_direct<const R: usize, const J: usize>(
 unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
     lanes: usize,
     left: *const f32,
-    right: *const f32,
+    right: Right,
     columns: usize,
     store: Store,
 ) {
@@ -235,7 +278,7 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
 unsafe fn int8_quads<const R: usize, const J: usize>(
     lanes: usize,
     left: *const f32,
-    right: *const f32,
+    right: Right,
     columns: usize,
     store: Store,
 ) {
@@ -248,6 +291,68 @@ unsafe fn int8_quads<const R: usize, const J: usize>(
         ));
         for (row, sums) in sums.into_iter().enumerate() {
             store_int8_row(sums, row, columns, &store);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lanes of K.
+    const STEPS: usize = 37;
+
+    /// Whatever the processor's maker: a tile over two panels has the bits of two tiles over one each.
+    #[test]
+    fn two_panels_at_once_give_what_each_gives_alone() {
+        let mut multiplies = vec![];
+        multiplies.extend(is_x86_feature_detected!("avx512f").then_some(Multiply::Float32));
+        multiplies.extend(is_x86_feature_detected!("avx512bf16").then_some(Multiply::Bfloat16Pairs));
+        multiplies.extend(is_x86_feature_detected!("avx512vnni").then_some(Multiply::Int8Quads));
+        let numbers = |count: usize, bytes: fn(usize) -> f32| (0..count).map(bytes).collect::<Vec<f32>>();
+        for multiply in multiplies {
+            let number: fn(usize) -> f32 = match multiply {
+                Multiply::Float32 => |i| (i * 7919 % 1009) as f32 / 504.5 - 1.0,
+                // Two `bf16` of ordinary size, four bytes of any.
+                Multiply::Bfloat16Pairs => |i| f32::from_bits(0x3F80_3F80 | (i * 7919 % 97) as u32 * 0x0001_0001),
+                Multiply::Int8Quads => |i| f32::from_bits((i as u32).wrapping_mul(2_654_435_761)),
+            };
+            let left = numbers(STEPS * MR, number);
+            let panels = numbers(2 * STEPS * NR + LANES, number);
+            let (scales, offsets) = (numbers(2 * NR, |i| i as f32 + 0.5), (0..2 * NR as i32).collect::<Vec<_>>());
+            let right = panels[panels.as_ptr().align_offset(64)..].as_ptr();
+            let lefts = [Left::Packed(left.as_ptr()), Left::Direct { data: left.as_ptr(), stride: STEPS }];
+            for (left, rows) in lefts.into_iter().flat_map(|left| (1..=MR).map(move |rows| (left, rows))) {
+                if multiply != Multiply::Float32 && matches!(left, Left::Direct { .. }) {
+                    continue;
+                }
+                for (columns, accumulate) in
+                    [(NR + 1, false), (NR + LANES, true), (NR + LANES + 1, true), (2 * NR, false)]
+                {
+                    let run = |columns_at_once: usize| {
+                        let mut out = vec![0.25f32; MR * 2 * NR];
+                        for column in (0..columns).step_by(columns_at_once) {
+                            let store = Store {
+                                out: out[column..].as_mut_ptr(),
+                                stride: 2 * NR,
+                                accumulate,
+                                scale: 0.5,
+                                row_scales: scales.as_ptr(),
+                                column_scales: scales[column..].as_ptr(),
+                                column_offsets: offsets[column..].as_ptr(),
+                            };
+                            let right = Right { data: right.wrapping_add(column * STEPS), stride: STEPS * NR };
+                            let columns = (columns - column).min(columns_at_once);
+                            // SAFETY: the processor was asked; factors, scales and sums have room for two panels.
+                            unsafe { tile(multiply, STEPS, left, right, rows, columns, store) };
+                        }
+                        out
+                    };
+                    assert!(run(2 * NR) == run(NR), "{multiply:?}: {rows} x {columns}");
+                    let beyond = |row: &[f32]| row[columns..].iter().all(|value| *value == 0.25);
+                    assert!(run(2 * NR).chunks(2 * NR).all(beyond), "{multiply:?}: wrote beyond {columns} columns");
+                }
+            }
         }
     }
 }

@@ -17,7 +17,6 @@ mod scratch;
 use super::{Cores, Instructions, Left, Precision, Product, Right};
 use crate::parallel::SharedMut;
 use format::Format;
-use kernel::NR;
 use pack::Source;
 use packed::{Side, pack_all};
 use part::{Factor, Plan};
@@ -49,15 +48,19 @@ fn has_matrix_units() -> bool {
     Instructions::used() == Instructions::Amx
 }
 
+/// Whether Intel made this processor.
+fn is_intel() -> bool {
+    static INTEL: LazyLock<bool> = LazyLock::new(|| std::arch::x86_64::__cpuid(0).ebx == u32::from_le_bytes(*b"Genu"));
+    *INTEL
+}
+
 /// How `bf16` is multiplied here: in the units of [`amx`], where there are any, else in registers. AMD's processors multiply pairs of `bf16` there at twice
 /// the rate of `f32`, Intel's at half of it or less (measured on Sapphire Rapids: docs/performance.md). The choice must not be measured at run time:
 /// it decides the last bits.
 static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
-    let vendor = std::arch::x86_64::__cpuid(0);
-    let intel = vendor.ebx == u32::from_le_bytes(*b"Genu");
     if has_matrix_units() {
         Format::Bfloat16Tiles
-    } else if is_x86_feature_detected!("avx512bf16") && !intel {
+    } else if is_x86_feature_detected!("avx512bf16") && !is_intel() {
         Format::Bfloat16Pairs
     } else {
         Format::RoundedFloat32
@@ -117,7 +120,7 @@ pub(super) unsafe fn run(product: Product, out: Option<(*mut f32, usize)>, cores
             if let Factor::Matrix(source) = plan.left {
                 plan.left = Factor::Packed(pack_all(Side::Left, format, source, steps, rows, shared, cores));
             }
-            tasks(columns, NR, threads).into_par_iter().for_each(|columns| plan.part(0..rows, columns));
+            tasks(columns, format.columns(), threads).into_par_iter().for_each(|columns| plan.part(0..rows, columns));
         } else {
             if let Factor::Matrix(source) = plan.right {
                 plan.right = Factor::Packed(pack_all(Side::Right, format, source, steps, columns, shared, cores));

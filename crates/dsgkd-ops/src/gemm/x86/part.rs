@@ -2,7 +2,7 @@
 
 use super::super::{Finish, Piece};
 use super::format::Format;
-use super::kernel::{self, NR, Store};
+use super::kernel::{self, NR, Right, Store};
 use super::pack::{Source, pack_left, pack_right};
 use super::scratch::{room, with_scratch};
 use crate::parallel::SharedMut;
@@ -138,7 +138,7 @@ impl Plan<'_> {
                 for (panel, row) in rows.clone().step_by(high).enumerate() {
                     let left = left.panel(panel);
                     let out = sums.of(row, group.start);
-                    for (panel, column) in group.clone().step_by(NR).enumerate() {
+                    for column in group.clone().step_by(format.columns()) {
                         let store = Store {
                             out: out.add(column - group.start),
                             stride: sums.stride,
@@ -148,8 +148,9 @@ impl Plan<'_> {
                             column_scales: std::ptr::null(),
                             column_offsets: std::ptr::null(),
                         };
-                        let right = right.add(panel * right_stride);
-                        let (rows, columns) = ((rows.end - row).min(high), (group.end - column).min(NR));
+                        let data = right.add((column - group.start) / NR * right_stride);
+                        let right = Right { data, stride: right_stride };
+                        let (rows, columns) = ((rows.end - row).min(high), (group.end - column).min(format.columns()));
                         format.tile(lanes.len(), left, right, rows, columns, store);
                     }
                     if let Some(finish) = self.finish.filter(|_| lanes.end == all_lanes) {
