@@ -270,6 +270,12 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
     assert_eq!(chosen["decision"]["validation"]["false_negatives"], 0);
     let decided = predictions(&world, "run").1;
     assert!(decided == labels_at(threshold) && decided != at_prevalence);
+    let card = || std::fs::read_to_string(world.path("run/model/README.md")).unwrap();
+    assert!(
+        card().contains(&format!("a note yes at a probability of {threshold:.3} or above: for a sensitivity 0.99 on ")),
+        "{}",
+        card()
+    );
     assert_eq!(calibrate(&[]), chosen, "a threshold is not lost by fitting the temperature again");
 
     // The report counts the test notes as `predict` decides them.

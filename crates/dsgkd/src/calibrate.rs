@@ -7,12 +7,15 @@ use crate::eval::calibration::{DEFAULT_BINS, expected_calibration_error};
 use crate::eval::temperature::{apply_temperature, fit_temperature, rescaled};
 use crate::eval::threshold::Confusion;
 use crate::eval::{Metrics, OperatingPoint, Predictions};
-use crate::experiment::{PredictionSettings, SETTINGS_FILE};
+use crate::experiment::card::{OF_PREVALENCE, with_decisions};
+use crate::experiment::{CARD_FILE, PredictionSettings, SETTINGS_FILE};
 use crate::predict::Predictor;
+use crate::run::atomic::write_file;
 use crate::run::folder::{RunFolder, read_json, write_json};
 use crate::run::inputs::Inputs;
 use crate::runs::read_predictions;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// What `calibration.json` of a run holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,17 +129,35 @@ pub struct Fitted {
     /// What it does.
     pub calibration: Calibration,
     run: RunFolder,
+    classes: Vec<String>,
     settings: PredictionSettings,
 }
 
 impl Fitted {
-    /// Writes temperature and threshold into the model folder (where `predict` finds them) and `calibration.json` into the run's.
+    /// Writes temperature and threshold into the model folder, where `predict` finds them and the model card tells of them, and `calibration.json` into
+    /// the run's.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn write(&self) -> Result<()> {
-        write_json(&self.run.model().join(SETTINGS_FILE), &self.settings)?;
+        let model = self.run.model();
+        write_json(&model.join(SETTINGS_FILE), &self.settings)?;
+        self.write_card(&model.join(CARD_FILE))?;
         write_json(&self.run.calibration(), &self.calibration)
+    }
+
+    fn write_card(&self, path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Ok(()); // whoever took it away wants none
+        }
+        let card = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
+        let decision = self.calibration.decision.as_ref();
+        let chosen = decision.map_or(OF_PREVALENCE.to_string(), |decision| match decision.chosen_for {
+            OperatingPoint::Threshold(_) => "as it was told".to_string(),
+            point => format!("for a {point} on {} validation notes", self.calibration.validation_notes),
+        });
+        let card = with_decisions(&card, &self.classes, &self.settings, &chosen);
+        write_file(path, |out| out.write_all(card.as_bytes()))
     }
 }
 
@@ -221,7 +242,7 @@ pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
     };
     let threshold = calibration.decision.as_ref().map(|decision| decision.threshold);
     let settings = PredictionSettings { temperature, threshold, ..predictor.settings };
-    Ok(Fitted { calibration, run: run.clone(), settings })
+    Ok(Fitted { calibration, run: run.clone(), classes: notes.labels, settings })
 }
 
 /// The probabilities as trained of some of the notes; `None` of none.

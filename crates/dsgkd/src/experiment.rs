@@ -1,7 +1,7 @@
 //! One experiment from its file to its run folder: notes, models, training, test, prediction folder.
 
 mod adapt;
-mod card;
+pub(crate) mod card;
 mod examples;
 mod floor;
 mod kept;
@@ -28,6 +28,7 @@ use crate::train::device;
 use crate::train::step::StepSettings;
 use crate::train::training::{StepLog, TrainObserver, train};
 use adapt::adapt;
+use card::{OF_PREVALENCE, model_card, with_decisions};
 use dsgkd_encoder::LoadReport;
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
@@ -36,6 +37,7 @@ use floor::run_baseline;
 use kept::Student;
 use models::{longest, open_models, teacher_caches};
 use probe::probe;
+pub(crate) use results::CARD_FILE;
 use results::{export, write_test};
 use std::time::Instant;
 use teach::teach;
@@ -138,7 +140,8 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         threshold: None,
         temperature: None,
     };
-    let card = card::model_card(config, &student, &summary, test.as_ref());
+    let card = model_card(config, &student, &summary, test.as_ref());
+    let card = with_decisions(&card, &student.classes, &prediction, OF_PREVALENCE);
     export(&student, &tokenizers[0], &prediction, &card, &folder.model())?;
     folder.remove_prepared()?;
     folder.remove_checkpoints()?;

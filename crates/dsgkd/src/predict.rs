@@ -3,7 +3,7 @@
 use crate::data::{BadRows, NewColumn, NoteMapper, Record, Records, RowError, TableWriter, Value};
 use crate::error::{Error, Result};
 use crate::eval::predictions::probability_column;
-use crate::eval::temperature::{apply_temperature, rescaled};
+use crate::eval::temperature::apply_temperature;
 use crate::eval::threshold::decide;
 use crate::experiment::{PredictionSettings, SETTINGS_FILE};
 use crate::infer::Scorer;
@@ -140,9 +140,7 @@ impl Predictor {
     /// The probability, of those that are written, at and above which a note is positive; `None`: of more than two classes the most probable is
     /// predicted.
     pub fn written_threshold(&self) -> Option<f64> {
-        let PredictionSettings { prevalence, temperature, .. } = &self.settings;
-        let written = |prevalence| temperature.map_or(prevalence, |temperature| rescaled(prevalence, temperature));
-        self.threshold.or_else(|| prevalence.map(written))
+        self.threshold.or_else(|| self.settings.written_threshold())
     }
 
     /// Predictions of notes, in their order.

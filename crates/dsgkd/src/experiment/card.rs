@@ -1,6 +1,6 @@
 //! The model card: what a trained model was made of, and how well it did.
 
-use super::{DataSummary, RunMetrics};
+use super::{DataSummary, PredictionSettings, RunMetrics};
 use crate::config::{Config, DistillWhen, HeadKind, TermRule};
 use crate::eval::Estimate;
 use crate::eval::table::{drawn_by_group, number, range};
@@ -77,4 +77,67 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
          logits = model.eval()(**tokenizer([NOTE], return_tensors=\"pt\")).logits\n```\n"
     );
     card
+}
+
+/// Begins the card's section on decisions.
+const DECISIONS: &str = "\n## What predict decides\n\n";
+/// Begins any section.
+const SECTION: &str = "\n## ";
+/// Where the threshold of a model comes from, unless one was chosen.
+pub(crate) const OF_PREVALENCE: &str = "their share of the training notes";
+
+/// The card with a section on what `predict` makes of the model's logits, in place of the one it had; what others have written after it stays.
+/// `chosen` says where the threshold comes from.
+pub(crate) fn with_decisions(card: &str, classes: &[String], settings: &PredictionSettings, chosen: &str) -> String {
+    let (before, rest) = card.split_once(DECISIONS).unwrap_or((card, ""));
+    let after = rest.find(SECTION).map_or("", |at| &rest[at..]);
+    let temperature = settings.temperature.map_or(String::new(), |temperature| {
+        format!(
+            " Before that it divides the logits by the temperature {temperature:.3}, so that its probabilities are not those that `transformers` gives."
+        )
+    });
+    let decides = match (settings.written_threshold(), classes) {
+        (Some(threshold), [_, positive]) => {
+            format!(
+                "calls a note {positive} at a probability of {threshold:.3} or above: {chosen}. `transformers` by itself decides at one half."
+            )
+        }
+        _ => "takes the most probable class.".to_string(),
+    };
+    format!("{before}{DECISIONS}`dsgkd predict` {decides}{temperature}\n{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DataConfig, Truncation};
+
+    #[test]
+    fn the_section_on_decisions_is_that_of_the_last_one() {
+        let settings = |threshold, temperature| PredictionSettings {
+            data: DataConfig::default(),
+            max_length: 8,
+            truncation: Truncation::default(),
+            prevalence: Some(0.2),
+            threshold,
+            temperature,
+        };
+        let classes = ["no", "yes"].map(str::to_string);
+        let first = with_decisions("A card.\n", &classes, &settings(None, None), "their share");
+        assert!(
+            first.starts_with("A card.\n\n## ")
+                && first.contains("yes at a probability of 0.200 or above: their share.")
+        );
+        let edited = format!("{first}\n## Where it is used\n\nWard 3.\n");
+        let second = with_decisions(&edited, &classes, &settings(Some(0.125), Some(2.0)), "a choice");
+        assert!(second.starts_with("A card.\n\n## ") && second.contains("0.125 or above: a choice."), "{second}");
+        assert!(second.contains("temperature 2.000") && !second.contains("their share"), "{second}");
+        assert!(second.ends_with("\n\n## Where it is used\n\nWard 3.\n"), "{second}");
+        // Odds of 1 to 4, as a temperature of 2 writes them: 1 to 2.
+        let scaled = with_decisions(&second, &classes, &settings(None, Some(2.0)), "their share");
+        assert!(scaled.contains("0.333 or above") && scaled.matches("## ").count() == 2, "{scaled}");
+        let three = ["a", "b", "c"].map(str::to_string);
+        let many = with_decisions("", &three, &PredictionSettings { prevalence: None, ..settings(None, None) }, "");
+        assert!(many.contains("predict` takes the most probable class.") && !many.contains("half"), "{many}");
+    }
 }

@@ -3,6 +3,7 @@
 use crate::config::{Config, DataConfig, Truncation};
 use crate::data::Notes;
 use crate::error::{Error, Result};
+use crate::eval::temperature::rescaled;
 use crate::eval::{
     BootstrapOptions, Intervals, Metrics, Predictions, Subsamples, bootstrap, measure, reference_subsamples,
 };
@@ -71,8 +72,19 @@ pub struct PredictionSettings {
     pub temperature: Option<f64>,
 }
 
+impl PredictionSettings {
+    /// The probability, of those that `predict` writes, at and above which a note is positive; `None`: of more than two classes the most probable is predicted.
+    pub fn written_threshold(&self) -> Option<f64> {
+        let written = |prevalence| self.temperature.map_or(prevalence, |temperature| rescaled(prevalence, temperature));
+        self.threshold.or_else(|| self.prevalence.map(written))
+    }
+}
+
 /// Name of [`PredictionSettings`] in a model folder.
 pub const SETTINGS_FILE: &str = "dsgkd.json";
+
+/// Name of the model card in a model folder.
+pub(crate) const CARD_FILE: &str = "README.md";
 
 /// Writes the test notes' predictions, `[test notes, classes]`, and what they measure.
 pub(super) fn write_test(
@@ -127,6 +139,6 @@ pub(super) fn export(
         };
         let json = serde_json::to_string_pretty(settings).map_err(|error| Error::Config(error.to_string()))?;
         text(SETTINGS_FILE, json + "\n")?;
-        text("README.md", card.to_string())
+        text(CARD_FILE, card.to_string())
     })
 }
