@@ -57,7 +57,7 @@ impl FinishedRuns {
         for (runs, folder) in all.iter_mut().zip(folders) {
             runs.name = end_that_tells_apart(folder, folders).display().to_string();
         }
-        all.iter().skip(1).try_for_each(|runs| check_pairs(&all[0].folders, &runs.folders))?;
+        all.iter().skip(1).try_for_each(|runs| check_pairs(all[0].tested(), runs.tested()))?;
         Ok(all)
     }
 
@@ -67,6 +67,10 @@ impl FinishedRuns {
     /// A file that is not there, or not what dsgkd wrote.
     pub fn of(name: String, folders: Vec<RunFolder>) -> Result<FinishedRuns> {
         FinishedRuns::by_seed(name, folders.into_iter().map(Run::read).collect::<Result<_>>()?)
+    }
+
+    fn tested(&self) -> Tested<'_> {
+        (&self.folders, &self.seeds)
     }
 
     fn by_seed(name: String, mut runs: Vec<Run>) -> Result<FinishedRuns> {
@@ -149,17 +153,20 @@ fn experiment_of(run: &Run) -> Result<Json> {
     Ok(experiment)
 }
 
+/// Folders of runs, and their test predictions.
+pub type Tested<'a> = (&'a [RunFolder], &'a [Vec<Predictions>]);
+
 /// Whether one id names one note in two experiments' runs: a row number does in the same files alone.
 ///
 /// # Errors
 /// [`Error::Data`]: notes without an id, tested in files that differ.
-pub fn check_pairs(one: &[RunFolder], other: &[RunFolder]) -> Result<()> {
+pub fn check_pairs(one: Tested, other: Tested) -> Result<()> {
     match files_of_row_numbers(one).zip(files_of_row_numbers(other)) {
         Some((of_one, of_other)) if of_one != of_other => Err(Error::Data(format!(
             "{} and {}: were tested on files that differ, and notes without an id (data.id) go by row numbers, so that pairs would be of different notes; \
              name a column of ids that both files have in data.id and fill it in, and train again",
-            one[0].root().display(),
-            other[0].root().display()
+            one.0[0].root().display(),
+            other.0[0].root().display()
         ))),
         _ => Ok(()),
     }
@@ -167,12 +174,11 @@ pub fn check_pairs(one: &[RunFolder], other: &[RunFolder]) -> Result<()> {
 
 /// Hashes of the files that the test notes of an experiment's runs stand in, where some go by their row numbers; `None` where they have ids, or
 /// nothing tells.
-fn files_of_row_numbers(runs: &[RunFolder]) -> Option<BTreeSet<String>> {
-    let run = runs.first()?;
+fn files_of_row_numbers((folders, seeds): Tested) -> Option<BTreeSet<String>> {
+    let run = folders.first()?;
     let data = config::load(Some(&run.config()), &[]).ok()?.data;
-    let lack_ids =
-        |run: &RunFolder| read_predictions(run).is_ok_and(|found| found.ids.iter().any(|id| is_name_of_a_row(id)));
-    if !data.id.trim().is_empty() && !runs.iter().any(lack_ids) {
+    let have_ids = seeds.iter().flatten().flat_map(|found| &found.ids).all(|id| !is_name_of_a_row(id));
+    if !data.id.trim().is_empty() && have_ids {
         return None;
     }
     let environment: Json = read_json(&run.environment()).ok()?;

@@ -131,7 +131,7 @@ impl NoteMapper {
         let cell = |column: usize| record.fields.get(column).and_then(Option::as_deref);
         let text = match &self.text {
             TextRule::Column(column) => match cell(*column) {
-                Some(text) if text.starts_with(['[', '{']) && record.json.get(*column) == Some(&true) => {
+                Some(_) if record.holds_list(*column) => {
                     let message = "holds a list or an object, and a note is text; put one text in it, or set data.skip_bad_rows (or --skip-bad-rows)";
                     return Err(self.bad(record, Some(*column), Reason::MissingText, message));
                 }
@@ -208,7 +208,7 @@ impl NoteMapper {
         if mapped.is_none() && self.is_missing(cell) {
             return Err(self.bad(record, Some(column), Reason::MissingLabel, NO_LABEL));
         }
-        let is_list = mapped.is_none() && value.starts_with(['[', '{']) && record.json.get(column) == Some(&true);
+        let is_list = mapped.is_none() && record.holds_list(column);
         // Annotation programs write the one answer to a question as a list, too.
         let alone = if is_list { the_one_of(value) } else { None };
         let value = match &alone {

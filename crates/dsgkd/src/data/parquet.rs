@@ -4,9 +4,12 @@ use super::bad_row::{BadRow, Reason, RowError};
 use super::columns::{MAX_COLUMNS, clean_header, too_many_columns};
 use super::reader::{MAX_ROW_BYTES, Record};
 use crate::error::{Error, Result};
+use ::parquet::basic::{ConvertedType, LogicalType, Type as PhysicalType};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::reader::RowIter;
 use ::parquet::record::{Field, Row};
+use ::parquet::schema::types::Type;
+use chrono::{DateTime, NaiveTime};
 use std::fmt::{self, Write};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +25,8 @@ const MAX_LIST_VALUES_A_ROW: usize = 4096;
 pub(super) struct ParquetRows {
     file: Arc<Path>,
     rows: RowIter<'static>,
+    /// One a column.
+    clocks: Vec<Option<Clock>>,
     row: u64,
     max_row_bytes: usize,
 }
@@ -52,22 +57,23 @@ impl ParquetRows {
         let opened = guarded(&file, || {
             let schema = reader.metadata().file_metadata().schema_descr().root_schema_ptr();
             let names = schema.get_fields().iter().map(|field| field.name().to_string()).collect::<Vec<_>>();
-            Ok((names, RowIter::from_file_into(Box::new(reader))))
+            let clocks = schema.get_fields().iter().map(|field| Clock::of(field)).collect::<Vec<_>>();
+            Ok((names, clocks, RowIter::from_file_into(Box::new(reader))))
         })?;
-        let (names, rows) = opened;
+        let (names, clocks, rows) = opened;
         // A name that is cleaned stays in its place: cells are taken by position.
         let columns = clean_header(&file, names)?;
         if columns.is_empty() {
             return Err(Error::Data(format!("{}: the Parquet file has no columns", file.display())));
         }
-        Ok((columns, ParquetRows { file, rows, row: 0, max_row_bytes: MAX_ROW_BYTES }))
+        Ok((columns, ParquetRows { file, rows, clocks, row: 0, max_row_bytes: MAX_ROW_BYTES }))
     }
 
     /// The next record; `None` at the end. Damage ends the file: the columns may no longer be in step.
     pub(super) fn next_record(&mut self) -> Result<Option<Record>, RowError> {
         self.row += 1;
-        let (rows, row, limit) = (&mut self.rows, self.row, self.max_row_bytes);
-        match guarded(&self.file, || rows.next().map(|cells| record(row, cells?, limit)).transpose())? {
+        let (rows, clocks, row, limit) = (&mut self.rows, &self.clocks, self.row, self.max_row_bytes);
+        match guarded(&self.file, || rows.next().map(|cells| record(row, cells?, clocks, limit)).transpose())? {
             None => Ok(None),
             Some(Some(record)) => Ok(Some(record)),
             Some(None) => {
@@ -110,10 +116,11 @@ fn has_longer_lists(
 }
 
 /// The record of a row; `None` when its cells have more than `limit` bytes.
-fn record(line: u64, row: Row, limit: usize) -> ::parquet::errors::Result<Option<Record>> {
+fn record(line: u64, row: Row, clocks: &[Option<Clock>], limit: usize) -> ::parquet::errors::Result<Option<Record>> {
     let (mut fields, mut bytes) = (Vec::with_capacity(row.len()), 0);
-    for (_, field) in row.into_columns() {
-        let text = text_of(field, limit)?;
+    for ((_, field), clock) in row.into_columns().into_iter().zip(clocks) {
+        let time = clock.and_then(|clock| clock.text(&field));
+        let text = if time.is_some() { time } else { text_of(field, limit)? };
         bytes += text.as_ref().map_or(0, String::len);
         if bytes > limit {
             return Ok(None);
@@ -121,6 +128,54 @@ fn record(line: u64, row: Row, limit: usize) -> ::parquet::errors::Result<Option
         fields.push(text);
     }
     Ok(Some(Record::of_text(line, fields)))
+}
+
+/// What the times of a column are told by.
+#[derive(Clone, Copy)]
+enum Clock {
+    /// What a clock on the wall showed, wherever it hung.
+    Wall,
+    /// That of Greenwich: moments.
+    Utc,
+}
+
+impl Clock {
+    /// `None` where a column has no times with a date.
+    fn of(column: &Type) -> Option<Clock> {
+        if !column.is_primitive() {
+            return None;
+        }
+        let info = column.get_basic_info();
+        match info.logical_type_ref() {
+            Some(LogicalType::Timestamp(time)) if time.is_adjusted_to_u_t_c => Some(Clock::Utc),
+            Some(LogicalType::Timestamp(_)) => Some(Clock::Wall),
+            // Older writers do not say, and mean the wall's.
+            _ => {
+                let is_time =
+                    matches!(info.converted_type(), ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS);
+                (is_time || column.get_physical_type() == PhysicalType::INT96).then_some(Clock::Wall)
+            }
+        }
+    }
+
+    /// A time as pandas writes it to CSV and [`super::xlsx`] reads it, a date alone at midnight; `None` for what is none, or beyond the calendar.
+    fn text(self, field: &Field) -> Option<String> {
+        let (ticks, a_second) = match field {
+            Field::TimestampMillis(ticks) => (*ticks, 1_000),
+            Field::TimestampMicros(ticks) => (*ticks, 1_000_000),
+            // The record reader takes nanoseconds for any number.
+            Field::Long(ticks) => (*ticks, 1_000_000_000),
+            _ => return None,
+        };
+        let nanoseconds = ticks.rem_euclid(a_second) * (1_000_000_000 / a_second);
+        let time = DateTime::from_timestamp(ticks.div_euclid(a_second), u32::try_from(nanoseconds).ok()?)?;
+        let format = match self {
+            Clock::Wall if time.time() == NaiveTime::MIN => "%Y-%m-%d",
+            Clock::Wall => "%Y-%m-%d %H:%M:%S%.f",
+            Clock::Utc => "%Y-%m-%d %H:%M:%S%.f+00:00",
+        };
+        Some(time.format(format).to_string())
+    }
 }
 
 /// Text that is not written on once it is longer than `limit`.

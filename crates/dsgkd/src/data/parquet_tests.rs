@@ -63,6 +63,49 @@ fn values_of_every_kind_become_text() {
     assert!(!matches!(rows.next_record(), Err(RowError::Bad(_))));
 }
 
+/// As pandas has them in CSV, and Excel in a sheet: the same notes must come of the same table.
+#[test]
+fn times_are_written_as_in_other_formats() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("times.parquet");
+    let schema = "message table {
+        OPTIONAL INT64 millis (TIMESTAMP(MILLIS,false)); REQUIRED INT64 micros (TIMESTAMP(MICROS,false));
+        REQUIRED INT64 nanos (TIMESTAMP(NANOS,false)); REQUIRED INT64 moment (TIMESTAMP(NANOS,true));
+        REQUIRED INT64 old (TIMESTAMP_MILLIS); REQUIRED INT64 number;
+    }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(File::create(&path).unwrap(), schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    // 2025-01-01 09:30:00, a fraction of a second later, its midnight, and the second before 1970.
+    let seconds: [i64; 4] = [1_735_723_800, 1_735_723_800, 1_735_689_600, -1];
+    let ticks = |a_second: i64, fraction: i64| -> Vec<i64> {
+        seconds.iter().zip([0, fraction, 0, 0]).map(|(seconds, fraction)| seconds * a_second + fraction).collect()
+    };
+    let (millis, nanos) = (ticks(1_000, 250), ticks(1_000_000_000, 1));
+    let columns = [&millis, &ticks(1_000_000, 500_000), &nanos, &nanos, &millis, &nanos];
+    for (number, values) in columns.into_iter().enumerate() {
+        let mut column = group.next_column().unwrap().unwrap();
+        let present: &[i16] = if number == 0 { &[1, 1, 1, 0] } else { &[] };
+        let values = if number == 0 { &values[..3] } else { &values[..] };
+        column.typed::<Int64Type>().write_batch(values, (number == 0).then_some(present), None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.close().unwrap();
+    let found: Vec<Vec<String>> = read(&path)
+        .unwrap()
+        .into_iter()
+        .map(|record| record.fields.into_iter().map(|cell| cell.unwrap_or_default()).collect())
+        .collect();
+    let expected = [
+        "2025-01-01 09:30:00|2025-01-01 09:30:00|2025-01-01 09:30:00|2025-01-01 09:30:00+00:00|2025-01-01 09:30:00|1735723800000000000",
+        "2025-01-01 09:30:00.250|2025-01-01 09:30:00.500|2025-01-01 09:30:00.000000001|2025-01-01 09:30:00.000000001+00:00|2025-01-01 09:30:00.250|1735723800000000001",
+        "2025-01-01|2025-01-01|2025-01-01|2025-01-01 00:00:00+00:00|2025-01-01|1735689600000000000",
+        "|1969-12-31 23:59:59|1969-12-31 23:59:59|1969-12-31 23:59:59+00:00|1969-12-31 23:59:59|-1000000000",
+    ];
+    assert_eq!(found, expected.map(|row| row.split('|').map(str::to_string).collect::<Vec<_>>()));
+}
+
 #[test]
 fn a_row_beyond_the_limit_is_bad_and_the_next_is_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -32,6 +32,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether a cell is a list or an object of JSON, and no text that looks like one.
+    pub(super) fn holds_list(&self, column: usize) -> bool {
+        let text = self.fields.get(column).and_then(Option::as_deref).unwrap_or_default();
+        text.starts_with(['[', '{']) && self.json.get(column) == Some(&true)
+    }
+
     /// A record of a format whose cells are text.
     pub(super) fn of_text(line: u64, fields: Vec<Option<String>>) -> Record {
         Record { line, fields, json: vec![] }

@@ -158,7 +158,7 @@ fn difference(grid: &Grid, baseline: &Runs, runs: &Runs, options: BootstrapOptio
         return Ok(CellDifference { difference, interval: None, p_value: None, resampled });
     }
     // A table does not say which files its notes are of; that their ids and labels are the same `compare` sees.
-    check_pairs(&baseline.folders, &runs.folders)?;
+    check_pairs((&baseline.folders, &baseline.rows), (&runs.folders, &runs.rows))?;
     let comparison = compare(&baseline.rows, &runs.rows, options)?;
     let found = comparison.of(grid.metric);
     Ok(CellDifference {

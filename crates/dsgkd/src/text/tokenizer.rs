@@ -230,20 +230,30 @@ impl Tokenizer {
     }
 }
 
+/// Name of the settings that `transformers` keeps beside a tokenizer.
+const SETTINGS_FILE: &str = "tokenizer_config.json";
+
+/// What a file of settings says; `None` without one. A file that cannot be read is not taken for absent: a cased model would become an uncased one.
+fn settings_of(path: &Path) -> Result<Option<Map<String, Value>>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path, "read")(error)),
+    };
+    let broken = |error: serde_json::Error| {
+        Error::Model(format!("{}: line {}: is no JSON object", path.display(), error.line()))
+    };
+    serde_json::from_str(&text).map(Some).map_err(broken)
+}
+
 /// Has `transformers` cut a note in this model folder where `predict` does; it cannot cut both ends, and then cuts the last one. A tokenizer without
 /// settings of its own has none to set.
 ///
 /// # Errors
 /// The file of settings is no JSON object, or cannot be read or written.
 pub(crate) fn set_truncation(folder: &Path, max_length: usize, truncation: Truncation) -> Result<()> {
-    let path = folder.join("tokenizer_config.json");
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io(&path, "read")(error)),
-    };
-    let mut settings: Map<String, Value> = serde_json::from_str(&text)
-        .map_err(|error| Error::Model(format!("{}: line {}: is no JSON object", path.display(), error.line())))?;
+    let path = folder.join(SETTINGS_FILE);
+    let Some(mut settings) = settings_of(&path)? else { return Ok(()) };
     let side = if truncation == Truncation::Tail { "left" } else { "right" };
     settings.insert("model_max_length".to_string(), max_length.into());
     settings.insert("truncation_side".to_string(), side.into());
@@ -281,14 +291,7 @@ fn from_vocabulary(folder: &Path, hash: &mut Sha256) -> Result<(Inner, Option<u3
     if !path.exists() {
         return Err(Error::Model(format!("{}: holds neither tokenizer.json nor vocab.txt", folder.display())));
     }
-    let config_path = folder.join("tokenizer_config.json");
-    let config: Value = match std::fs::read_to_string(&config_path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|error| Error::Model(format!("{}: is not JSON: {error}", config_path.display())))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
-        // Taken for absent, a file that cannot be read would turn a cased model into an uncased one.
-        Err(error) => return Err(Error::io(&config_path, "read")(error)),
-    };
+    let config = settings_of(&folder.join(SETTINGS_FILE))?.map_or(Value::Null, Value::Object);
     if let Some(class) = config.get("tokenizer_class").and_then(Value::as_str)
         && !BERT_CLASSES.contains(&class)
     {
