@@ -246,6 +246,12 @@ fn of_several_runs_none_is_calibrated_where_one_cannot_be() {
     let before = settings();
     dsgkd().arg("calibrate").args([world.path("run"), world.path("bare")]).assert().code(3);
     assert_eq!((settings(), world.path("run/calibration.json").exists()), (before.clone(), false));
+    let card = world.path("run/model/README.md");
+    let text = std::fs::read_to_string(&card).unwrap();
+    std::fs::write(&card, b"\xFF").unwrap();
+    dsgkd().arg("calibrate").arg(world.path("run")).assert().code(3);
+    assert_eq!((settings(), world.path("run/calibration.json").exists()), (before.clone(), false));
+    std::fs::write(&card, text).unwrap();
     dsgkd().arg("calibrate").arg(world.path("run")).assert().success();
     assert!(settings() != before && world.path("run/calibration.json").exists());
 }
@@ -263,16 +269,20 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
         let label = |probability: &f64| if *probability >= threshold { "yes" } else { "no" }.to_string();
         predictions(&world, "run").0.iter().map(label).collect()
     };
+    let card = || std::fs::read_to_string(world.path("run/model/README.md")).unwrap();
+    assert!(card().contains("the share of `yes` among the training notes. `transformers`"), "{}", card());
     assert!(calibrate(&[])["decision"].is_null());
+    assert!(card().contains(", after the temperature. `transformers`"), "{}", card());
     let at_prevalence = predictions(&world, "run").1;
     let chosen = calibrate(&["--sensitivity", "0.99"]);
     let threshold = chosen["decision"]["threshold"].as_f64().unwrap();
     assert_eq!(chosen["decision"]["validation"]["false_negatives"], 0);
     let decided = predictions(&world, "run").1;
     assert!(decided == labels_at(threshold) && decided != at_prevalence);
-    let card = || std::fs::read_to_string(world.path("run/model/README.md")).unwrap();
     assert!(
-        card().contains(&format!("a note yes at a probability of {threshold:.3} or above: for a sensitivity 0.99 on ")),
+        card().contains(&format!(
+            "a note `yes` at a probability of {threshold} or above: chosen for a sensitivity 0.99 on "
+        )),
         "{}",
         card()
     );
@@ -288,7 +298,7 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
     assert_eq!(row["true_positives"], chosen["decision"]["test"]["true_positives"]);
     assert!(page.contains("predict decides at: sensitivity 0.99 on validation notes"));
     // And so it counts their parts, which make the whole: the first has no positives, and too few notes to be measured.
-    assert!(page.contains("; decided at: sensitivity 0.99 on validation notes</caption>"));
+    assert!(page.contains("; decided at: sensitivity 0.99 on validation notes; Brier as trained."));
     let parts = numbers["arms"][0]["parts"][0]["parts"].as_array().unwrap();
     let found = |part: &serde_json::Value| {
         part["chosen"]["sensitivity"]["value"].as_f64().unwrap_or(0.0) * part["positives"].as_f64().unwrap()
@@ -305,6 +315,7 @@ fn a_threshold_chosen_on_validation_notes_decides_until_another_is_chosen() {
     // A probability is one of those that are written, whether it is kept, given once or asked about.
     let given = calibrate(&["--threshold", "0.7"]);
     assert_eq!(given["decision"]["threshold"], 0.7);
+    assert!(card().contains("at a probability of 0.7 or above: chosen by whoever"), "{}", card());
     let kept = predictions(&world, "run").1;
     assert_eq!(kept, labels_at(0.7));
     let numbers = report(&world, &["run"], &["--json", "--threshold", "0.7"]);

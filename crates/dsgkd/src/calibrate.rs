@@ -7,7 +7,7 @@ use crate::eval::calibration::{DEFAULT_BINS, expected_calibration_error};
 use crate::eval::temperature::{apply_temperature, fit_temperature, rescaled};
 use crate::eval::threshold::Confusion;
 use crate::eval::{Metrics, OperatingPoint, Predictions};
-use crate::experiment::card::{OF_PREVALENCE, with_decisions};
+use crate::experiment::card::with_decisions;
 use crate::experiment::{CARD_FILE, PredictionSettings, SETTINGS_FILE};
 use crate::predict::Predictor;
 use crate::run::atomic::write_file;
@@ -129,8 +129,8 @@ pub struct Fitted {
     /// What it does.
     pub calibration: Calibration,
     run: RunFolder,
-    classes: Vec<String>,
     settings: PredictionSettings,
+    card: Option<String>,
 }
 
 impl Fitted {
@@ -142,22 +142,11 @@ impl Fitted {
     pub fn write(&self) -> Result<()> {
         let model = self.run.model();
         write_json(&model.join(SETTINGS_FILE), &self.settings)?;
-        self.write_card(&model.join(CARD_FILE))?;
-        write_json(&self.run.calibration(), &self.calibration)
-    }
-
-    fn write_card(&self, path: &Path) -> Result<()> {
-        if !path.exists() {
-            return Ok(()); // whoever took it away wants none
+        write_json(&self.run.calibration(), &self.calibration)?;
+        match &self.card {
+            Some(card) => write_file(&model.join(CARD_FILE), |out| out.write_all(card.as_bytes())),
+            None => Ok(()),
         }
-        let card = std::fs::read_to_string(path).map_err(Error::io(path, "read"))?;
-        let decision = self.calibration.decision.as_ref();
-        let chosen = decision.map_or(OF_PREVALENCE.to_string(), |decision| match decision.chosen_for {
-            OperatingPoint::Threshold(_) => "as it was told".to_string(),
-            point => format!("for a {point} on {} validation notes", self.calibration.validation_notes),
-        });
-        let card = with_decisions(&card, &self.classes, &self.settings, &chosen);
-        write_file(path, |out| out.write_all(card.as_bytes()))
     }
 }
 
@@ -196,9 +185,12 @@ pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
         let message = format!("{name}: its config.toml names other classes than its model, or another order of them");
         return Err(Error::Data(message));
     }
-    if let Some(point) = point.filter(|_| classes != 2) {
-        let message = format!("--{point}: is of two classes, and the model of {name} has {classes}");
-        return Err(Error::Config(message));
+    let asked = match deciding {
+        Deciding::AtPrevalence => Some("at-prevalence".to_string()),
+        _ => point.map(|point| point.to_string()),
+    };
+    if let Some(asked) = asked.filter(|_| classes != 2) {
+        return Err(Error::Config(format!("--{asked}: is of two classes, and the model of {name} has {classes}")));
     }
     let validation_notes = splits.validation.len();
     let is_given = matches!(deciding, Deciding::AtPrevalence | Deciding::For(OperatingPoint::Threshold(_)));
@@ -242,7 +234,29 @@ pub fn fit(run: &RunFolder, deciding: Deciding) -> Result<Fitted> {
     };
     let threshold = calibration.decision.as_ref().map(|decision| decision.threshold);
     let settings = PredictionSettings { temperature, threshold, ..predictor.settings };
-    Ok(Fitted { calibration, run: run.clone(), classes: notes.labels, settings })
+    let card = card(&run.model(), &notes.labels, &settings, &calibration)?;
+    Ok(Fitted { calibration, run: run.clone(), settings, card })
+}
+
+/// The model's card with what it decides now; `None` where somebody took it away.
+fn card(
+    model: &Path,
+    classes: &[String],
+    settings: &PredictionSettings,
+    calibration: &Calibration,
+) -> Result<Option<String>> {
+    let path = model.join(CARD_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).map_err(Error::io(&path, "read"))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Data(format!("{}: is not UTF-8; save it as that, or remove it", path.display())))?;
+    let chosen = calibration.decision.as_ref().map(|decision| match decision.chosen_for {
+        OperatingPoint::Threshold(_) => "chosen by whoever calibrated it".to_string(),
+        point => format!("chosen for a {point} on {} validation notes", calibration.validation_notes),
+    });
+    Ok(Some(with_decisions(&text, classes, settings, chosen.as_deref())))
 }
 
 /// The probabilities as trained of some of the notes; `None` of none.

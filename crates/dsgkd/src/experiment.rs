@@ -28,7 +28,7 @@ use crate::train::device;
 use crate::train::step::StepSettings;
 use crate::train::training::{StepLog, TrainObserver, train};
 use adapt::adapt;
-use card::{OF_PREVALENCE, model_card, with_decisions};
+use card::{model_card, with_decisions};
 use dsgkd_encoder::LoadReport;
 use dsgkd_ops::Precision;
 use dsgkd_ops::loss::softmax;
@@ -141,7 +141,7 @@ pub fn run(config: &Config, resume: bool, observer: &mut dyn RunObserver) -> Res
         temperature: None,
     };
     let card = model_card(config, &student, &summary, test.as_ref());
-    let card = with_decisions(&card, &student.classes, &prediction, OF_PREVALENCE);
+    let card = with_decisions(&card, &student.classes, &prediction, None);
     export(&student, &tokenizers[0], &prediction, &card, &folder.model())?;
     folder.remove_prepared()?;
     folder.remove_checkpoints()?;

@@ -50,6 +50,7 @@ fn words(name: &str, calibration: &Calibration) -> String {
         Some(temperature) => {
             format!("{name}: temperature {temperature:.3}, fitted on {validation_notes} validation notes\n")
         }
+        None if *validation_notes == 0 => format!("{name}: has no validation notes; probabilities stay as trained\n"),
         None => format!(
             "{name}: no temperature fits its {validation_notes} validation notes; probabilities stay as trained\n"
         ),

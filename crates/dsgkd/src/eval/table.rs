@@ -201,6 +201,21 @@ fn push_undefined(text: &mut String, name: &str, metric: Metric, undefined: usiz
     }
 }
 
+/// What intervals are not of, a sentence with a space before it; nothing where they are of all samples.
+pub(crate) fn left_out<'a>(all: impl IntoIterator<Item = &'a Intervals>) -> String {
+    let estimates =
+        |intervals: &'a Intervals| intervals.estimates.iter().filter(|estimate| estimate.interval.is_some());
+    let undefined = all
+        .into_iter()
+        .flat_map(|intervals| estimates(intervals).map(|found| (found.undefined_samples, intervals.samples)));
+    match undefined.max() {
+        Some((most, samples)) if most > 0 => {
+            format!(" Samples in which a measure is undefined are left out of its interval: up to {most} of {samples}.")
+        }
+        _ => String::new(),
+    }
+}
+
 /// Columns aligned to the left, two spaces apart.
 fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -3,7 +3,7 @@
 use super::{DataSummary, PredictionSettings, RunMetrics};
 use crate::config::{Config, DistillWhen, HeadKind, TermRule};
 use crate::eval::Estimate;
-use crate::eval::table::{drawn_by_group, number, range};
+use crate::eval::table::{drawn_by_group, left_out, number, range};
 use crate::hub::model_name;
 use dsgkd_encoder::Model;
 
@@ -53,11 +53,12 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
     );
     if let Some(test) = test {
         card += &format!(
-            "\nOn {} test notes, with 95 % intervals of {} bootstrap samples{}, which tell of other notes of the same kind and place:\n\n\
+            "\nOn {} test notes, with 95 % intervals of {} bootstrap samples{}, which tell of other notes of the same kind and place.{}\n\n\
              | measure | value | 95 % |\n|---|---|---|\n",
             test.notes,
             test.intervals.samples,
             drawn_by_group(test.intervals.units, test.notes),
+            left_out([&test.intervals]),
         );
         for Estimate { metric, value, interval, .. } in &test.intervals.estimates {
             card += &format!("| {} | {} | {} |\n", metric.name(), number(*value), range(interval, number));
@@ -79,32 +80,47 @@ pub(super) fn model_card(config: &Config, student: &Model, summary: &DataSummary
     card
 }
 
-/// Begins the card's section on decisions.
-const DECISIONS: &str = "\n## What predict decides\n\n";
-/// Begins any section.
-const SECTION: &str = "\n## ";
-/// Where the threshold of a model comes from, unless one was chosen.
-pub(crate) const OF_PREVALENCE: &str = "their share of the training notes";
+/// Around the card's section on decisions, which is ours; everything else is for its readers to edit.
+const BEGIN: &str = "<!-- dsgkd writes what predict decides -->";
+const END: &str = "<!-- to here -->";
 
-/// The card with a section on what `predict` makes of the model's logits, in place of the one it had; what others have written after it stays.
-/// `chosen` says where the threshold comes from.
-pub(crate) fn with_decisions(card: &str, classes: &[String], settings: &PredictionSettings, chosen: &str) -> String {
-    let (before, rest) = card.split_once(DECISIONS).unwrap_or((card, ""));
-    let after = rest.find(SECTION).map_or("", |at| &rest[at..]);
-    let temperature = settings.temperature.map_or(String::new(), |temperature| {
-        format!(
-            " Before that it divides the logits by the temperature {temperature:.3}, so that its probabilities are not those that `transformers` gives."
-        )
+/// The card with what `predict` makes of the model's logits, in place of what it said of it before. `chosen` says where the threshold comes from, unless it is
+/// the share of positives among the training notes.
+pub(crate) fn with_decisions(
+    card: &str,
+    classes: &[String],
+    settings: &PredictionSettings,
+    chosen: Option<&str>,
+) -> String {
+    let decided = format!("{BEGIN}\n\n## What predict decides\n\n{}\n\n{END}", decisions(classes, settings, chosen));
+    let ours = card.find(BEGIN).and_then(|begin| Some((begin, begin + card[begin..].find(END)? + END.len())));
+    match ours {
+        Some((begin, end)) => format!("{}{decided}{}", &card[..begin], &card[end..]),
+        None => format!("{}\n\n{decided}\n", card.trim_end()),
+    }
+}
+
+fn decisions(classes: &[String], settings: &PredictionSettings, chosen: Option<&str>) -> String {
+    let scales = settings.temperature.map_or(String::new(), |temperature| {
+        format!("divides the logits by the temperature {temperature:.3}, so that its probabilities are not those of `transformers`, and ")
     });
     let decides = match (settings.written_threshold(), classes) {
         (Some(threshold), [_, positive]) => {
+            let of_training = || {
+                let scaled = match (settings.temperature, settings.prevalence) {
+                    (Some(_), Some(prevalence)) => format!(", {prevalence}, after the temperature"),
+                    _ => String::new(),
+                };
+                format!("the share of `{positive}` among the training notes{scaled}")
+            };
             format!(
-                "calls a note {positive} at a probability of {threshold:.3} or above: {chosen}. `transformers` by itself decides at one half."
+                "calls a note `{positive}` at a probability of {threshold} or above: {}. `transformers` by itself calls it so at one half.",
+                chosen.map_or_else(of_training, str::to_string)
             )
         }
         _ => "takes the most probable class.".to_string(),
     };
-    format!("{before}{DECISIONS}`dsgkd predict` {decides}{temperature}\n{after}")
+    format!("`dsgkd predict` {scales}{decides}")
 }
 
 #[cfg(test)]
@@ -112,32 +128,50 @@ mod tests {
     use super::*;
     use crate::config::{DataConfig, Truncation};
 
-    #[test]
-    fn the_section_on_decisions_is_that_of_the_last_one() {
-        let settings = |threshold, temperature| PredictionSettings {
+    fn settings(threshold: Option<f64>, temperature: Option<f64>) -> PredictionSettings {
+        PredictionSettings {
             data: DataConfig::default(),
             max_length: 8,
             truncation: Truncation::default(),
             prevalence: Some(0.2),
             threshold,
             temperature,
-        };
+        }
+    }
+
+    #[test]
+    fn a_card_says_what_was_decided_last_and_keeps_what_others_wrote() {
         let classes = ["no", "yes"].map(str::to_string);
-        let first = with_decisions("A card.\n", &classes, &settings(None, None), "their share");
+        let first = with_decisions("A card.\n", &classes, &settings(None, None), None);
+        let by_share =
+            "`yes` at a probability of 0.2 or above: the share of `yes` among the training notes. `transformers`";
+        assert!(first.starts_with("A card.\n\n<!-- ") && first.contains(by_share), "{first}");
+        // As an editor leaves it that ends lines as Windows does, and with words behind.
+        let edited = format!("{first}\nWard 3 uses it.\n# Licence\nNone.\n").replace('\n', "\r\n");
+        let second = with_decisions(&edited, &classes, &settings(Some(0.0003), Some(2.0)), Some("a choice"));
         assert!(
-            first.starts_with("A card.\n\n## ")
-                && first.contains("yes at a probability of 0.200 or above: their share.")
+            second.contains("probability of 0.0003 or above: a choice.") && !second.contains("the share"),
+            "{second}"
         );
-        let edited = format!("{first}\n## Where it is used\n\nWard 3.\n");
-        let second = with_decisions(&edited, &classes, &settings(Some(0.125), Some(2.0)), "a choice");
-        assert!(second.starts_with("A card.\n\n## ") && second.contains("0.125 or above: a choice."), "{second}");
-        assert!(second.contains("temperature 2.000") && !second.contains("their share"), "{second}");
-        assert!(second.ends_with("\n\n## Where it is used\n\nWard 3.\n"), "{second}");
+        assert!(second.contains("predict` divides the logits by the temperature 2.000,"), "{second}");
+        assert!(
+            second.starts_with("A card.\r\n") && second.ends_with("\r\nWard 3 uses it.\r\n# Licence\r\nNone.\r\n"),
+            "{second}"
+        );
         // Odds of 1 to 4, as a temperature of 2 writes them: 1 to 2.
-        let scaled = with_decisions(&second, &classes, &settings(None, Some(2.0)), "their share");
-        assert!(scaled.contains("0.333 or above") && scaled.matches("## ").count() == 2, "{scaled}");
-        let three = ["a", "b", "c"].map(str::to_string);
-        let many = with_decisions("", &three, &PredictionSettings { prevalence: None, ..settings(None, None) }, "");
-        assert!(many.contains("predict` takes the most probable class.") && !many.contains("half"), "{many}");
+        let third = with_decisions(&second, &classes, &settings(None, Some(2.0)), None);
+        assert!(
+            third.contains("among the training notes, 0.2, after the temperature.")
+                && third.contains(" of 0.333333333"),
+            "{third}"
+        );
+        assert_eq!(third.matches("## What").count(), 1);
+    }
+
+    #[test]
+    fn of_many_classes_the_most_probable_is_taken() {
+        let classes = ["a", "b", "c"].map(str::to_string);
+        let card = with_decisions("", &classes, &PredictionSettings { prevalence: None, ..settings(None, None) }, None);
+        assert!(card.contains("predict` takes the most probable class.\n") && !card.contains("half"), "{card}");
     }
 }

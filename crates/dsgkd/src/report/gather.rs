@@ -52,11 +52,9 @@ pub(super) struct Arm {
     pub confusion: Vec<Vec<u64>>,
     /// As trained.
     pub calibration: Reliability,
-    /// After temperature scaling, where every run of the arm has one.
-    pub scaled: Option<(Vec<f64>, Reliability)>,
-    /// Whether any run has a temperature, so that `predict` writes scaled probabilities.
-    pub is_scaled: bool,
-    /// What the thresholds of its runs were chosen for on validation notes, where they all were.
+    /// After temperature scaling, as `predict` writes it, where a run has a temperature, and the temperature of each.
+    pub scaled: Option<(Vec<Option<f64>>, Reliability)>,
+    /// What the thresholds of its runs were chosen for on validation notes, where one was.
     pub chosen: Option<String>,
     /// Metrics of parts of the notes.
     pub subgroups: Vec<Subgroups>,
@@ -115,11 +113,11 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
     let calibrations = run.folders.iter().map(read_calibration).collect::<Result<Vec<Option<Calibration>>>>()?;
     let decisions: Vec<Option<&Decision>> =
         calibrations.iter().map(|calibration| calibration.as_ref()?.decision.as_ref()).collect();
-    let chosen = Chosen::of(&decisions);
     let temperature = |run: usize| calibrations.get(run).and_then(temperature_of);
     let written: Vec<Predictions> =
         runs.iter().enumerate().map(|(run, predictions)| written(predictions, temperature(run))).collect();
-    let is_scaled = calibrations.iter().any(|calibration| temperature_of(calibration).is_some());
+    let chosen = Chosen::of(&decisions, &written);
+    let scaled = scaled_reliability(&written, &calibrations)?;
     let decided = chosen.as_ref().map(|chosen| decided(&run.seeds, &written, chosen));
     let subgroups = match &config {
         Some(config) => subgroups(config, &run.seeds, decided.as_deref(), &options.subgroups, samples)?,
@@ -135,11 +133,10 @@ fn arm(run: &FinishedRuns, options: &ReportOptions, samples: BootstrapOptions) -
         histories: run.folders.iter().map(|folder| lines(&folder.history())).collect(),
         teachings: run.folders.iter().map(|folder| lines(&folder.teaching())).collect(),
         intervals: bootstrap(&run.seeds, samples)?,
-        binary: binary(&written, is_scaled, chosen.as_ref(), &options.operating_points)?,
+        binary: binary(&written, scaled.is_some(), chosen.as_ref(), &options.operating_points)?,
         confusion: confusion(&written, &decisions, pooled.classes.len()),
         calibration: reliability(&pooled)?,
-        scaled: scaled_reliability(&written, &calibrations)?,
-        is_scaled,
+        scaled,
         chosen: chosen.map(|chosen| chosen.name),
         subgroups,
         config,
@@ -162,9 +159,11 @@ fn reliability(predictions: &Predictions) -> Result<Reliability> {
 fn scaled_reliability(
     written: &[Predictions],
     calibrations: &[Option<Calibration>],
-) -> Result<Option<(Vec<f64>, Reliability)>> {
-    let temperatures = calibrations.iter().map(temperature_of).collect::<Option<Vec<f64>>>();
-    let Some(temperatures) = temperatures.filter(|temperatures| !temperatures.is_empty()) else { return Ok(None) };
+) -> Result<Option<(Vec<Option<f64>>, Reliability)>> {
+    let temperatures: Vec<Option<f64>> = calibrations.iter().map(temperature_of).collect();
+    if temperatures.iter().all(Option::is_none) {
+        return Ok(None);
+    }
     Ok(Some((temperatures, reliability(&Predictions::pooled(written)?)?)))
 }
 
@@ -207,4 +206,44 @@ fn json_file(path: &std::path::Path) -> Json {
 fn lines(path: &std::path::Path) -> Vec<Json> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// One note each.
+    fn run(probability: f64, prevalence: f64) -> Predictions {
+        Predictions {
+            ids: vec![probability.to_string()],
+            groups: vec![],
+            labels: vec![1],
+            probabilities: vec![1.0 - probability, probability],
+            classes: ["no", "yes"].map(str::to_string).to_vec(),
+            training_prevalence: Some(prevalence),
+        }
+    }
+
+    #[test]
+    fn every_run_is_decided_at_its_own_threshold() {
+        let seeds = [vec![run(0.1, 0.5), run(0.2, 0.5)], vec![run(0.3, 0.5)]];
+        let written: Vec<Predictions> = seeds.concat();
+        let chosen = Chosen { name: String::new(), thresholds: vec![0.15, 0.25, 0.35] };
+        let expected = [vec![run(0.1, 0.15), run(0.2, 0.25)], vec![run(0.3, 0.35)]];
+        assert_eq!(decided(&seeds, &written, &chosen), expected);
+    }
+
+    #[test]
+    fn runs_without_a_temperature_count_as_trained_beside_the_others() {
+        let calibration = |temperature| {
+            Some(Calibration { temperature, validation_notes: 9, validation: None, test: None, decision: None })
+        };
+        let written = [run(0.1, 0.5), run(0.9, 0.5)];
+        let found = |temperatures: [Option<Calibration>; 2]| scaled_reliability(&written, &temperatures).unwrap();
+        assert!(found([None, calibration(None)]).is_none());
+        let (temperatures, reliability) = found([calibration(Some(2.0)), None]).unwrap();
+        assert_eq!(temperatures, [Some(2.0), None]);
+        assert!((reliability.scores.brier.unwrap() - (0.81 + 0.01) / 2.0).abs() < 1e-12);
+    }
 }

@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::eval::curves::{decision_thresholds, net_benefit, precision_recall_curve, roc_curve};
 use crate::eval::delong::AurocInterval;
 use crate::eval::proportion::wilson_interval;
-use crate::eval::table::{NOT_APPLICABLE, drawn_by_group, means_of, means_of_both, number, p_text, range, signed};
+use crate::eval::table::{
+    NOT_APPLICABLE, drawn_by_group, left_out, means_of, means_of_both, number, p_text, range, signed,
+};
 use crate::eval::{Comparison, Interval, Intervals, Metric};
 use crate::hub::model_name;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -120,16 +122,19 @@ fn metrics(gathered: &Gathered) -> Markup {
     let most = |count: fn(&Intervals) -> usize| arms.iter().map(|arm| count(&arm.intervals)).max().unwrap_or(1);
     let (seeds, trainings) = (most(|intervals| intervals.seeds), most(|intervals| intervals.trainings));
     let elsewhere = if trainings > 1 {
-        " Curves, calibration, thresholds and confusion matrices count the rows of all folds and seeds together."
+        let binary = arms.iter().any(|arm| arm.binary.is_some());
+        let counted = if binary { "Curves, calibration, thresholds" } else { "Calibration" };
+        format!(" {counted} and confusion matrices count the rows of all folds and seeds together.")
     } else {
-        ""
+        String::new()
     };
     let caption = format!(
-        "On test notes; {}95 % intervals of {} bootstrap samples{}, seed {}. They tell of other notes, not of other trainings.{elsewhere}",
+        "On test notes; {}95 % intervals of {} bootstrap samples{}, seed {}. They tell of other notes, not of other trainings.{}{elsewhere}",
         means_of(seeds, trainings),
         gathered.bootstrap.samples,
         drawn(arms),
-        gathered.bootstrap.seed
+        gathered.bootstrap.seed,
+        left_out(arms.iter().map(|arm| &arm.intervals))
     );
     html! { section { h2 { "Metrics" } (table(&caption, &heads("metric", arms.iter().map(|arm| arm.name.clone())), &rows)) } }
 }
@@ -245,6 +250,7 @@ fn curves(gathered: &Gathered) -> Result<Markup> {
 
 fn calibration(gathered: &Gathered) -> Result<Markup> {
     let arms = &gathered.arms;
+    let is_binary = arms.iter().all(|arm| arm.binary.is_some());
     let dots = |color: usize, reliability: &Reliability| {
         let times = times_counted(&arms[color]);
         let dots = reliability.bins.iter().filter_map(|bin| {
@@ -257,7 +263,8 @@ fn calibration(gathered: &Gathered) -> Result<Markup> {
     let chart = |description: &str, series: Vec<Series>| -> Result<Markup> {
         let mut all = vec![Series { color: None, points: Points::Line(vec![(0.0, 0.0), (1.0, 1.0)]) }];
         all.extend(series);
-        let (x, y) = ("predicted probability", "observed share");
+        let x = if is_binary { "predicted probability" } else { "probability of the most probable class" };
+        let y = "observed share";
         figure(&Chart { description, x, y, range: (0.0..1.0, 0.0..1.0), series: all }, description)
     };
     let shown = || arms.iter().take(SERIES).enumerate();
@@ -276,11 +283,11 @@ fn calibration(gathered: &Gathered) -> Result<Markup> {
     for arm in arms {
         rows.push(scores(arm.name.clone(), &arm.calibration));
         if let Some((temperatures, reliability)) = &arm.scaled {
-            let numbers: Vec<String> = temperatures.iter().map(|temperature| format!("{temperature:.3}")).collect();
-            rows.push(scores(format!("{}, temperature {}", arm.name, numbers.join(", ")), reliability));
+            rows.push(scores(format!("{}, temperature {}", arm.name, temperatures_text(temperatures)), reliability));
         }
     }
     let head = ["", "Brier", "log loss", "calibration error"].map(str::to_string);
+    let of = if is_binary { "" } else { " and, like the diagram, is of each note's most probable class" };
     Ok(html! {
         section {
             h2 { "Calibration" }
@@ -289,7 +296,7 @@ fn calibration(gathered: &Gathered) -> Result<Markup> {
                 (chart("As trained: ten bins of equal width, with Wilson's 95 % intervals.", trained)?)
                 @if let Some(scaled) = &scaled { (scaled) }
             }
-            (table("0 is best of all three; the calibration error depends on the number of bins (ten).", &head, &rows))
+            (table(&format!("0 is best of all three; the calibration error depends on the number of bins (ten){of}."), &head, &rows))
             @if scaled.is_none() {
                 p { "No temperature was fitted" @if arms.iter().any(may_be_calibrated) { ": " code { "dsgkd calibrate RUN" } " does that" } "." }
             }
@@ -300,9 +307,15 @@ fn calibration(gathered: &Gathered) -> Result<Markup> {
 /// Whether there is a model to scale and notes to fit the temperature on, and nobody tried.
 fn may_be_calibrated(arm: &Arm) -> bool {
     validated(arm)
-        && !arm.is_scaled
+        && arm.scaled.is_none()
         && arm.chosen.is_none()
         && arm.config.as_ref().is_some_and(|config| config.baseline == Baseline::None)
+}
+
+/// One a run.
+pub(super) fn temperatures_text(temperatures: &[Option<f64>]) -> String {
+    let text = |temperature: &Option<f64>| temperature.map_or("none".to_string(), |number| format!("{number:.3}"));
+    temperatures.iter().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// How often a note stands among an arm's rows: once a seed that tests it.
@@ -352,7 +365,7 @@ fn decisions(arm: &Arm) -> Markup {
         let of_seeds =
             if seeds > 1 { ", and count each note once, though the shares are of the rows of all seeds" } else { "" };
         let how = if may_be_calibrated(arm) { " (dsgkd calibrate)" } else { "" };
-        let scale = match arm.is_scaled {
+        let scale = match arm.scaled.is_some() {
             true => " Thresholds are of the probabilities that predict writes, after the temperature of each run that has one.",
             false => "",
         };
@@ -382,7 +395,8 @@ fn subgroups(arm: &Arm) -> Markup {
     head.extend(metrics.iter().map(|metric| metric.name().to_string()));
     let at = arm.chosen.as_ref().map_or(String::new(), |chosen| {
         head.extend(["sensitivity", "specificity"].map(str::to_string));
-        format!("; decided at: {chosen}")
+        let brier = if arm.scaled.is_some() { "; Brier as trained" } else { "" };
+        format!("; decided at: {chosen}{brier}")
     });
     let too_few = || "too few".to_string();
     html! {
@@ -406,7 +420,8 @@ fn subgroups(arm: &Arm) -> Markup {
                     }
                     row
                 }).collect();
-                (table(&format!("By {}{at}", division.by), &head, &rows))
+                @let left_out = left_out(division.parts.iter().filter_map(|part| part.intervals.as_ref()));
+                (table(&format!("By {}{at}.{left_out}", division.by), &head, &rows))
             }
         }
     }

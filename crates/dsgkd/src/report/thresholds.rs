@@ -7,24 +7,33 @@ use crate::eval::{OperatingPoint, Predictions};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// The thresholds of an arm's runs that were chosen on their validation notes, of the probabilities that `predict` writes.
+/// The thresholds at which `predict` decides with an arm's models where one was chosen on validation notes, of the probabilities that it writes.
 pub(super) struct Chosen {
     /// What for.
     pub name: String,
-    /// One a run.
+    /// One a run; of one for which none was chosen, its training prevalence.
     pub thresholds: Vec<f64>,
 }
 
 impl Chosen {
-    /// `None` unless all runs have one.
-    pub(super) fn of(decisions: &[Option<&Decision>]) -> Option<Chosen> {
-        let decisions: Vec<&Decision> = decisions.iter().copied().collect::<Option<_>>()?;
-        let names: BTreeSet<String> = decisions.iter().map(|decision| name_of(decision.chosen_for)).collect();
-        let name = names.into_iter().collect::<Vec<_>>().join(", ");
-        let thresholds: Vec<f64> = decisions.iter().map(|decision| decision.threshold).collect();
-        (!thresholds.is_empty()).then_some(Chosen { name, thresholds })
+    /// `None` unless a run has one, and the others a prevalence.
+    pub(super) fn of(decisions: &[Option<&Decision>], written: &[Predictions]) -> Option<Chosen> {
+        decisions.iter().flatten().next()?;
+        let (mut names, mut thresholds) = (BTreeSet::new(), vec![]);
+        for (run, decision) in written.iter().zip(decisions) {
+            let (name, threshold) = match decision {
+                Some(decision) => (name_of(decision.chosen_for), decision.threshold),
+                None => (PREVALENCE.to_string(), run.training_prevalence?),
+            };
+            names.insert(name);
+            thresholds.push(threshold);
+        }
+        Some(Chosen { name: names.into_iter().collect::<Vec<_>>().join(", "), thresholds })
     }
 }
+
+/// What runs decide at for which nothing was chosen.
+const PREVALENCE: &str = "training prevalence";
 
 fn name_of(point: OperatingPoint) -> String {
     match point {
@@ -61,10 +70,10 @@ pub(super) fn threshold_rows(
         let counts = Confusion::at_threshold(&positive, &scores, value)?;
         Some(ThresholdRow { name, value: Some(value), counts, net_benefit: net_benefit_of(&counts, value) })
     };
-    let prevalence = if is_scaled { "training prevalence, scaled" } else { "training prevalence" };
+    let prevalence = if is_scaled { format!("{PREVALENCE}, scaled") } else { PREVALENCE.to_string() };
     let prevalences: Option<Vec<f64>> = runs.iter().map(|run| run.training_prevalence).collect();
     let mut rows = vec![];
-    rows.extend(prevalences.and_then(|at| at_each(prevalence.to_string(), runs, &at)));
+    rows.extend(prevalences.and_then(|at| at_each(prevalence, runs, &at)));
     rows.extend(chosen.and_then(|chosen| at_each(chosen.name.clone(), runs, &chosen.thresholds)));
     rows.extend(row("one half".to_string(), 0.5));
     for point in points {
@@ -145,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_thresholds_are_those_of_all_runs_or_none() {
+    fn a_run_without_a_chosen_threshold_decides_at_its_prevalence() {
         let decision = |share, threshold| Decision {
             chosen_for: OperatingPoint::Sensitivity(share),
             threshold,
@@ -153,9 +162,9 @@ mod tests {
             test: None,
         };
         let (one, other) = (decision(0.9, 0.35), decision(0.9, 0.65));
-        let chosen = Chosen::of(&[Some(&one), Some(&other)]).unwrap();
-        assert_eq!(chosen.name, "sensitivity 0.9 on validation notes");
         let runs = [predictions(None), predictions(None)];
+        let chosen = Chosen::of(&[Some(&one), Some(&other)], &runs).unwrap();
+        assert_eq!(chosen.name, "sensitivity 0.9 on validation notes");
         let pooled = Predictions::pooled(&runs).unwrap();
         let row = &threshold_rows(&runs, &pooled, true, Some(&chosen), &[]).unwrap()[0];
         assert_eq!((row.value, row.counts.true_positives, row.counts.false_positives), (None, 4, 2));
@@ -163,6 +172,10 @@ mod tests {
         let certain = Chosen { name: "certain".to_string(), thresholds: vec![1.0, 0.65] };
         let row = &threshold_rows(&runs, &pooled, true, Some(&certain), &[]).unwrap()[0];
         assert_eq!((row.net_benefit, row.counts.true_positives), (None, 1));
-        assert!(Chosen::of(&[Some(&one), None]).is_none() && Chosen::of(&[]).is_none());
+        assert!(Chosen::of(&[None, None], &runs).is_none() && Chosen::of(&[], &runs).is_none());
+        assert!(Chosen::of(&[Some(&one), None], &runs).is_none(), "nobody knows where the second decides");
+        let mixed = Chosen::of(&[None, Some(&one)], &[predictions(Some(0.65)), predictions(None)]).unwrap();
+        assert_eq!(mixed.name, "sensitivity 0.9 on validation notes, training prevalence");
+        assert_eq!(mixed.thresholds, [0.65, 0.35]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::gather::{Arm, Gathered};
 use super::made_from::classifier;
-use super::page::{counted, drawn};
+use super::page::{counted, drawn, temperatures_text};
 use crate::config::{Baseline, ClassWeights, ClassWeightsName, Config, DataConfig, DistillWhen, Monitor};
 use serde_json::Value as Json;
 
@@ -291,8 +291,7 @@ fn performance(gathered: &Gathered) -> String {
 fn recalibration(arm: &Arm) -> String {
     match &arm.scaled {
         Some((temperatures, _)) => {
-            let numbers: Vec<String> = temperatures.iter().map(|temperature| format!("{temperature:.3}")).collect();
-            format!("Temperature scaling fitted on validation notes: {}", numbers.join(", "))
+            format!("Temperature scaling fitted on validation notes: {}", temperatures_text(temperatures))
         }
         None => "None".to_string(),
     }

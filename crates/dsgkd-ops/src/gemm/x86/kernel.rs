@@ -4,7 +4,7 @@
 //! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, if its steps are neighbours.
 //!
 //! Where more columns than a panel's are asked for, they are those of two panels, and the rows are halved: as many sums in as many
-//! registers, with 10 loads a step of K instead of 14. Each sum runs over K in the same order, to the same bits.
+//! registers, with 10 loads a step of K for 14. Each sum runs over K in the same order, to the same bits.
 
 use super::pack::below;
 use std::arch::x86_64::*;
@@ -164,7 +164,7 @@ macro_rules! sums {
                     sums[r][j] = $multiply;
                 }
             }
-            a = a.add(lane_stride);
+            a = a.wrapping_add(lane_stride); // of a panel's lower rows, the last step ends behind it
             b = b.add(NR);
         }
         sums

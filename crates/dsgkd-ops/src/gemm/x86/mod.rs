@@ -17,6 +17,7 @@ mod scratch;
 use super::{Cores, Instructions, Left, Precision, Product, Right};
 use crate::parallel::SharedMut;
 use format::Format;
+use kernel::NR;
 use pack::Source;
 use packed::{Side, pack_all};
 use part::{Factor, Plan};
@@ -120,7 +121,9 @@ pub(super) unsafe fn run(product: Product, out: Option<(*mut f32, usize)>, cores
             if let Factor::Matrix(source) = plan.left {
                 plan.left = Factor::Packed(pack_all(Side::Left, format, source, steps, rows, shared, cores));
             }
-            tasks(columns, format.columns(), threads).into_par_iter().for_each(|columns| plan.part(0..rows, columns));
+            // Whole tiles, unless some threads would have none.
+            let width = if columns >= threads * TASKS_PER_THREAD * format.columns() { format.columns() } else { NR };
+            tasks(columns, width, threads).into_par_iter().for_each(|columns| plan.part(0..rows, columns));
         } else {
             if let Factor::Matrix(source) = plan.right {
                 plan.right = Factor::Packed(pack_all(Side::Right, format, source, steps, columns, shared, cores));

@@ -68,8 +68,9 @@ unsafe fn quarter<const R: usize>(
                 sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(a, b[0]));
                 sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(a, b[1]));
             }
-            left = left.add(MR);
-            right = right.add(NR);
+            // Of a panel's later rows and columns, the last step ends behind it.
+            left = left.wrapping_add(MR);
+            right = right.wrapping_add(NR);
         }
         for (row, sums) in sums.into_iter().enumerate() {
             let row_scale = _mm256_set1_ps(*store.row_scales.add(row));
