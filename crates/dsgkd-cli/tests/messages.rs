@@ -281,6 +281,10 @@ fn row_numbers_pair_notes_of_the_same_files_alone() {
     compare("one", "again", 0);
     // Where notes have ids, an edited file pairs them all the same.
     compare("named", "other-named", 0);
+    // What cannot be paired at all is called by its name.
+    let unpaired = "named (the baseline) and one (the candidate): the arms are not about the same notes";
+    assert!(compare("named", "one", 3).contains(unpaired));
+    assert!(run("report", &["named", "one", "--bootstrap-samples", "20"], 3).contains(unpaired));
     // Unless some lack theirs.
     let mut lines: Vec<String> = notes.lines().map(str::to_string).collect();
     lines.iter_mut().skip(1).for_each(|line| *line = format!(",{}", line.split_once(',').unwrap().1));

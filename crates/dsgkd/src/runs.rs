@@ -3,7 +3,7 @@
 use crate::config::{self, Config};
 use crate::data::is_name_of_a_row;
 use crate::error::{Error, Result};
-use crate::eval::Predictions;
+use crate::eval::{BootstrapOptions, Comparison, Predictions, compare};
 use crate::path_names::end_that_tells_apart;
 use crate::run::folder::{RunFolder, comparable, differences, read_json};
 use serde_json::Value as Json;
@@ -67,6 +67,19 @@ impl FinishedRuns {
     /// A file that is not there, or not what dsgkd wrote.
     pub fn of(name: String, folders: Vec<RunFolder>) -> Result<FinishedRuns> {
         FinishedRuns::by_seed(name, folders.into_iter().map(Run::read).collect::<Result<_>>()?)
+    }
+
+    /// The paired differences of `candidate` to these runs.
+    ///
+    /// # Errors
+    /// As [`compare`], with the names of both.
+    pub fn compare(&self, candidate: &FinishedRuns, options: BootstrapOptions) -> Result<Comparison> {
+        compare(&self.seeds, &candidate.seeds, options).map_err(|error| match error {
+            Error::Data(message) => {
+                Error::Data(format!("{} (the baseline) and {} (the candidate): {message}", self.name, candidate.name))
+            }
+            other => other,
+        })
     }
 
     fn tested(&self) -> Tested<'_> {

@@ -5,7 +5,7 @@ use crate::exit::{CommandResult, Outcome};
 use crate::output::{print, print_json};
 use dsgkd::error::Result;
 use dsgkd::eval::table::{comparison_table, intervals_table};
-use dsgkd::eval::{BootstrapOptions, Comparison, Intervals, bootstrap, compare};
+use dsgkd::eval::{BootstrapOptions, Comparison, Intervals, bootstrap};
 use dsgkd::runs::FinishedRuns;
 use serde::Serialize;
 
@@ -35,7 +35,7 @@ pub(crate) fn side_by_side(runs: &[FinishedRuns], options: BootstrapOptions) -> 
     for (number, run) in runs.iter().enumerate() {
         compared.runs.push((run.name.clone(), bootstrap(&run.seeds, options)?));
         if number > 0 {
-            let comparison = compare(&runs[0].seeds, &run.seeds, options)?;
+            let comparison = runs[0].compare(run, options)?;
             compared.differences.push((run.name.clone(), comparison));
         }
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::eval::calibration::{DEFAULT_BINS, ReliabilityBin};
 use crate::eval::delong::{AurocInterval, delong_interval};
 use crate::eval::threshold::decide;
-use crate::eval::{BootstrapOptions, Comparison, Intervals, OperatingPoint, Predictions, bootstrap, compare};
+use crate::eval::{BootstrapOptions, Comparison, Intervals, OperatingPoint, Predictions, bootstrap};
 use crate::runs::FinishedRuns;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -87,7 +87,7 @@ pub(super) fn gather(runs: &[FinishedRuns], options: &ReportOptions) -> Result<G
     let arms = runs.iter().map(|run| arm(run, options, bootstrap)).collect::<Result<Vec<Arm>>>()?;
     let mut comparisons = vec![];
     for run in runs.iter().skip(1) {
-        comparisons.push((run.name.clone(), compare(&runs[0].seeds, &run.seeds, bootstrap)?));
+        comparisons.push((run.name.clone(), runs[0].compare(run, bootstrap)?));
     }
     if options.operating_points != OperatingPoint::DEFAULT && arms.iter().any(|arm| arm.binary.is_none()) {
         let message = "--threshold, --sensitivity and --specificity are of two classes, and a run has more";
