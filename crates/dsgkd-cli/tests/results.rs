@@ -7,8 +7,9 @@ use common::{dsgkd, ran};
 use std::path::Path;
 
 /// The grids, and how many rows their tables have.
-const TABLES: [(&str, &[&str], usize); 4] = [
+const TABLES: [(&str, &[&str], usize); 5] = [
     ("ktas", &[], 13),
+    ("ktas-without-vital-signs", &[], 6),
     ("ktas-teachers", &["--seeds", "1,2"], 4),
     ("label-budgets", &[], 20),
     ("real-encoders", &[], 6),
