@@ -72,7 +72,7 @@ impl FinishedRuns {
     /// The paired differences of `candidate` to these runs.
     ///
     /// # Errors
-    /// As [`compare`], with the names of both.
+    /// As [`compare()`], with the names of both.
     pub fn compare(&self, candidate: &FinishedRuns, options: BootstrapOptions) -> Result<Comparison> {
         compare(&self.seeds, &candidate.seeds, options).map_err(|error| match error {
             Error::Data(message) => {

@@ -42,7 +42,7 @@ pub(super) enum Left {
 
 impl Left {
     /// The panel from another row on.
-    fn from_row(self, row: usize) -> Left {
+    fn at_row(self, row: usize) -> Left {
         match self {
             Left::Packed(panel) => Left::Packed(panel.wrapping_add(row)),
             Left::Direct { data, stride } => Left::Direct { data: data.wrapping_add(row * stride), stride },
@@ -75,7 +75,7 @@ pub(super) struct Store {
 
 impl Store {
     /// The tile from another row on.
-    fn from_row(self, row: usize) -> Store {
+    fn at_row(self, row: usize) -> Store {
         Store { out: self.out.wrapping_add(row * self.stride), row_scales: self.row_scales.wrapping_add(row), ..self }
     }
 }
@@ -98,7 +98,7 @@ pub(super) unsafe fn tile(
     for row in (0..rows).step_by(high) {
         let rows = (rows - row).min(high);
         // SAFETY: the caller's promise.
-        unsafe { registers(multiply, lanes, left.from_row(row), right, rows, columns, store.from_row(row)) }
+        unsafe { registers(multiply, lanes, left.at_row(row), right, rows, columns, store.at_row(row)) }
     }
 }
 
@@ -314,7 +314,7 @@ mod tests {
             let number: fn(usize) -> f32 = match multiply {
                 Multiply::Float32 => |i| (i * 7919 % 1009) as f32 / 504.5 - 1.0,
                 // Two `bf16` of ordinary size, four bytes of any.
-                Multiply::Bfloat16Pairs => |i| f32::from_bits(0x3F80_3F80 | (i * 7919 % 97) as u32 * 0x0001_0001),
+                Multiply::Bfloat16Pairs => |i| f32::from_bits(0x3F80_3F80 | ((i * 7919 % 97) as u32 * 0x0001_0001)),
                 Multiply::Int8Quads => |i| f32::from_bits((i as u32).wrapping_mul(2_654_435_761)),
             };
             let left = numbers(STEPS * MR, number);
