@@ -10,7 +10,7 @@ use std::path::Path;
 const TABLES: [(&str, &[&str], usize); 5] = [
     ("ktas", &[], 13),
     ("ktas-without-vital-signs", &[], 6),
-    ("ktas-teachers", &["--seeds", "1,2"], 4),
+    ("ktas-teachers", &["--seeds", "1,2"], 5),
     ("label-budgets", &[], 20),
     ("real-encoders", &[], 6),
 ];
