@@ -73,6 +73,13 @@ pub struct Intervals {
     pub estimates: Vec<Estimate>,
 }
 
+impl Intervals {
+    /// The estimate of one metric; `None` where it is not reported for this number of classes.
+    pub fn of(&self, metric: Metric) -> Option<&Estimate> {
+        self.estimates.iter().find(|estimate| estimate.metric == metric)
+    }
+}
+
 fn one() -> usize {
     1
 }

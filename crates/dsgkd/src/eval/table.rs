@@ -41,7 +41,7 @@ pub fn intervals_table(columns: &[(&str, &Intervals)]) -> String {
         rows.push(header("seeds", columns.iter().map(|(_, intervals)| intervals.seeds)));
     }
     for metric in metrics_of(columns.iter().map(|(_, intervals)| intervals.classes)) {
-        let cells = columns.iter().map(|(_, intervals)| match find(&intervals.estimates, metric) {
+        let cells = columns.iter().map(|(_, intervals)| match intervals.of(metric) {
             Some(Estimate { value: Some(value), interval, .. }) => {
                 format!("{} {}", number(Some(*value)), range(interval, number))
             }
@@ -127,10 +127,6 @@ pub fn comparison_table(baseline: &str, candidate: &str, comparison: &Comparison
 pub fn to_json<T: Serialize>(value: &T) -> Result<String> {
     serde_json::to_string_pretty(value)
         .map_err(|error| Error::Data(format!("cannot write the result as JSON: {error}")))
-}
-
-fn find(estimates: &[Estimate], metric: Metric) -> Option<&Estimate> {
-    estimates.iter().find(|estimate| estimate.metric == metric)
 }
 
 /// The metrics that apply to any of the columns.

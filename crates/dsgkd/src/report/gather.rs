@@ -2,7 +2,7 @@
 
 use super::ReportOptions;
 use super::subgroups::{Subgroups, subgroups};
-use super::thresholds::{Chosen, ThresholdRow, threshold_rows};
+use super::thresholds::{Chosen, ThresholdRow, decided_at, threshold_rows};
 use crate::calibrate::{Calibration, CalibrationScores, Decision, read_calibration, written};
 use crate::config::{self, Config};
 use crate::error::{Error, Result};
@@ -189,9 +189,8 @@ fn binary(
 /// Each note as `predict` decides it with the model of its run.
 fn confusion(written: &[Predictions], decisions: &[Option<&Decision>], classes: usize) -> Vec<Vec<u64>> {
     let mut counts = vec![vec![0; classes]; classes];
-    for (index, run) in written.iter().enumerate() {
-        let chosen = decisions.get(index).copied().flatten().map(|decision| decision.threshold);
-        let threshold = chosen.or(run.training_prevalence);
+    for (run, decision) in written.iter().zip(decisions) {
+        let threshold = decided_at(*decision, run);
         for (row, &label) in run.probabilities.chunks_exact(classes).zip(&run.labels) {
             counts[label][decide(row, threshold)] += 1;
         }

@@ -146,8 +146,7 @@ pub(super) fn drawn(arms: &[Arm]) -> String {
 }
 
 fn estimate(intervals: &Intervals, metric: Metric) -> String {
-    let found = intervals.estimates.iter().find(|estimate| estimate.metric == metric);
-    found.map_or(NOT_APPLICABLE.to_string(), |estimate| with_interval(estimate.value, estimate.interval))
+    intervals.of(metric).map_or(NOT_APPLICABLE.to_string(), |estimate| with_interval(estimate.value, estimate.interval))
 }
 
 fn comparisons(gathered: &Gathered) -> Markup {

@@ -209,7 +209,7 @@ fn measure(
 /// Of runs whose prevalence is the threshold that was chosen.
 fn shares(intervals: &Intervals) -> ChosenShares {
     let share = |metric| {
-        let found = intervals.estimates.iter().find(|estimate| estimate.metric == metric);
+        let found = intervals.of(metric);
         Share { value: found.and_then(|found| found.value), interval: found.and_then(|found| found.interval) }
     };
     ChosenShares { sensitivity: share(Metric::RecallAtPrevalence), specificity: share(Metric::SpecificityAtPrevalence) }

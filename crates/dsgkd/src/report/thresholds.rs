@@ -21,15 +21,16 @@ impl Chosen {
         decisions.iter().flatten().next()?;
         let (mut names, mut thresholds) = (BTreeSet::new(), vec![]);
         for (run, decision) in written.iter().zip(decisions) {
-            let (name, threshold) = match decision {
-                Some(decision) => (name_of(decision.chosen_for), decision.threshold),
-                None => (PREVALENCE.to_string(), run.training_prevalence?),
-            };
-            names.insert(name);
-            thresholds.push(threshold);
+            names.insert(decision.map_or(PREVALENCE.to_string(), |decision| name_of(decision.chosen_for)));
+            thresholds.push(decided_at(*decision, run)?);
         }
         Some(Chosen { name: names.into_iter().collect::<Vec<_>>().join(", "), thresholds })
     }
+}
+
+/// At what `predict` decides with a run's model, of the probabilities that it writes. `None`: the most probable class is predicted, or nobody knows.
+pub(super) fn decided_at(decision: Option<&Decision>, written: &Predictions) -> Option<f64> {
+    decision.map(|decision| decision.threshold).or(written.training_prevalence)
 }
 
 /// What runs decide at for which nothing was chosen.

@@ -21,7 +21,7 @@ use tokenizers::{
 /// Files that make up a tokenizer; those that are there are copied with an exported model.
 pub(crate) const FILES: [&str; 9] = [
     "tokenizer.json",
-    "tokenizer_config.json",
+    SETTINGS_FILE,
     "vocab.txt",
     "special_tokens_map.json",
     "added_tokens.json",
