@@ -108,7 +108,7 @@ pub(super) unsafe fn tile(
     right: *const f32,
     rows: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     debug_assert!(lanes.is_multiple_of(BLOCK) && rows <= ROWS && columns <= NR);
     let tall = rows > ROWS / 2;
@@ -135,7 +135,7 @@ pub(super) unsafe fn tile(
         for row in 0..rows {
             let sums = sums.add(row * NR);
             if numbers == Numbers::Int8 {
-                store_int8_row(sums.cast::<[__m512i; 2]>().read(), row, columns, &store);
+                store_int8_row(sums.cast::<[__m512i; 2]>().read(), row, columns, store);
             } else if store.scale == 1.0 {
                 // As they are: a whole tile's are not scaled either.
                 for column in [0, NR / 2] {
@@ -143,7 +143,7 @@ pub(super) unsafe fn tile(
                     _mm512_mask_storeu_ps(at, below(columns, column), _mm512_load_ps(sums.add(column)));
                 }
             } else {
-                store_row(sums.cast::<[__m512; 2]>().read(), row, columns, &store);
+                store_row(sums.cast::<[__m512; 2]>().read(), row, columns, store);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the products' factors are packed as, and what that decides: who multiplies them and in which pieces.
 
 use super::kernel::{self, Left, MR, Multiply, NR, Right, Store};
-use super::{PANELS, amx, is_intel, pairs};
+use super::{PANELS, amx, pairs};
 
 /// What a lane holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,21 +29,6 @@ enum Units {
     Registers(Multiply),
     Tiles(amx::Numbers),
     Pairs,
-}
-
-/// Whether registers take two panels at a time.
-#[cfg(not(test))]
-fn takes_two_panels() -> bool {
-    is_intel()
-}
-
-/// Tests can have what this processor does not (`DSGKD_TEST_TILES=other`).
-#[cfg(test)]
-fn takes_two_panels() -> bool {
-    use std::sync::LazyLock;
-    static OTHER: LazyLock<bool> =
-        LazyLock::new(|| std::env::var_os("DSGKD_TEST_TILES").is_some_and(|value| value == "other"));
-    is_intel() != *OTHER
 }
 
 impl Format {
@@ -88,10 +73,14 @@ impl Format {
         if self.has_tiles() { amx::ROWS } else { MR }
     }
 
-    /// Columns that [`Format::tile`] takes at a time: those of one panel of the right factor, or of two. An Ice Lake multiplies a fifth faster in `f32`, and a
-    /// tenth in `int8`, when it loads less often (docs/performance.md); the bits are the same.
+    /// Columns that [`Format::tile`] takes at a time: those of one panel of the right factor, or of two, where loading less often is faster
+    /// (docs/performance.md). The bits are the same.
     pub(super) fn columns(self) -> usize {
-        if takes_two_panels() && matches!(self.units(), Units::Registers(_)) { 2 * NR } else { NR }
+        match self {
+            Format::Float32 | Format::RoundedFloat32 | Format::Int8Quads => 2 * NR,
+            Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles => NR,
+            Format::Int8Tiles | Format::Int8Pairs => NR,
+        }
     }
 
     /// Lanes of K that a tile runs over before it is stored, and panels of the right factor that are packed, then used by all rows: that many
@@ -119,7 +108,15 @@ impl Format {
     ///
     /// # Safety
     /// As for [`kernel::tile`], [`amx::tile`] or [`pairs::tile`]; this thread must hold what [`Format::hold_tiles`] gives.
-    pub(super) unsafe fn tile(self, lanes: usize, left: Left, right: Right, rows: usize, columns: usize, store: Store) {
+    pub(super) unsafe fn tile(
+        self,
+        lanes: usize,
+        left: Left,
+        right: Right,
+        rows: usize,
+        columns: usize,
+        store: &Store,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             match (self.units(), left) {

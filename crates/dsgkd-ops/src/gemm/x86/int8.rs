@@ -290,7 +290,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                     let right =
                         Right { data: weight.lanes.as_ptr().cast::<f32>().add(column * lanes), stride: lanes * NR };
                     let columns = (group.end - column).min(format.columns());
-                    format.tile(lanes, left_panel, right, rows_here.len(), columns, store);
+                    format.tile(lanes, left_panel, right, rows_here.len(), columns, &store);
                 }
                 if let Some(finish) = target.finish {
                     finish(&mut Piece::of(out, stride, row / high, rows_here, group.clone()));

@@ -8,6 +8,7 @@
 
 use super::pack::below;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Rows of a tile.
 pub(super) const MR: usize = crate::gemm::LEAST_PANEL_ROWS;
@@ -73,13 +74,6 @@ pub(super) struct Store {
     pub(super) column_offsets: *const i32,
 }
 
-impl Store {
-    /// The tile from another row on.
-    fn at_row(self, row: usize) -> Store {
-        Store { out: self.out.wrapping_add(row * self.stride), row_scales: self.row_scales.wrapping_add(row), ..self }
-    }
-}
-
 /// One tile of `rows <= MR` by `columns <= 2 * NR`, over `lanes` lanes of K.
 ///
 /// # Safety
@@ -92,17 +86,17 @@ pub(super) unsafe fn tile(
     right: Right,
     rows: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
-    let high = if columns > NR { HALF } else { MR };
-    for row in (0..rows).step_by(high) {
-        let rows = (rows - row).min(high);
-        // SAFETY: the caller's promise.
-        unsafe { registers(multiply, lanes, left.at_row(row), right, rows, columns, store.at_row(row)) }
+    let upper = rows.min(if columns > NR { HALF } else { MR });
+    // SAFETY, to the end: the caller's promise.
+    unsafe { registers(multiply, lanes, left, right, 0..upper, columns, store) };
+    if upper < rows {
+        unsafe { registers(multiply, lanes, left.at_row(upper), right, upper..rows, columns, store) };
     }
 }
 
-/// One tile whose sums all have a register: `rows <= MR` of one panel, `rows <= HALF` of two.
+/// One tile whose sums all have a register: `rows` are at most [`MR`] of one panel, [`HALF`] of two, and `left` is at the first of them.
 ///
 /// # Safety
 /// As for [`tile`].
@@ -111,14 +105,14 @@ unsafe fn registers(
     lanes: usize,
     left: Left,
     right: Right,
-    rows: usize,
+    rows: Range<usize>,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     macro_rules! sized {
         ($kernel:ident, $left:expr, $columns:literal, $($rows:literal)*) => {
-            match rows {
-                $($rows => $kernel::<$rows, $columns>(lanes, $left, right, columns, store),)*
+            match rows.len() {
+                $($rows => $kernel::<$rows, $columns>(lanes, $left, right, rows.start, columns, store),)*
                 _ => unreachable!("a tile has 1 to {MR} rows, over two panels 1 to {HALF}"),
             }
         };
@@ -222,14 +216,15 @@ unsafe fn float32<const R: usize, const J: usize>(
     lanes: usize,
     left: *const f32,
     right: Right,
+    first: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     // SAFETY: the caller of `tile` vouches for the pointers.
     unsafe {
         let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
         for (row, sums) in sums.into_iter().enumerate() {
-            store_row(sums, row, columns, &store);
+            store_row(sums, first + row, columns, store);
         }
     }
 }
@@ -239,15 +234,16 @@ unsafe fn float32_direct<const R: usize, const J: usize>(
     lanes: usize,
     (left, stride): (*const f32, usize),
     right: Right,
+    first: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     // SAFETY: as above.
     unsafe {
         let sums =
             sums!(R, J, lanes, left, (stride, 1), right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
         for (row, sums) in sums.into_iter().enumerate() {
-            store_row(sums, row, columns, &store);
+            store_row(sums, first + row, columns, store);
         }
     }
 }
@@ -257,8 +253,9 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
     lanes: usize,
     left: *const f32,
     right: Right,
+    first: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     // SAFETY: as above; a register of pairs is a register of lanes.
     unsafe {
@@ -269,7 +266,7 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
             pairs(b)
         ));
         for (row, sums) in sums.into_iter().enumerate() {
-            store_row(sums, row, columns, &store);
+            store_row(sums, first + row, columns, store);
         }
     }
 }
@@ -279,8 +276,9 @@ unsafe fn int8_quads<const R: usize, const J: usize>(
     lanes: usize,
     left: *const f32,
     right: Right,
+    first: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     // SAFETY: as above; scales and offsets are padded to whole registers.
     unsafe {
@@ -290,7 +288,7 @@ unsafe fn int8_quads<const R: usize, const J: usize>(
             _mm512_castps_si512(b)
         ));
         for (row, sums) in sums.into_iter().enumerate() {
-            store_int8_row(sums, row, columns, &store);
+            store_int8_row(sums, first + row, columns, store);
         }
     }
 }
@@ -344,7 +342,7 @@ mod tests {
                             let right = Right { data: right.wrapping_add(column * STEPS), stride: STEPS * NR };
                             let columns = (columns - column).min(columns_at_once);
                             // SAFETY: the processor was asked; factors, scales and sums have room for two panels.
-                            unsafe { tile(multiply, STEPS, left, right, rows, columns, store) };
+                            unsafe { tile(multiply, STEPS, left, right, rows, columns, &store) };
                         }
                         out
                     };

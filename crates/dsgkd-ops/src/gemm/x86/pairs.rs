@@ -23,7 +23,7 @@ pub(super) unsafe fn tile(
     right: *const f32,
     rows: usize,
     columns: usize,
-    store: Store,
+    store: &Store,
 ) {
     for column in (0..columns).step_by(COLUMNS) {
         for row in (0..rows).step_by(ROWS) {
@@ -34,7 +34,7 @@ pub(super) unsafe fn tile(
                     out: store.out.add(row * store.stride + column),
                     row_scales: store.row_scales.add(row),
                     column_scales: store.column_scales.add(column),
-                    ..store // pairs are signed and have no offsets
+                    ..*store // pairs are signed and have no offsets
                 };
                 let columns = (columns - column).min(COLUMNS);
                 match (rows - row).min(ROWS) {

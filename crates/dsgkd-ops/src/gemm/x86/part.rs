@@ -151,7 +151,7 @@ impl Plan<'_> {
                         let data = right.add((column - group.start) / NR * right_stride);
                         let right = Right { data, stride: right_stride };
                         let (rows, columns) = ((rows.end - row).min(high), (group.end - column).min(format.columns()));
-                        format.tile(lanes.len(), left, right, rows, columns, store);
+                        format.tile(lanes.len(), left, right, rows, columns, &store);
                     }
                     if let Some(finish) = self.finish.filter(|_| lanes.end == all_lanes) {
                         let (rows, columns) = (row..(row + high).min(rows.end), group.clone());
