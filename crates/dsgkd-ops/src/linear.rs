@@ -1,6 +1,7 @@
 //! Dense layers: matrix products in every layout, without a transposed copy.
 
 use crate::gemm::{Cores, Finish, Left, Matrix, Precision, Product, Right};
+use multiversion::multiversion;
 
 pub use crate::gemm::{Input, Output, PackedRows, Weight};
 
@@ -109,6 +110,7 @@ pub fn backward_weight(d_output: &[f32], input: &[f32], precision: Precision, d_
     product(rows_of(d_output, tokens).transposed().into(), input, d_weight, true, None);
 }
 
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn add_to(values: &mut [f32], bias: &[f32]) {
     for (value, bias) in values.iter_mut().zip(bias) {
         *value += bias;
