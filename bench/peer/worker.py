@@ -1,10 +1,10 @@
 """PyTorch's side of a measurement; `bench/src/worker.rs` is the same in dsgkd.
 
-worker.py train|infer|products base|small|multilingual float32|bfloat16|int8 (infer alone)
+worker.py train|infer|products base|small|multilingual float32|bfloat16|int8 (infer alone) sdpa|eager
 
 Prints `ready`, then for every line it reads the milliseconds of one step, and at the end the most memory that was ever
-resident, in MiB. Settings are the fastest known on a CPU: the fused attention kernel, fused AdamW, no gradient kept
-between steps, and (set by the caller) an allocator that keeps its pages.
+resident, in MiB. Settings are the fastest known on a CPU: fused AdamW, no gradient kept between steps, and (set by the
+caller) whichever attention is faster and an allocator that keeps its pages.
 """
 
 import resource
@@ -20,7 +20,7 @@ from transformers import BertConfig, BertForSequenceClassification
 CASES = {"base": (768, 12, 12, 8, 128, 30522), "small": (256, 4, 4, 32, 64, 30522), "multilingual": (384, 12, 12, 16, 64, 250037)}
 
 
-def build(model: str) -> tuple[BertForSequenceClassification, torch.Tensor, torch.Tensor]:
+def build(model: str, attention: str) -> tuple[BertForSequenceClassification, torch.Tensor, torch.Tensor]:
     hidden, layers, heads, notes, length, vocabulary = CASES[model]
     config = BertConfig(
         vocab_size=vocabulary,
@@ -28,15 +28,15 @@ def build(model: str) -> tuple[BertForSequenceClassification, torch.Tensor, torc
         num_hidden_layers=layers,
         num_attention_heads=heads,
         intermediate_size=4 * hidden,
-        attn_implementation="sdpa",
+        attn_implementation=attention,
     )
     note, at = torch.arange(notes)[:, None], torch.arange(length)[None, :]
     input_ids = (note * 7919 + at * 104729 + 1000) % vocabulary
     return BertForSequenceClassification(config), input_ids, torch.arange(notes) % 2
 
 
-def trainer(model: str, autocast: torch.autocast) -> Callable[[], float]:
-    network, input_ids, labels = build(model)
+def trainer(model: str, attention: str, autocast: torch.autocast) -> Callable[[], float]:
+    network, input_ids, labels = build(model, attention)
     network.train()
     head = list(network.classifier.parameters())
     groups = [{"params": list(network.bert.parameters()), "lr": 1e-5}, {"params": head, "lr": 1e-3}]
@@ -54,8 +54,8 @@ def trainer(model: str, autocast: torch.autocast) -> Callable[[], float]:
     return step
 
 
-def scorer(model: str, autocast: torch.autocast, dtype: torch.dtype) -> Callable[[], float]:
-    network, input_ids, _ = build(model)
+def scorer(model: str, attention: str, dtype: torch.dtype) -> Callable[[], float]:
+    network, input_ids, _ = build(model, attention)
     network.eval()
     if dtype == torch.int8:
         # Dense layers alone, activations as they come: what PyTorch has for `int8` without a calibration, by its fastest library here.
@@ -93,13 +93,13 @@ def products(model: str) -> Callable[[], float]:
     return step
 
 
-def main(mode: str, model: str, dtype_name: str) -> None:
+def main(mode: str, model: str, dtype_name: str, attention: str) -> None:
     torch.set_num_threads(2)
     dtype = getattr(torch, dtype_name)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
     steps = {
-        "train": lambda: trainer(model, autocast),
-        "infer": lambda: scorer(model, autocast, dtype),
+        "train": lambda: trainer(model, attention, autocast),
+        "infer": lambda: scorer(model, attention, dtype),
         "products": lambda: products(model),
     }
     step = steps[mode]()

@@ -34,12 +34,18 @@ fn case(name: &str) -> Option<Case> {
     }
 }
 
-/// Runs `train`, `train_checkpointing`, `infer` (with the last layer at every token, as PyTorch has it), `finetune`, `score` (at those that are read), `products` or `peak` on `base`, `small` or `multilingual` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the
-/// milliseconds of one step, and at the end the most memory that was ever resident, in MiB.
+/// Runs a mode on `base`, `small` or `multilingual` in `float32`, `bfloat16` or `int8`: prints `ready`, then for every line it reads the milliseconds of one
+/// step, and at the end the most memory that was ever resident, in MiB.
+///
+/// `train`, `train_checkpointing` and `infer` compute the last layer at every token and update every word embedding, as PyTorch does; `finetune` and `score`
+/// those that are read, and that a batch has had. `products` are the dense layers of a step, `peak` as many multiplications and additions in registers.
 pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn Error>> {
     let case = case(model).ok_or("the model is base, small or multilingual")?;
     match mode {
-        "products" => return serve(products(&case)),
+        "products" => {
+            let precision = if dtype == "bfloat16" { Precision::Bfloat16 } else { Precision::Float32 };
+            return serve(products(&case, precision));
+        }
         "peak" => return serve(move || crate::peak::multiply_add(products_operations(&case))),
         _ => {}
     }
@@ -59,7 +65,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
         ("infer" | "score", "int8") => model.pack(WeightPrecision::Int8),
         _ => return Err("train and finetune know float32 and bfloat16, infer and score also int8".into()),
     }
-    let every_token = !matches!(mode, "finetune" | "score");
+    let spares_nothing = !matches!(mode, "finetune" | "score");
     let notes: Vec<Example> = (0..case.notes)
         .map(|note| Example {
             input_ids: (0..case.length)
@@ -84,7 +90,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
                 max_grad_norm: 1.0,
             };
             let mut learner = Learner::new(model, vec![], vec![], settings);
-            learner.every_token = every_token;
+            learner.spares_nothing = spares_nothing;
             let (examples, indices): (Vec<&Example>, Vec<usize>) = (notes.iter().collect(), (0..notes.len()).collect());
             let mut seed = 0;
             serve(|| {
@@ -96,7 +102,7 @@ pub(crate) fn work(mode: &str, model: &str, dtype: &str) -> Result<(), Box<dyn E
         }
         "infer" | "score" => {
             let mut scorer = Scorer::default();
-            scorer.every_token = every_token;
+            scorer.every_token = spares_nothing;
             let ids: Vec<&[u32]> = notes.iter().map(|note| &note.input_ids[..]).collect();
             serve(|| scorer.logits(&model, &ids).map_or(f64::NAN, |logits| f64::from(logits[0])))
         }
@@ -117,7 +123,7 @@ fn products_operations(case: &Case) -> f64 {
 }
 
 /// The dense layers of a training step and nothing else: forward, and backward to the input and to the weight.
-fn products(case: &Case) -> impl FnMut() -> f64 {
+fn products(case: &Case, precision: Precision) -> impl FnMut() -> f64 {
     let tokens = case.notes * case.length;
     let ones = |len: usize| vec![1f32; len];
     let mut buffers: Vec<_> = (0..case.layers)
@@ -128,12 +134,12 @@ fn products(case: &Case) -> impl FnMut() -> f64 {
     let mut d_input = output.clone();
     move || {
         for (input, weight, _, outputs) in &buffers {
-            linear::forward(input, Weight::Plain(weight, Precision::Float32), &mut output[..tokens * outputs], tokens);
+            linear::forward(input, Weight::Plain(weight, precision), &mut output[..tokens * outputs], tokens);
         }
         for (input, weight, d_weight, outputs) in buffers.iter_mut().rev() {
             let d_output = &output[..tokens * *outputs];
-            linear::backward_input(d_output, weight, Precision::Float32, &mut d_input[..input.len()], tokens, false);
-            linear::backward_weight(d_output, input, Precision::Float32, d_weight, tokens);
+            linear::backward_input(d_output, weight, precision, &mut d_input[..input.len()], tokens, false);
+            linear::backward_weight(d_output, input, precision, d_weight, tokens);
         }
         f64::from(d_input[0])
     }

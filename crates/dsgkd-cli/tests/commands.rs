@@ -214,6 +214,19 @@ fn a_head_on_the_mean_of_the_tokens_is_trained_and_found_again() {
         assert!((again - then).abs() < 1e-5, "{id}: {again} {then}");
     }
     assert!(!ids.is_empty());
+    // Notes are sorted by length inside windows of a thousand, and written in the file's order.
+    let notes = std::fs::read_to_string(world.path("notes.csv")).unwrap();
+    let (header, rows) = notes.split_once('\n').unwrap();
+    std::fs::write(world.path("many.csv"), format!("{header}\n{}", rows.repeat(20))).unwrap();
+    let mut predict = dsgkd();
+    predict.arg("predict").arg(&folder).arg(world.path("many.csv")).arg("--json");
+    let many: Vec<Value> = stdout(&mut predict).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(many.len() == 20 * predicted.len() && many.len() > 2 * 1024);
+    for (place, note) in many.iter().enumerate() {
+        let once = &predicted[place % predicted.len()];
+        let [again, then] = [note, once].map(|note| note["probability_yes"].as_f64().unwrap());
+        assert!(note["id"] == once["id"] && (again - then).abs() < 1e-5, "row {place}: {again} {then}");
+    }
     // A head of another dsgkd's is not answered for.
     let text = std::fs::read_to_string(folder.join("config.json")).unwrap().replace("\"mean\"", "\"median\"");
     std::fs::write(folder.join("config.json"), text).unwrap();

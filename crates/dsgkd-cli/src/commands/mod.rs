@@ -57,7 +57,7 @@ fn fetch_model(_: &mut std::path::PathBuf, _: &Global) -> Result<()> {
 fn say_what_is_lacking(dtype: Dtype, global: &Global) {
     if dtype.available() != dtype {
         let talk = Progress::new(global.quiet, "");
-        talk.say("train.dtype: no AVX-512 here, which bfloat16 needs; computing in float32");
+        talk.say("train.dtype: this processor multiplies bfloat16 no faster than float32; computing in float32");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 /// What multiplies matrices, from what every processor has to what few have. Each rounds in its own way, in the last digits. The same instructions give the
-/// same digits, but for `bf16` in registers, which AMD's and Intel's processors multiply differently, and the library, which orders sums as the caches are.
+/// same digits, but for `bf16`, which Intel's registers are too slow in, and the library, which orders sums as the caches are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Instructions {
     /// The `gemm` crate, in `f32`: AVX2 or NEON; `int8` by AVX2 as it is everywhere.

@@ -29,9 +29,13 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What this processor makes of it: without AVX-512 everything is [`Precision::Float32`].
+    /// What this processor makes of it: where it multiplies `bf16` no faster than `f32`, everything is [`Precision::Float32`].
     pub fn available(self) -> Precision {
-        if has_avx512() { self } else { Precision::Float32 }
+        #[cfg(target_arch = "x86_64")]
+        let has_bfloat16 = x86::has_bfloat16();
+        #[cfg(not(target_arch = "x86_64"))]
+        let has_bfloat16 = false;
+        if has_bfloat16 { self } else { Precision::Float32 }
     }
 }
 

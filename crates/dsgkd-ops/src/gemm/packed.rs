@@ -35,12 +35,12 @@ enum Form {
 }
 
 impl WeightPrecision {
-    /// What this processor makes of it: `int8` needs AVX2, with AVX-512 also VNNI, `bf16` AVX-512; elsewhere weights stay `f32`.
+    /// What this processor makes of it: `int8` needs AVX2, with AVX-512 also VNNI, `bf16` what [`Precision::available`] asks for; elsewhere weights stay `f32`.
     pub fn available(self) -> WeightPrecision {
         #[cfg(target_arch = "x86_64")]
         match self {
             WeightPrecision::Int8 if x86::has_int8() => return self,
-            WeightPrecision::Bfloat16 if has_avx512() => return self,
+            WeightPrecision::Bfloat16 if x86::has_bfloat16() => return self,
             _ => {}
         }
         WeightPrecision::Float32

@@ -209,7 +209,7 @@ pub(super) const KEYS: &[Key] = &[
     key("distill.teacher_cache_dtype", Kind::Choice(&["float32", "float16"]), "How to keep it: \"float16\" takes half the room and rounds."),
     key("distill.teacher_cache_mib", Kind::Whole, "MiB that the caches of all teachers may take; notes beyond it are run again."),
     key("train.device", Kind::Choice(&["cpu", "cuda", "vulkan"]), "Where the student is trained: \"cuda\" and \"vulkan\" need a build with the feature of that name, and round differently. Teachers and scoring stay on the CPU."),
-    key("train.dtype", Kind::Choice(&["float32", "bfloat16"]), "What the student's products are computed in; \"bfloat16\" needs AVX-512. Weights and sums stay float32."),
+    key("train.dtype", Kind::Choice(&["float32", "bfloat16"]), "What the student's products are computed in; \"bfloat16\" where the processor is faster in it (AMD's AVX-512 with BF16, Intel's AMX), else float32. Weights and sums stay float32."),
     key("train.num_train_epochs", Kind::Whole, "Passes over the training notes."),
     key("train.batch_size", Kind::Whole, "Notes per batch (`per_device_train_batch_size` is taken too)."),
     absent("train.unlabeled_batch_size", Kind::Whole, "16", "Of \"with-labels\": notes without labels beside them in each batch, to distil alone. Absent: as many as `batch_size`."),

@@ -106,3 +106,32 @@ impl Teacher {
         hash.finalize().into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::LayerMap;
+    use crate::text::SpanPair;
+    use dsgkd_encoder::Heads;
+
+    #[test]
+    fn layers_above_the_last_that_is_compared_are_not_run() {
+        let config = serde_json::json!({"model_type": "bert", "vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16});
+        let model = Model::fresh(config, &Heads::default(), 5).unwrap();
+        let student = model.architecture.clone();
+        let maps = TeacherConfig { layer_map: LayerMap::Pairs(vec![[0, 0], [1, 3]]), ..TeacherConfig::default() };
+        let teacher = Teacher::new(model, &maps, AttentionRows::Aligned, &student).unwrap();
+        let span = SpanPair { student: (1, 2), teacher: (1, 2) };
+        let view =
+            TeacherView { input_ids: vec![1, 2, 3], words: vec![span], terms: vec![span], ..TeacherView::default() };
+        assert_eq!(teacher.features(&view).hidden.len(), 2 * 8);
+        let ran = teacher.activations.lock().unwrap();
+        assert_eq!(
+            (ran[0].pooled_hidden.len(), ran[0].pooled_rows.len()),
+            (2, 1),
+            "the embeddings and one layer of three"
+        );
+    }
+}

@@ -27,8 +27,9 @@ pub struct Learner {
     pub exp_avg: Vec<f32>,
     /// Second moments, in the student's layout.
     pub exp_avg_sq: Vec<f32>,
-    /// Compute the last layer at every token, also where nobody reads it: to be measured beside programs that do.
-    pub every_token: bool,
+    /// Compute the last layer at every token and update every word embedding, also where nobody reads it and no batch had it: to be measured beside programs
+    /// that do.
+    pub spares_nothing: bool,
     /// Sums of gradients since the last update, in the student's layout.
     pub gradients: Vec<f32>,
     /// Word embeddings that had a gradient so far.
@@ -52,7 +53,7 @@ impl Learner {
             teachers,
             caches,
             step: 0,
-            every_token: false,
+            spares_nothing: false,
             settings,
             activations: Activations::default(),
             head: ClassifierActivations::default(),
@@ -78,7 +79,7 @@ impl Learner {
             spans: &spans.spans,
             rows_after_dropout: self.settings.attention_after_dropout,
             layers: None,
-            wanted: (!self.every_token).then_some(&wanted),
+            wanted: (!self.spares_nothing).then_some(&wanted),
         };
         self.student.forward(&batch, &options, &mut self.activations);
         let mut losses = StepLosses::default();
@@ -123,12 +124,13 @@ impl Learner {
 
     fn update_here(&mut self, learning_rates: (f64, f64), batches: usize) -> f64 {
         let mean = 1.0 / batches as f64;
-        let norm = adamw::sum_of_squares(&self.gradients, &self.touched).sqrt() * mean;
+        let everything = TouchedRows::everything();
+        let words = if self.spares_nothing { &everything } else { &self.touched };
+        let norm = adamw::sum_of_squares(&self.gradients, words).sqrt() * mean;
         let limit = self.settings.max_grad_norm;
         let clip = if limit > 0.0 { (limit / (norm + 1e-6)).min(1.0) } else { 1.0 };
         self.step += 1;
-        let everything = TouchedRows::everything();
-        let groups = [(Group::Encoder, learning_rates.0, &self.touched), (Group::Head, learning_rates.1, &everything)];
+        let groups = [(Group::Encoder, learning_rates.0, words), (Group::Head, learning_rates.1, &everything)];
         for (group, learning_rate, touched) in groups {
             // The encoder's group begins the arena, so that the table is where `touched` says.
             let range = self.student.layout().group(group);

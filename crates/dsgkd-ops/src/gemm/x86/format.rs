@@ -8,8 +8,6 @@ use super::{PANELS, amx, pairs};
 pub(crate) enum Format {
     /// An `f32`.
     Float32,
-    /// An `f32` that was rounded to `bf16`: for processors that multiply `f32` faster than pairs of `bf16`.
-    RoundedFloat32,
     /// Two `bf16`.
     Bfloat16Pairs,
     /// Two `bf16`, in blocks for [`amx`].
@@ -34,7 +32,7 @@ enum Units {
 impl Format {
     fn units(self) -> Units {
         match self {
-            Format::Float32 | Format::RoundedFloat32 => Units::Registers(Multiply::Float32),
+            Format::Float32 => Units::Registers(Multiply::Float32),
             Format::Bfloat16Pairs => Units::Registers(Multiply::Bfloat16Pairs),
             Format::Bfloat16Tiles => Units::Tiles(amx::Numbers::Bfloat16),
             Format::Float32Tiles => Units::Tiles(amx::Numbers::Float32),
@@ -51,7 +49,7 @@ impl Format {
     /// Steps of K in a lane.
     pub(super) fn steps(self) -> usize {
         match self {
-            Format::Float32 | Format::RoundedFloat32 => 1,
+            Format::Float32 => 1,
             Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles | Format::Int8Pairs => 2,
             Format::Int8Quads | Format::Int8Tiles => 4,
         }
@@ -77,7 +75,7 @@ impl Format {
     /// (docs/performance.md). The bits are the same.
     pub(super) fn columns(self) -> usize {
         match self {
-            Format::Float32 | Format::RoundedFloat32 | Format::Int8Quads => 2 * NR,
+            Format::Float32 | Format::Int8Quads => 2 * NR,
             Format::Bfloat16Pairs | Format::Bfloat16Tiles | Format::Float32Tiles => NR,
             Format::Int8Tiles | Format::Int8Pairs => NR,
         }
@@ -87,7 +85,7 @@ impl Format {
     /// panels stay in the second cache.
     pub(super) fn blocking(self) -> (usize, usize) {
         match self {
-            Format::Float32 | Format::RoundedFloat32 | Format::Bfloat16Pairs => (768, PANELS),
+            Format::Float32 | Format::Bfloat16Pairs => (768, PANELS),
             Format::Bfloat16Tiles => (768, 2 * PANELS),
             Format::Float32Tiles => (384, PANELS),
             Format::Int8Quads | Format::Int8Tiles => (usize::MAX, PANELS),

@@ -55,18 +55,22 @@ fn is_intel() -> bool {
     *INTEL
 }
 
-/// How `bf16` is multiplied here: in the units of [`amx`], where there are any, else in registers. AMD's processors multiply pairs of `bf16` there at twice
-/// the rate of `f32`, Intel's at half of it or less (measured on Sapphire Rapids: docs/performance.md). The choice must not be measured at run time:
-/// it decides the last bits.
-static BFLOAT16: LazyLock<Format> = LazyLock::new(|| {
-    if has_matrix_units() {
-        Format::Bfloat16Tiles
-    } else if is_x86_feature_detected!("avx512bf16") && !is_intel() {
-        Format::Bfloat16Pairs
-    } else {
-        Format::RoundedFloat32
+/// How `bf16` is multiplied here: in the units of [`amx`], where there are any, or in registers; none: no faster than `f32`. AMD's processors multiply pairs
+/// of `bf16` in registers at twice the rate of `f32`, Intel's at half of it or less (measured on Sapphire Rapids: docs/performance.md). The choice must not be
+/// measured at run time: it decides the last bits.
+static BFLOAT16: LazyLock<Option<Format>> = LazyLock::new(|| {
+    let in_registers = is_x86_feature_detected!("avx512bf16") && !is_intel();
+    match Instructions::used() {
+        Instructions::Amx => Some(Format::Bfloat16Tiles),
+        Instructions::Avx512 => in_registers.then_some(Format::Bfloat16Pairs),
+        Instructions::Library => None,
     }
 });
+
+/// Whether `bf16` saves time here.
+pub(super) fn has_bfloat16() -> bool {
+    BFLOAT16.is_some()
+}
 
 /// How `f32` is multiplied here.
 static FLOAT32: LazyLock<Format> =
@@ -75,7 +79,7 @@ static FLOAT32: LazyLock<Format> =
 fn format_of(precision: Precision) -> Format {
     match precision {
         Precision::Float32 => *FLOAT32,
-        Precision::Bfloat16 => *BFLOAT16,
+        Precision::Bfloat16 => BFLOAT16.unwrap_or(*FLOAT32),
     }
 }
 

@@ -47,7 +47,6 @@ pub(super) unsafe fn pack_right(format: Format, source: Source, steps: usize, wi
     unsafe {
         match format {
             Format::Float32 => float32_lanes::<NR>(source, steps, width, panel),
-            Format::RoundedFloat32 => rounded_lanes::<NR>(source, steps, width, panel),
             Format::Bfloat16Pairs | Format::Bfloat16Tiles => pairs_lanes::<NR>(source, steps, width, panel),
             Format::Float32Tiles => planes_lanes::<NR>(source, steps, width, panel),
             Format::Int8Quads | Format::Int8Tiles | Format::Int8Pairs => unreachable!("int8.rs quantises"),
@@ -65,7 +64,6 @@ pub(super) unsafe fn pack_left(format: Format, source: Source, steps: usize, wid
     unsafe {
         match format {
             Format::Float32 => float32_lanes::<MR>(source, steps, width, panel),
-            Format::RoundedFloat32 => rounded_lanes::<MR>(source, steps, width, panel),
             Format::Bfloat16Pairs => pairs_lanes::<MR>(source, steps, width, panel),
             Format::Bfloat16Tiles => pairs_rows::<{ amx::ROWS }>(source, steps, width, panel),
             Format::Float32Tiles => planes_rows::<{ amx::ROWS }>(source, steps, width, panel),
@@ -204,7 +202,6 @@ macro_rules! packing_rows {
 }
 
 packing!(float32_lanes, "avx512f,avx512bw", 1, 1, float32_across, float32_along);
-packing!(rounded_lanes, "avx512f,avx512bw", 1, 1, rounded_across, rounded_along);
 packing!(pairs_lanes, "avx512f,avx512bw,avx512bf16", 2, 1, pairs_across, pairs_along);
 packing!(planes_lanes, "avx512f,avx512bw,avx512bf16", 2, 3, planes_across, planes_along);
 packing_rows!(pairs_rows, "avx512f,avx512bw,avx512bf16", 2, 1, pairs_across, pairs_along);
@@ -232,20 +229,6 @@ unsafe fn float32_along(data: *const f32, steps: usize) -> [__m512; 1] {
     [unsafe { _mm512_maskz_loadu_ps(below(steps, 0), data) }]
 }
 
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-unsafe fn rounded_across(source: Source, _steps: usize, mask: __mmask16) -> [__m512; 1] {
-    // SAFETY: as above.
-    [rounded(unsafe { _mm512_maskz_loadu_ps(mask, source.data) })]
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-#[inline]
-unsafe fn rounded_along(data: *const f32, steps: usize) -> [__m512; 1] {
-    // SAFETY: as above.
-    [rounded(unsafe { _mm512_maskz_loadu_ps(below(steps, 0), data) })]
-}
-
 /// The values of two steps of sixteen neighbours.
 #[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
@@ -269,8 +252,8 @@ unsafe fn two_along(data: *const f32, steps: usize) -> [__m512; 2] {
     }
 }
 
-/// Both registers rounded to `bf16`, one after the other. The instruction rounds as [`rounded`] does, but takes numbers below 2^-126 for
-/// zero, as the product of pairs does anyway.
+/// Both registers rounded to the nearest `bf16`, ties to even, one after the other. The instruction takes numbers below 2^-126 for zero, as the product of
+/// pairs does anyway.
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
 fn halves([first, second]: [__m512; 2]) -> __m512i {
@@ -331,17 +314,6 @@ unsafe fn planes_along(data: *const f32, steps: usize) -> [__m512; 3] {
     // SAFETY: the caller's promise.
     let [a, b, c] = planes_of(unsafe { two_along(data, steps) });
     [_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), _mm512_castsi512_ps(c)]
-}
-
-/// Rounds to the nearest `bf16`, ties to even. An infinity stays one; what is no number stays none, except the few whose
-/// payload lies in the lost bits alone, which become infinite.
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn rounded(values: __m512) -> __m512 {
-    let bits = _mm512_castps_si512(values);
-    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
-    let bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
-    _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(!0xFFFF)))
 }
 
 /// Sixteen rows of sixteen become columns.
