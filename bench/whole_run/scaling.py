@@ -52,10 +52,10 @@ def main() -> None:
     for times, lines in sizes.items():
         name = f"{times}x" if times else "one batch"
         print(f"  {name}: {len(lines)} notes, {seconds[times]:.2f} s, at most {peaks[times]:.1f} MiB", file=sys.stderr)
-    held = True
+    held, once = True, seconds[1] - seconds[0]
     for times in TIMES[1:]:
         low, high = BARS.get(times, (None, None))
-        ours, once = seconds[times] - seconds[0], seconds[1] - seconds[0]
+        ours = seconds[times] - seconds[0]
         shown = f"{low:g} to {high:g}" if low else "-"
         print(f"time_{times}x_over_1x\t{ours:.2f}\t{once:.2f}\t{ours / once:.2f}\t{shown}")
         print(f"peak_mib_{times}x_over_1x\t{peaks[times]:.1f}\t{peaks[1]:.1f}\t{peaks[times] / peaks[1]:.3f}\t-")

@@ -31,12 +31,16 @@ pub enum Precision {
 impl Precision {
     /// What this processor makes of it: where it multiplies `bf16` no faster than `f32`, everything is [`Precision::Float32`].
     pub fn available(self) -> Precision {
-        #[cfg(target_arch = "x86_64")]
-        let has_bfloat16 = x86::has_bfloat16();
-        #[cfg(not(target_arch = "x86_64"))]
-        let has_bfloat16 = false;
-        if has_bfloat16 { self } else { Precision::Float32 }
+        if has_bfloat16() { self } else { Precision::Float32 }
     }
+}
+
+/// Whether `bf16` saves time here.
+fn has_bfloat16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return x86::has_bfloat16();
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }
 
 /// Whether our own products run here.

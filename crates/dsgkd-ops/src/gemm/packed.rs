@@ -4,7 +4,7 @@ use super::Matrix;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Int8Weight, PackedMatrix};
 #[cfg(target_arch = "x86_64")]
-use super::{Precision, has_avx512, x86};
+use super::{Precision, has_avx512, has_bfloat16, x86};
 
 /// How the weights of a model that only answers are kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl WeightPrecision {
         #[cfg(target_arch = "x86_64")]
         match self {
             WeightPrecision::Int8 if x86::has_int8() => return self,
-            WeightPrecision::Bfloat16 if x86::has_bfloat16() => return self,
+            WeightPrecision::Bfloat16 if has_bfloat16() => return self,
             _ => {}
         }
         WeightPrecision::Float32

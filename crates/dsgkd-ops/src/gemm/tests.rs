@@ -80,11 +80,6 @@ fn bf16(value: f32) -> f32 {
     f32::from_bits((bits + 0x7FFF + odd) & 0xFFFF_0000)
 }
 
-/// Whether this processor multiplies `bf16` as such.
-fn has_bfloat16() -> bool {
-    Precision::Bfloat16.available() == Precision::Bfloat16
-}
-
 #[test]
 fn products_of_every_layout_are_those_of_the_definition() {
     for sizes in SIZES {
