@@ -5,7 +5,7 @@
 
 use super::super::{Cores, Finish, Left, Matrix, Piece, Product, has_avx512};
 use super::format::Format;
-use super::kernel::{self, MR, NR, Right, Store};
+use super::kernel::{self, Ahead, MR, NR, Right, Store};
 use super::pack::{below, transpose};
 use super::scratch::{room, with_scratch};
 use super::{amx, has_matrix_units, pairs, tasks};
@@ -271,6 +271,9 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
     let (out, stride) = (target.out.pointer(), target.stride);
     for first in columns.clone().step_by(panels * NR) {
         let group = first..(first + panels * NR).min(columns.end);
+        // After the last group comes the first, which the next task begins with.
+        let next = if group.end < columns.end { group.end } else { columns.start };
+        let row_panels = rows.len().div_ceil(high);
         for (panel, row) in rows.clone().step_by(high).enumerate() {
             let rows_here = row..(row + high).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
@@ -287,8 +290,10 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
                         column_scales: weight.scales.as_ptr().add(column),
                         column_offsets: weight.offsets.as_ptr().add(column),
                     };
-                    let right =
-                        Right { data: weight.lanes.as_ptr().cast::<f32>().add(column * lanes), stride: lanes * NR };
+                    let words = weight.lanes.as_ptr().cast::<f32>();
+                    let ahead = words.wrapping_add((next + column - group.start) * lanes);
+                    let ahead = Ahead::share(ahead, lanes, panel, row_panels);
+                    let right = Right { data: words.add(column * lanes), stride: lanes * NR, ahead };
                     let columns = (group.end - column).min(format.columns());
                     format.tile(lanes, left_panel, right, rows_here.len(), columns, &store);
                 }

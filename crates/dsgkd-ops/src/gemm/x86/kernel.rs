@@ -58,6 +58,29 @@ pub(super) struct Right {
     pub(super) data: *const f32,
     /// From panel to panel.
     pub(super) stride: usize,
+    pub(super) ahead: Ahead,
+}
+
+/// What is read into the second cache while a tile is computed: its share of a panel that will be multiplied next. Without it the first tiles over a panel
+/// wait for memory, a twentieth to a tenth of a product with few rows (ARCHITECTURE.md).
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    /// The share's first word.
+    data: *const f32,
+    /// Words for each lane of the tile.
+    step: usize,
+}
+
+impl Ahead {
+    /// The share of one tile of `tiles`, one after the other, all over `lanes` lanes; the panel has as many, of [`NR`] words.
+    pub(super) fn share(panel: *const f32, lanes: usize, tile: usize, tiles: usize) -> Ahead {
+        let step = NR.div_ceil(tiles).min(LANES); // a line at most
+        Ahead { data: panel.wrapping_add((tile * step).min(NR - step) * lanes), step }
+    }
+
+    fn at_panel(self, stride: usize) -> Ahead {
+        Ahead { data: self.data.wrapping_add(stride), ..self }
+    }
 }
 
 /// What becomes of a tile's sums. Passed by reference: copied once a tile, it cost a twentieth of a small product (ARCHITECTURE.md).
@@ -91,6 +114,7 @@ pub(super) unsafe fn tile(
     // SAFETY, to the end: the caller's promise.
     unsafe { registers(multiply, lanes, left, right, 0..upper, columns, store) };
     if upper < rows {
+        let right = Right { ahead: right.ahead.at_panel(right.stride), ..right };
         unsafe { registers(multiply, lanes, left.at_row(upper), right, upper..rows, columns, store) };
     }
 }
@@ -144,7 +168,7 @@ macro_rules! sums {
     ($R:ident, $J:ident, $lanes:ident, $left:expr, $strides:expr, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
         let mut sums = [[$zero; $J]; $R];
         let (row_stride, lane_stride) = $strides;
-        let (mut a, mut b) = ($left, $right.data);
+        let (mut a, mut b, mut ahead) = ($left, $right.data, $right.ahead.data);
         for _ in 0..$lanes {
             let mut columns = [_mm512_setzero_ps(); $J];
             for j in 0..$J {
@@ -157,6 +181,8 @@ macro_rules! sums {
                     sums[r][j] = $multiply;
                 }
             }
+            _mm_prefetch::<_MM_HINT_T1>(ahead.cast());
+            ahead = ahead.wrapping_add($right.ahead.step);
             a = a.wrapping_add(lane_stride); // of a panel's lower rows, the last step ends behind it
             b = b.add(NR);
         }
@@ -338,7 +364,11 @@ mod tests {
                                 column_scales: scales[column..].as_ptr(),
                                 column_offsets: offsets[column..].as_ptr(),
                             };
-                            let right = Right { data: right.wrapping_add(column * STEPS), stride: STEPS * NR };
+                            let right = Right {
+                                data: right.wrapping_add(column * STEPS),
+                                stride: STEPS * NR,
+                                ahead: Ahead::share(right, STEPS, 0, 1),
+                            };
                             let columns = (columns - column).min(columns_at_once);
                             // SAFETY: the processor was asked; factors, scales and sums have room for two panels.
                             unsafe { tile(multiply, STEPS, left, right, rows, columns, &store) };

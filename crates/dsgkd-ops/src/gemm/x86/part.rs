@@ -2,7 +2,7 @@
 
 use super::super::{Finish, Piece};
 use super::format::Format;
-use super::kernel::{self, NR, Right, Store};
+use super::kernel::{self, Ahead, NR, Right, Store};
 use super::pack::{Source, pack_left, pack_right};
 use super::scratch::{room, with_scratch};
 use crate::parallel::SharedMut;
@@ -135,6 +135,8 @@ impl Plan<'_> {
                         (data.cast_const(), right_words * lanes.len())
                     }
                 };
+                let next = self.after(lanes, columns, &group).unwrap_or(right);
+                let row_panels = rows.len().div_ceil(high);
                 for (panel, row) in rows.clone().step_by(high).enumerate() {
                     let left = left.panel(panel);
                     let out = sums.of(row, group.start);
@@ -148,8 +150,9 @@ impl Plan<'_> {
                             column_scales: std::ptr::null(),
                             column_offsets: std::ptr::null(),
                         };
-                        let data = right.add((column - group.start) / NR * right_stride);
-                        let right = Right { data, stride: right_stride };
+                        let at = (column - group.start) / NR * right_stride;
+                        let ahead = Ahead::share(next.wrapping_add(at), lanes.len(), panel, row_panels);
+                        let right = Right { data: right.add(at), stride: right_stride, ahead };
                         let (rows, columns) = ((rows.end - row).min(high), (group.end - column).min(format.columns()));
                         format.tile(lanes.len(), left, right, rows, columns, &store);
                     }
@@ -160,6 +163,23 @@ impl Plan<'_> {
                 }
             }
         }
+    }
+}
+
+impl Plan<'_> {
+    /// The panels that a part multiplies after a group's, where they are packed: the next group, in the same lanes or from the first column on in the next
+    /// ones. After the last group comes the first, which the next task of these columns begins with.
+    fn after(&self, lanes: &Range<usize>, columns: &Range<usize>, group: &Range<usize>) -> Option<*const f32> {
+        let Factor::Packed(data) = self.right else { return None };
+        let (all_lanes, planes) = (self.format.lanes(self.steps), self.format.planes());
+        let (column, lane) = if group.end < columns.end {
+            (group.end, lanes.start)
+        } else if lanes.end < all_lanes {
+            (columns.start, lanes.end)
+        } else {
+            (columns.start, 0)
+        };
+        Some(data.wrapping_add((column * all_lanes + lane * NR) * planes))
     }
 }
 
