@@ -46,6 +46,11 @@ impl Format {
         matches!(self.units(), Units::Tiles(_))
     }
 
+    /// Whether the tiles read the lanes of left factors row by row, unless the steps of a row are no neighbours.
+    pub(super) fn reads_rows(self) -> bool {
+        matches!(self.units(), Units::Registers(_))
+    }
+
     /// Steps of K in a lane.
     pub(super) fn steps(self) -> usize {
         match self {
@@ -123,7 +128,7 @@ impl Format {
                     amx::tile(numbers, lanes, left, right.data, rows, columns, store)
                 }
                 (Units::Pairs, Left::Packed(left)) => pairs::tile(lanes, left, right.data, rows, columns, store),
-                (Units::Tiles(_) | Units::Pairs, Left::Direct { .. }) => unreachable!("these read packed factors"),
+                (Units::Tiles(_) | Units::Pairs, Left::Rows { .. }) => unreachable!("these read packed factors"),
             }
         }
     }

@@ -5,8 +5,8 @@
 
 use super::super::{Cores, Finish, Left, Matrix, Piece, Product, has_avx512};
 use super::format::Format;
-use super::kernel::{self, Ahead, MR, NR, Right, Store};
-use super::pack::{below, transpose};
+use super::kernel::{self, Ahead, NR, Right, Store};
+use super::pack::{below, row_stride};
 use super::scratch::{room, with_scratch};
 use super::{amx, has_matrix_units, pairs, tasks};
 use crate::parallel::SharedMut;
@@ -138,7 +138,7 @@ struct Target<'a> {
     finish: Option<Finish<'a>>,
 }
 
-/// Quantised rows, packed `[panels][lanes][MR]` or, for [`amx`], `[panels][blocks][ROWS][16 lanes]`, and the scale of each.
+/// Quantised rows, `[rows][row_stride]` or, for [`pairs`], `[panels][lanes][MR]`, for [`amx`], `[panels][blocks][ROWS][16 lanes]`, and the scale of each.
 /// Beyond a row's end and in rows that a panel lacks stands what meets no weight or is not stored.
 #[derive(Clone, Copy)]
 struct Quantised {
@@ -151,21 +151,27 @@ unsafe impl Send for Quantised {}
 // SAFETY: as above.
 unsafe impl Sync for Quantised {}
 
+/// Words of one panel of quantised rows.
+fn panel_words(format: Format, steps: usize) -> usize {
+    let lanes = format.lanes(steps);
+    format.rows() * if format.reads_rows() { row_stride(lanes) } else { lanes }
+}
+
 /// Quantises rows of a matrix into `buffer`.
 ///
 /// # Safety
 /// The processor must have what the format needs.
 unsafe fn quantise(format: Format, matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
-    let (all_lanes, high) = (format.lanes(matrix.columns), format.rows());
-    let panels = rows.len().div_ceil(high);
-    let lanes = room(buffer, panels * all_lanes * high + 16 + panels * high);
+    let high = format.rows();
+    let (panels, words) = (rows.len().div_ceil(high), panel_words(format, matrix.columns));
+    let lanes = room(buffer, panels * words + 16 + panels * high);
     // SAFETY: `room` made room for both; panels and rows lie inside.
     unsafe {
-        let scales = lanes.add((panels * all_lanes * high).next_multiple_of(16));
+        let scales = lanes.add((panels * words).next_multiple_of(16));
         for (panel, row) in rows.clone().step_by(high).enumerate() {
             let width = (rows.end - row).min(high);
             let data = matrix.data.as_ptr().add(row * matrix.row_stride);
-            let (to, scales) = (lanes.add(panel * all_lanes * high), scales.add(panel * high));
+            let (to, scales) = (lanes.add(panel * words), scales.add(panel * high));
             if format == Format::Int8Pairs {
                 pairs::quantise_panel(data, matrix.row_stride, matrix.columns, width, to, scales);
             } else {
@@ -219,21 +225,13 @@ unsafe fn quantise_panel(
                     quantised_along(data, steps - first, inverse[row])
                 }
             };
-            if format.has_tiles() {
-                for row in 0..width {
-                    _mm512_store_ps(panel.add((first / (16 * STEPS) * amx::ROWS + row) * 16), quantised(row));
-                }
-                continue;
-            }
-            let lanes = (steps - first).div_ceil(STEPS).min(16);
-            let mut block = [_mm512_setzero_ps(); 16]; // [row][lane]
             for row in 0..width {
-                block[row] = quantised(row);
-            }
-            transpose(&mut block); // [lane][row]
-            for (lane, row) in block[..lanes].iter().enumerate() {
-                let at = panel.add((first / STEPS + lane) * MR);
-                _mm512_mask_storeu_ps(at, below(MR, 0), *row);
+                let at = if format.has_tiles() {
+                    (first / (16 * STEPS) * amx::ROWS + row) * 16
+                } else {
+                    row * row_stride(format.lanes(steps)) + first / STEPS // beyond the last lane there is room for a register
+                };
+                _mm512_store_ps(panel.add(at), quantised(row));
             }
         }
     }
@@ -278,8 +276,12 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
             let rows_here = row..(row + high).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
             unsafe {
-                let data = left.lanes.add(panel * lanes * high);
-                let left_panel = kernel::Left::Packed(data);
+                let data = left.lanes.add(panel * panel_words(format, weight.inputs));
+                let left_panel = if format.reads_rows() {
+                    kernel::Left::Rows { data, stride: row_stride(lanes) }
+                } else {
+                    kernel::Left::Packed(data)
+                };
                 for column in group.clone().step_by(format.columns()) {
                     let store = Store {
                         out: out.add(row * stride + column),

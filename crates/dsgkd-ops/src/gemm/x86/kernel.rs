@@ -1,7 +1,7 @@
 //! The tiles: the sum over K of `MR x NR` products, kept in registers (24 of the 32) from first to last.
 //!
 //! Every factor comes in *lanes* of 32 bits: one `f32`, a pair of `bf16` or four `int8`, all neighbours along K. The right
-//! factor lies packed, `[K][NR]`; the left one packed, `[K][MR]`, or (`f32`) where it is, if its steps are neighbours.
+//! factor lies packed, `[K][NR]`; the left one row by row, or packed, `[K][MR]`, where the steps of its rows are no neighbours.
 //!
 //! Where more columns than a panel's are asked for, they are those of two panels, and the rows are halved: as many sums in as many
 //! registers, with 10 loads a step of K for 14. Each sum runs over K in the same order, to the same bits.
@@ -18,8 +18,6 @@ pub(super) const NR: usize = 32;
 const HALF: usize = MR / 2;
 /// Lanes of a register.
 const LANES: usize = 16;
-/// From row to row and from lane to lane of a packed left factor.
-const PACKED: (usize, usize) = (1, MR);
 
 /// How the lanes of a product are multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +35,8 @@ pub(crate) enum Multiply {
 pub(super) enum Left {
     /// A panel: `[K][MR]`, or as the units of [`super::amx`] want it.
     Packed(*const f32),
-    /// `f32` where it lies: row `r`, step `k` at `data[r * stride + k]`.
-    Direct { data: *const f32, stride: usize },
+    /// Row by row: lane `k` of row `r` at `data[r * stride + k]`.
+    Rows { data: *const f32, stride: usize },
 }
 
 impl Left {
@@ -46,7 +44,7 @@ impl Left {
     fn at_row(self, row: usize) -> Left {
         match self {
             Left::Packed(panel) => Left::Packed(panel.wrapping_add(row)),
-            Left::Direct { data, stride } => Left::Direct { data: data.wrapping_add(row * stride), stride },
+            Left::Rows { data, stride } => Left::Rows { data: data.wrapping_add(row * stride), stride },
         }
     }
 }
@@ -133,20 +131,20 @@ unsafe fn registers(
     store: &Store,
 ) {
     macro_rules! sized {
-        ($kernel:ident, $left:expr, $columns:literal, $($rows:literal)*) => {
+        ($kernel:ident, $packed:literal, $left:expr, $columns:literal, $($rows:literal)*) => {
             match rows.len() {
-                $($rows => $kernel::<$rows, $columns>(lanes, $left, right, rows.start, columns, store),)*
+                $($rows => $kernel::<$rows, $columns, $packed>(lanes, $left, right, rows.start, columns, store),)*
                 _ => unreachable!("a tile has 1 to {MR} rows, over two panels 1 to {HALF}"),
             }
         };
     }
     macro_rules! kernel {
-        ($kernel:ident, $left:expr) => {
+        ($kernel:ident, $packed:literal, $left:expr) => {
             match columns.div_ceil(LANES) {
-                1 => sized!($kernel, $left, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
-                2 => sized!($kernel, $left, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
-                3 => sized!($kernel, $left, 3, 1 2 3 4 5 6),
-                4 => sized!($kernel, $left, 4, 1 2 3 4 5 6),
+                1 => sized!($kernel, $packed, $left, 1, 1 2 3 4 5 6 7 8 9 10 11 12),
+                2 => sized!($kernel, $packed, $left, 2, 1 2 3 4 5 6 7 8 9 10 11 12),
+                3 => sized!($kernel, $packed, $left, 3, 1 2 3 4 5 6),
+                4 => sized!($kernel, $packed, $left, 4, 1 2 3 4 5 6),
                 _ => unreachable!("a tile has 1 to {} columns", 2 * NR),
             }
         };
@@ -154,21 +152,23 @@ unsafe fn registers(
     // SAFETY: the caller's promise.
     unsafe {
         match (multiply, left) {
-            (Multiply::Float32, Left::Packed(left)) => kernel!(float32, left),
-            (Multiply::Float32, Left::Direct { data, stride }) => kernel!(float32_direct, (data, stride)),
-            (Multiply::Bfloat16Pairs, Left::Packed(left)) => kernel!(bfloat16_pairs, left),
-            (Multiply::Int8Quads, Left::Packed(left)) => kernel!(int8_quads, left),
-            (_, Left::Direct { .. }) => unreachable!("only `f32` is read where it lies"),
+            (Multiply::Float32, Left::Packed(data)) => kernel!(float32, true, (data, MR)),
+            (Multiply::Float32, Left::Rows { data, stride }) => kernel!(float32, false, (data, stride)),
+            (Multiply::Bfloat16Pairs, Left::Packed(data)) => kernel!(bfloat16_pairs, true, (data, MR)),
+            (Multiply::Bfloat16Pairs, Left::Rows { data, stride }) => kernel!(bfloat16_pairs, false, (data, stride)),
+            (Multiply::Int8Quads, Left::Rows { data, stride }) => kernel!(int8_quads, false, (data, stride)),
+            (Multiply::Int8Quads, Left::Packed(_)) => unreachable!("activations are quantised row by row"),
         }
     }
 }
 
-/// The loop over K, the same for every kind of lane: `R` rows by `J` registers of sums.
+/// The loop over K, the same for every kind of lane: `R` rows by `J` registers of sums. A left factor comes with its stride, from lane to lane of a packed one,
+/// from row to row otherwise.
 macro_rules! sums {
-    ($R:ident, $J:ident, $lanes:ident, $left:expr, $strides:expr, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
+    ($R:ident, $J:ident, $PACKED:ident, $lanes:ident, $left:ident, $right:ident, $zero:expr, |$sum:ident, $a:ident, $b:ident| $multiply:expr) => {{
         let mut sums = [[$zero; $J]; $R];
-        let (row_stride, lane_stride) = $strides;
-        let (mut a, mut b, mut ahead) = ($left, $right.data, $right.ahead.data);
+        let (row_stride, lane_stride) = if $PACKED { (1, MR) } else { ($left.1, 1) };
+        let (mut a, mut b, mut ahead) = ($left.0, $right.data, $right.ahead.data);
         for _ in 0..$lanes {
             let mut columns = [_mm512_setzero_ps(); $J];
             for j in 0..$J {
@@ -237,9 +237,9 @@ pub(super) unsafe fn store_int8_row<const J: usize>(sums: [__m512i; J], row: usi
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn float32<const R: usize, const J: usize>(
+unsafe fn float32<const R: usize, const J: usize, const PACKED: bool>(
     lanes: usize,
-    left: *const f32,
+    left: (*const f32, usize),
     right: Right,
     first: usize,
     columns: usize,
@@ -247,26 +247,7 @@ unsafe fn float32<const R: usize, const J: usize>(
 ) {
     // SAFETY: the caller of `tile` vouches for the pointers.
     unsafe {
-        let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
-        for (row, sums) in sums.into_iter().enumerate() {
-            store_row(sums, first + row, columns, store);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f")]
-unsafe fn float32_direct<const R: usize, const J: usize>(
-    lanes: usize,
-    (left, stride): (*const f32, usize),
-    right: Right,
-    first: usize,
-    columns: usize,
-    store: &Store,
-) {
-    // SAFETY: as above.
-    unsafe {
-        let sums =
-            sums!(R, J, lanes, left, (stride, 1), right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
+        let sums = sums!(R, J, PACKED, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_fmadd_ps(a, b, sum));
         for (row, sums) in sums.into_iter().enumerate() {
             store_row(sums, first + row, columns, store);
         }
@@ -274,9 +255,9 @@ unsafe fn float32_direct<const R: usize, const J: usize>(
 }
 
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
+unsafe fn bfloat16_pairs<const R: usize, const J: usize, const PACKED: bool>(
     lanes: usize,
-    left: *const f32,
+    left: (*const f32, usize),
     right: Right,
     first: usize,
     columns: usize,
@@ -285,7 +266,7 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
     // SAFETY: as above; a register of pairs is a register of lanes.
     unsafe {
         let pairs = |lanes: __m512| std::mem::transmute::<__m512, __m512bh>(lanes);
-        let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_ps(), |sum, a, b| _mm512_dpbf16_ps(
+        let sums = sums!(R, J, PACKED, lanes, left, right, _mm512_setzero_ps(), |sum, a, b| _mm512_dpbf16_ps(
             sum,
             pairs(a),
             pairs(b)
@@ -297,9 +278,9 @@ unsafe fn bfloat16_pairs<const R: usize, const J: usize>(
 }
 
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn int8_quads<const R: usize, const J: usize>(
+unsafe fn int8_quads<const R: usize, const J: usize, const PACKED: bool>(
     lanes: usize,
-    left: *const f32,
+    left: (*const f32, usize),
     right: Right,
     first: usize,
     columns: usize,
@@ -307,7 +288,7 @@ unsafe fn int8_quads<const R: usize, const J: usize>(
 ) {
     // SAFETY: as above; scales and offsets are padded to whole registers.
     unsafe {
-        let sums = sums!(R, J, lanes, left, PACKED, right, _mm512_setzero_si512(), |sum, a, b| _mm512_dpbusd_epi32(
+        let sums = sums!(R, J, PACKED, lanes, left, right, _mm512_setzero_si512(), |sum, a, b| _mm512_dpbusd_epi32(
             sum,
             _mm512_castps_si512(a),
             _mm512_castps_si512(b)
@@ -344,9 +325,9 @@ mod tests {
             let panels = numbers(2 * STEPS * NR + LANES, number);
             let (scales, offsets) = (numbers(2 * NR, |i| i as f32 + 0.5), (0..2 * NR as i32).collect::<Vec<_>>());
             let right = panels[panels.as_ptr().align_offset(64)..].as_ptr();
-            let lefts = [Left::Packed(left.as_ptr()), Left::Direct { data: left.as_ptr(), stride: STEPS }];
+            let lefts = [Left::Packed(left.as_ptr()), Left::Rows { data: left.as_ptr(), stride: STEPS }];
             for (left, rows) in lefts.into_iter().flat_map(|left| (1..=MR).map(move |rows| (left, rows))) {
-                if multiply != Multiply::Float32 && matches!(left, Left::Direct { .. }) {
+                if multiply == Multiply::Int8Quads && matches!(left, Left::Packed(_)) {
                     continue;
                 }
                 for (columns, accumulate) in

@@ -18,8 +18,8 @@ use super::{Cores, Instructions, Left, Precision, Product, Right};
 use crate::parallel::SharedMut;
 use format::Format;
 use kernel::NR;
-use pack::Source;
-use packed::{Side, pack_all};
+use pack::{Source, stays_rows};
+use packed::{pack_left_whole, pack_right_whole};
 use part::{Factor, Plan};
 use rayon::prelude::*;
 use scratch::with_scratch;
@@ -104,12 +104,12 @@ pub(super) unsafe fn run(product: Product, out: Option<(*mut f32, usize)>, cores
         Left::Packed(rows) => {
             let packed = rows.left();
             assert_eq!(packed.format, format);
-            Factor::Packed(packed.words().cast_const())
+            packed.factor()
         }
         Left::Matrix(matrix) => {
             let source = Source::of_left(&matrix);
-            let direct = format == Format::Float32 && source.k_stride == 1;
-            if direct { Factor::Direct(source) } else { Factor::Matrix(source) }
+            let in_place = format == Format::Float32 && stays_rows(format, source);
+            if in_place { Factor::Rows(source.data, source.w_stride) } else { Factor::Matrix(source) }
         }
     };
     let Product { scale, accumulate, finish, .. } = product;
@@ -123,14 +123,14 @@ pub(super) unsafe fn run(product: Product, out: Option<(*mut f32, usize)>, cores
     with_scratch(0, |shared| unsafe {
         if columns > rows {
             if let Factor::Matrix(source) = plan.left {
-                plan.left = Factor::Packed(pack_all(Side::Left, format, source, steps, rows, shared, cores));
+                plan.left = pack_left_whole(format, source, steps, rows, shared);
             }
             // Whole tiles, unless some threads would have none.
             let width = if columns >= threads * TASKS_PER_THREAD * format.columns() { format.columns() } else { NR };
             tasks(columns, width, threads).into_par_iter().for_each(|columns| plan.part(0..rows, columns));
         } else {
             if let Factor::Matrix(source) = plan.right {
-                plan.right = Factor::Packed(pack_all(Side::Right, format, source, steps, columns, shared, cores));
+                plan.right = pack_right_whole(format, source, steps, columns, shared);
             }
             tasks(rows, format.rows(), threads).into_par_iter().for_each(|rows| plan.part(rows, 0..columns));
         }

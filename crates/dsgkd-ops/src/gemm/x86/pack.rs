@@ -2,6 +2,9 @@
 //!
 //! A panel of `W` columns (of the right factor) or rows (of the left) becomes `[lanes][W]`. The units of [`amx`] want whole blocks of sixteen lanes,
 //! `[blocks][planes][16][W]`, and of a left factor each row's lanes together, `[blocks][planes][W][16]`. What lies beyond the matrix is zero.
+//!
+//! Registers multiply lanes of a left factor one by one and read them row by row as well. Rows whose steps are neighbours are rounded and stay rows:
+//! putting their lanes in the order of panels took three times as long.
 
 use super::super::Matrix;
 use super::amx;
@@ -34,6 +37,39 @@ impl Source {
     /// The source from step `k` and row or column `w` on. It may lie beyond the end where nothing is read.
     pub(super) fn at(self, k: usize, w: usize) -> Source {
         Source { data: self.data.wrapping_add(k * self.k_stride + w * self.w_stride), ..self }
+    }
+}
+
+/// Whether a left factor stays rows.
+pub(super) fn stays_rows(format: Format, left: Source) -> bool {
+    format.reads_rows() && left.k_stride == 1
+}
+
+/// From row to row of `lanes`, in lanes: an odd number of cache lines, so that a tile's rows do not fall into one set of the first cache.
+pub(super) fn row_stride(lanes: usize) -> usize {
+    lanes.next_multiple_of(16) | 16
+}
+
+/// Rounds `rows` of a left factor that stay rows over `steps` of K, from row to row at `to` as [`row_stride`] has it or wider.
+///
+/// # Safety
+/// The processor must have AVX-512 F, BW and BF16; `source` must be valid for `steps` and `rows`, `to` for as many rows of lanes.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+pub(super) unsafe fn round_rows(source: Source, steps: usize, rows: usize, to: *mut f32, stride: usize) {
+    let whole = steps / 32 * 32;
+    for row in 0..rows {
+        let (data, to) = (source.at(0, row).data, to.wrapping_add(row * stride));
+        // SAFETY: the caller's promise; the mask leaves out what lies beyond `steps`.
+        unsafe {
+            for step in (0..whole).step_by(32) {
+                let [pairs] = pairs_along(data.add(step), 32);
+                _mm512_storeu_ps(to.add(step / 2), pairs);
+            }
+            if whole < steps {
+                let [pairs] = pairs_along(data.add(whole), steps - whole);
+                _mm512_mask_storeu_ps(to.add(whole / 2), below((steps - whole).div_ceil(2), 0), pairs);
+            }
+        }
     }
 }
 
@@ -319,7 +355,7 @@ unsafe fn planes_along(data: *const f32, steps: usize) -> [__m512; 3] {
 /// Sixteen rows of sixteen become columns.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(super) fn transpose(a: &mut [__m512; 16]) {
+fn transpose(a: &mut [__m512; 16]) {
     let pair = |a: __m512, b: __m512| (_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     let doubles = |a: __m512, b: __m512| {
         let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));

@@ -1,12 +1,13 @@
-//! Factors packed whole, panel after panel: before a product, by its caller, or for it.
+//! Factors packed whole: before a product, by its caller, or for it.
 
-use super::super::{Cores, Matrix, Piece, Precision, Weight, has_avx512};
+use super::super::{Matrix, Piece, Precision, Weight, has_avx512};
 use super::format::Format;
 use super::format_of;
 use super::kernel::NR;
-use super::pack::{Source, pack_left, pack_right};
+use super::pack::{Source, pack_left, pack_right, round_rows, row_stride, stays_rows};
+use super::part::Factor;
 use super::scratch::room;
-use crate::parallel::SharedMut;
+use crate::parallel::{ROWS_PER_TASK, SharedMut};
 use rayon::prelude::*;
 use std::arch::x86_64::__m512;
 
@@ -25,17 +26,7 @@ impl PackedMatrix {
         let format = format_of(precision);
         let mut lanes = vec![];
         // SAFETY: the processor was asked; `Matrix::new` checked the slice.
-        unsafe {
-            pack_all(
-                Side::Right,
-                format,
-                Source::of_right(&matrix),
-                matrix.rows,
-                matrix.columns,
-                &mut lanes,
-                Cores::All,
-            )
-        };
+        unsafe { pack_right_whole(format, Source::of_right(&matrix), matrix.rows, matrix.columns, &mut lanes) };
         PackedMatrix { lanes, format, rows: matrix.rows, columns: matrix.columns }
     }
 
@@ -48,7 +39,7 @@ impl PackedMatrix {
     }
 }
 
-/// A left factor packed whole by whoever made it, panel after panel (see [`pack`](super::pack)).
+/// A left factor packed whole by whoever made it (see [`pack`](super::pack)).
 pub(in super::super) struct PackedLeft {
     lanes: Vec<__m512>,
     pub(super) format: Format,
@@ -72,17 +63,22 @@ impl PackedLeft {
         };
         let mut lanes = left.take().map_or(vec![], |left| left.lanes);
         let all_lanes = format.lanes(columns);
-        let words = rows.next_multiple_of(format.rows()) * all_lanes * format.planes();
+        let words = if format.reads_rows() {
+            rows * row_stride(all_lanes)
+        } else {
+            rows.next_multiple_of(format.rows()) * all_lanes * format.planes()
+        };
         let pointer = SharedMut(room(&mut lanes, words));
         *left = Some(PackedLeft { lanes, format, pointer, all_lanes });
     }
 
     pub(in super::super) fn panel_rows(&self) -> usize {
-        self.format.rows()
+        if self.format.reads_rows() { 1 } else { self.format.rows() }
     }
 
-    pub(super) fn words(&self) -> *mut f32 {
-        self.pointer.pointer()
+    pub(super) fn factor(&self) -> Factor {
+        let words = self.pointer.pointer().cast_const();
+        if self.format.reads_rows() { Factor::Rows(words, row_stride(self.all_lanes)) } else { Factor::Packed(words) }
     }
 
     /// See `PackedRows::write`.
@@ -90,56 +86,91 @@ impl PackedLeft {
     /// # Safety
     /// As there.
     pub(in super::super) unsafe fn write(&self, piece: &Piece) {
-        let (format, high) = (self.format, self.format.rows());
+        let (format, words) = (self.format, self.pointer.pointer());
+        assert!(piece.rows.start.is_multiple_of(self.panel_rows()) && piece.columns.start.is_multiple_of(NR));
+        let source = Source { data: piece.data, k_stride: 1, w_stride: piece.stride };
+        let (rows, columns, lane) = (piece.rows.len(), piece.columns.len(), piece.columns.start / format.steps());
+        // SAFETY, to the end: the processor was asked when the room was made; the piece lies inside, whole lanes and blocks from its first column on.
+        if stays_rows(format, source) {
+            let stride = row_stride(self.all_lanes);
+            return unsafe { round_rows(source, columns, rows, words.add(piece.rows.start * stride + lane), stride) };
+        }
+        let high = format.rows();
         let of_lane = high * format.planes();
-        let of_panel = of_lane * self.all_lanes;
-        assert!(piece.rows.start.is_multiple_of(high) && piece.columns.start.is_multiple_of(NR));
-        for row in piece.rows.clone().step_by(high) {
-            let data = piece.data.wrapping_add((row - piece.rows.start) * piece.stride);
-            let source = Source { data, k_stride: 1, w_stride: piece.stride };
-            // SAFETY: the processor was asked when the room was made; the piece lies inside, whole lanes and blocks from its first column on.
+        for row in (0..rows).step_by(high) {
+            let panel = (piece.rows.start + row) / high;
             unsafe {
-                let to = self.words().add(row / high * of_panel + piece.columns.start / format.steps() * of_lane);
-                pack_left(format, source, piece.columns.len(), (piece.rows.end - row).min(high), to);
+                let to = words.add((panel * self.all_lanes + lane) * of_lane);
+                pack_left(format, source.at(0, row), columns, (rows - row).min(high), to);
             }
         }
     }
 }
 
-/// Which factor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
-    Left,
-    Right,
+/// Packs a whole left factor into `buffer` for a product, on all cores.
+///
+/// # Safety
+/// As for [`pack_left`].
+pub(super) unsafe fn pack_left_whole(
+    format: Format,
+    source: Source,
+    steps: usize,
+    rows: usize,
+    buffer: &mut Vec<__m512>,
+) -> Factor {
+    if stays_rows(format, source) {
+        let stride = row_stride(format.lanes(steps));
+        let target = SharedMut(room(buffer, rows * stride));
+        (0..rows.div_ceil(ROWS_PER_TASK)).into_par_iter().for_each(|task| {
+            let row = task * ROWS_PER_TASK;
+            // SAFETY: every row is rounded by one task; the caller vouches for the source.
+            unsafe {
+                let to = target.pointer().add(row * stride);
+                round_rows(source.at(0, row), steps, (rows - row).min(ROWS_PER_TASK), to, stride);
+            }
+        });
+        return Factor::Rows(target.pointer(), stride);
+    }
+    // SAFETY: the caller's promise.
+    Factor::Packed(unsafe { pack_panels(pack_left, format, format.rows(), source, steps, rows, buffer) })
 }
 
-/// Packs a whole factor into `buffer`, all panels over all lanes, and says where it lies.
+/// Packs a whole right factor into `buffer`, on all cores.
 ///
 /// # Safety
 /// As for [`pack_right`].
-pub(super) unsafe fn pack_all(
-    side: Side,
+pub(super) unsafe fn pack_right_whole(
     format: Format,
+    source: Source,
+    steps: usize,
+    columns: usize,
+    buffer: &mut Vec<__m512>,
+) -> Factor {
+    // SAFETY: the caller's promise.
+    Factor::Packed(unsafe { pack_panels(pack_right, format, NR, source, steps, columns, buffer) })
+}
+
+/// All panels, `wide` rows or columns each, over all lanes, and where they lie.
+///
+/// # Safety
+/// As for `pack`.
+unsafe fn pack_panels(
+    pack: unsafe fn(Format, Source, usize, usize, *mut f32),
+    format: Format,
+    wide: usize,
     source: Source,
     steps: usize,
     width: usize,
     buffer: &mut Vec<__m512>,
-    cores: Cores,
 ) -> *const f32 {
-    let wide = if side == Side::Left { format.rows() } else { NR };
     let words = format.lanes(steps) * format.planes() * wide;
     let target = SharedMut(room(buffer, width.div_ceil(wide) * words));
-    let panel = |panel: usize| {
-        let pack = if side == Side::Left { pack_left } else { pack_right };
+    (0..width.div_ceil(wide)).into_par_iter().with_min_len(4).for_each(|panel| {
         // SAFETY: every panel is packed by one task; the caller vouches for the source.
         unsafe {
             let to = target.pointer().add(panel * words);
             pack(format, source.at(0, panel * wide), steps, (width - panel * wide).min(wide), to);
         }
-    };
-    match cores {
-        Cores::One => (0..width.div_ceil(wide)).for_each(panel),
-        Cores::All => (0..width.div_ceil(wide)).into_par_iter().with_min_len(4).for_each(panel),
-    }
+    });
     target.pointer()
 }

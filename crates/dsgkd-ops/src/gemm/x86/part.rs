@@ -3,7 +3,7 @@
 use super::super::{Finish, Piece};
 use super::format::Format;
 use super::kernel::{self, Ahead, NR, Right, Store};
-use super::pack::{Source, pack_left, pack_right};
+use super::pack::{Source, pack_left, pack_right, round_rows, row_stride, stays_rows};
 use super::scratch::{room, with_scratch};
 use crate::parallel::SharedMut;
 use std::arch::x86_64::__m512;
@@ -16,8 +16,8 @@ pub(super) enum Factor {
     Packed(*const f32),
     /// Not packed yet: each task packs the part it needs.
     Matrix(Source),
-    /// Left factors in `f32` whose steps are neighbours are read where they are.
-    Direct(Source),
+    /// Left factors whose lanes are read where they are, row by row: from row to row.
+    Rows(*const f32, usize),
 }
 
 // SAFETY: factors are only read while a product runs, and outlive it.
@@ -99,14 +99,16 @@ impl Plan<'_> {
         // SAFETY: panels lie inside the factors and the buffers; tiles inside the part.
         unsafe {
             let left = match self.left {
-                Factor::Direct(source) => Panels {
-                    data: source.at(k, rows.start).data,
-                    panel_stride: high * source.w_stride,
-                    direct: Some(source.w_stride),
-                },
+                Factor::Rows(data, stride) => Lefts::Rows(data.wrapping_add(rows.start * stride + lanes.start), stride),
                 Factor::Packed(data) => {
                     let data = data.add(rows.start * all_lanes * format.planes() + lanes.start * left_words);
-                    Panels { data, panel_stride: left_words * all_lanes, direct: None }
+                    Lefts::Panels(data, left_words * all_lanes)
+                }
+                Factor::Matrix(source) if stays_rows(format, source) => {
+                    let stride = row_stride(lanes.len());
+                    let data = room(left_buffer, rows.len() * stride);
+                    round_rows(source.at(k, rows.start), steps, rows.len(), data, stride);
+                    Lefts::Rows(data, stride)
                 }
                 Factor::Matrix(source) => {
                     let panels = rows.len().div_ceil(high);
@@ -116,7 +118,7 @@ impl Plan<'_> {
                         let to = data.add(panel * lanes.len() * left_words);
                         pack_left(format, from, steps, (rows.len() - panel * high).min(high), to);
                     }
-                    Panels { data, panel_stride: left_words * lanes.len(), direct: None }
+                    Lefts::Panels(data, left_words * lanes.len())
                 }
             };
             for first in (columns.start..columns.end).step_by(panels * NR) {
@@ -126,7 +128,8 @@ impl Plan<'_> {
                         let data = data.add(first * all_lanes * format.planes() + lanes.start * right_words);
                         (data, right_words * all_lanes)
                     }
-                    Factor::Matrix(source) | Factor::Direct(source) => {
+                    Factor::Rows(..) => unreachable!("the tiles read right factors panel by panel"),
+                    Factor::Matrix(source) => {
                         let data = room(right_buffer, panels * right_words * lanes.len());
                         for (panel, column) in group.clone().step_by(NR).enumerate() {
                             let to = data.add(panel * right_words * lanes.len());
@@ -138,7 +141,7 @@ impl Plan<'_> {
                 let next = self.after(lanes, columns, &group).unwrap_or(right);
                 let row_panels = rows.len().div_ceil(high);
                 for (panel, row) in rows.clone().step_by(high).enumerate() {
-                    let left = left.panel(panel);
+                    let left = left.of_tiles(panel, high);
                     let out = sums.of(row, group.start);
                     for column in group.clone().step_by(format.columns()) {
                         let store = Store {
@@ -201,18 +204,21 @@ impl Sums {
     }
 }
 
-/// Panels of the left factor.
-struct Panels {
-    data: *const f32,
-    /// From one panel to the next.
-    panel_stride: usize,
-    /// From row to row, where it is not packed.
-    direct: Option<usize>,
+/// A part's left factor.
+#[derive(Clone, Copy)]
+enum Lefts {
+    /// The first panel, and from one to the next.
+    Panels(*const f32, usize),
+    /// The first row, and from one to the next.
+    Rows(*const f32, usize),
 }
 
-impl Panels {
-    fn panel(&self, panel: usize) -> kernel::Left {
-        let data = self.data.wrapping_add(panel * self.panel_stride);
-        self.direct.map_or(kernel::Left::Packed(data), |stride| kernel::Left::Direct { data, stride })
+impl Lefts {
+    /// That of the tiles in one panel of `high` rows.
+    fn of_tiles(self, panel: usize, high: usize) -> kernel::Left {
+        match self {
+            Lefts::Panels(data, stride) => kernel::Left::Packed(data.wrapping_add(panel * stride)),
+            Lefts::Rows(data, stride) => kernel::Left::Rows { data: data.wrapping_add(panel * high * stride), stride },
+        }
     }
 }
