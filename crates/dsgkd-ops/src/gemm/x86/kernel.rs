@@ -306,6 +306,20 @@ mod tests {
     /// Lanes of K.
     const STEPS: usize = 37;
 
+    /// A step of K fetches one line at most, so a single tile reads half a panel ahead; two or more read all of it, and nothing beyond.
+    #[test]
+    fn the_tiles_over_a_panel_read_all_of_the_next_one_ahead() {
+        for tiles in 2..100 {
+            let shares = (0..tiles).map(|tile| Ahead::share(std::ptr::null(), STEPS, tile, tiles));
+            let words = shares.map(|ahead| (ahead.data as usize / 4, ahead.data as usize / 4 + ahead.step * STEPS));
+            let end = words.fold(0, |end, (from, to)| {
+                assert!(from <= end, "{tiles} tiles leave out {end} to {from}");
+                to
+            });
+            assert_eq!(end, NR * STEPS, "{tiles} tiles");
+        }
+    }
+
     /// Whatever the processor's maker: a tile over two panels has the bits of two tiles over one each.
     #[test]
     fn two_panels_at_once_give_what_each_gives_alone() {

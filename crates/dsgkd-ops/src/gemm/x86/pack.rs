@@ -4,7 +4,7 @@
 //! `[blocks][planes][16][W]`, and of a left factor each row's lanes together, `[blocks][planes][W][16]`. What lies beyond the matrix is zero.
 //!
 //! Registers multiply lanes of a left factor one by one and read them row by row as well. Rows whose steps are neighbours are rounded and stay rows:
-//! putting their lanes in the order of panels took three times as long.
+//! putting their lanes in the order of panels took twice as long.
 
 use super::super::Matrix;
 use super::amx;
