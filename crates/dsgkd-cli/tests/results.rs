@@ -11,7 +11,7 @@ const TABLES: [(&str, &[&str], usize); 6] = [
     ("ktas", &[], 17),
     ("ktas-without-vital-signs", &[], 6),
     ("ktas-teachers", &["--seeds", "1,2"], 5),
-    ("label-budgets", &[], 40),
+    ("label-budgets", &[], 55),
     ("bfloat16", &[], 4),
     ("real-encoders", &[], 6),
 ];
