@@ -1,4 +1,4 @@
-"""Counts the AUROC of a table of docs/results.md again: per fold by scikit-learn, the mean over the folds, and over the seeds.
+"""Counts the AUROC of a table of docs/results.md or docs/performance.md again: per fold by scikit-learn, the mean over the folds, and over the seeds.
 
 The files are what `dsgkd grid FILE --finished --predictions OUT.parquet` wrote of experiments/FILE.toml: no text of a note in them.
 dsgkd weighs each fold by its pairs of a positive and a negative, so that the last digit may differ by one.

@@ -7,13 +7,14 @@ use common::{dsgkd, ran};
 use std::path::Path;
 
 /// The grids, and how many rows their tables have.
-const TABLES: [(&str, &[&str], usize); 6] = [
+const TABLES: [(&str, &[&str], usize); 7] = [
     ("ktas", &[], 17),
     ("ktas-without-vital-signs", &[], 6),
     ("ktas-teachers", &["--seeds", "1,2"], 5),
     ("label-budgets", &[], 55),
     ("bfloat16", &[], 4),
     ("real-encoders", &[], 6),
+    ("japanese", &["--against", "TF-IDF and logistic regression"], 2),
 ];
 
 /// A copy of the experiments' files alone: whatever runs lie beside the originals have no part in it.

@@ -229,7 +229,8 @@ unsafe fn quantise_panel(
                 let at = if format.has_tiles() {
                     (first / (16 * STEPS) * amx::ROWS + row) * 16
                 } else {
-                    row * row_stride(format.lanes(steps)) + first / STEPS // beyond the last lane there is room for a register
+                    // Beyond a row's last lane there is room for a register.
+                    row * row_stride(format.lanes(steps)) + first / STEPS
                 };
                 _mm512_store_ps(panel.add(at), quantised(row));
             }
@@ -269,7 +270,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
     let (out, stride) = (target.out.pointer(), target.stride);
     for first in columns.clone().step_by(panels * NR) {
         let group = first..(first + panels * NR).min(columns.end);
-        // After the last group comes the first, which the next task begins with.
+        // After the last group comes the first, which the next task begins with where tasks are rows.
         let next = if group.end < columns.end { group.end } else { columns.start };
         let row_panels = rows.len().div_ceil(high);
         for (panel, row) in rows.clone().step_by(high).enumerate() {

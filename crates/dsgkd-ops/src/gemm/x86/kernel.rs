@@ -112,6 +112,7 @@ pub(super) unsafe fn tile(
     // SAFETY, to the end: the caller's promise.
     unsafe { registers(multiply, lanes, left, right, 0..upper, columns, store) };
     if upper < rows {
+        // Of two panels the upper rows read the first ahead, the lower ones the second: a tile without lower rows leaves it out.
         let right = Right { ahead: right.ahead.at_panel(right.stride), ..right };
         unsafe { registers(multiply, lanes, left.at_row(upper), right, upper..rows, columns, store) };
     }
@@ -306,7 +307,7 @@ mod tests {
     /// Lanes of K.
     const STEPS: usize = 37;
 
-    /// A step of K fetches one line at most, so a single tile reads half a panel ahead; two or more read all of it, and nothing beyond.
+    /// A step of K fetches one line at most, so a single tile reads half a panel ahead; the shares of two or more are all of it, and nothing beyond.
     #[test]
     fn the_tiles_over_a_panel_read_all_of_the_next_one_ahead() {
         for tiles in 2..100 {

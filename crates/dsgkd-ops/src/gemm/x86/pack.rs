@@ -50,12 +50,21 @@ pub(super) fn row_stride(lanes: usize) -> usize {
     lanes.next_multiple_of(16) | 16
 }
 
-/// Rounds `rows` of a left factor that stay rows over `steps` of K, from row to row at `to` as [`row_stride`] has it or wider.
+/// Rounds `rows` of a left factor that stay rows over `steps` of K, from row to row at `to` as [`row_stride`] has it or wider. Only pairs of `bf16` are made
+/// so: `f32` stays where it is, and int8.rs quantises.
 ///
 /// # Safety
 /// The processor must have AVX-512 F, BW and BF16; `source` must be valid for `steps` and `rows`, `to` for as many rows of lanes.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn round_rows(source: Source, steps: usize, rows: usize, to: *mut f32, stride: usize) {
+pub(super) unsafe fn round_rows(
+    format: Format,
+    source: Source,
+    steps: usize,
+    rows: usize,
+    to: *mut f32,
+    stride: usize,
+) {
+    assert_eq!(format, Format::Bfloat16Pairs);
     let whole = steps / 32 * 32;
     for row in 0..rows {
         let (data, to) = (source.at(0, row).data, to.wrapping_add(row * stride));

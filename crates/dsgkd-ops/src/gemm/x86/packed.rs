@@ -93,7 +93,8 @@ impl PackedLeft {
         // SAFETY, to the end: the processor was asked when the room was made; the piece lies inside, whole lanes and blocks from its first column on.
         if stays_rows(format, source) {
             let stride = row_stride(self.all_lanes);
-            return unsafe { round_rows(source, columns, rows, words.add(piece.rows.start * stride + lane), stride) };
+            let to = words.wrapping_add(piece.rows.start * stride + lane);
+            return unsafe { round_rows(format, source, columns, rows, to, stride) };
         }
         let high = format.rows();
         let of_lane = high * format.planes();
@@ -126,7 +127,7 @@ pub(super) unsafe fn pack_left_whole(
             // SAFETY: every row is rounded by one task; the caller vouches for the source.
             unsafe {
                 let to = target.pointer().add(row * stride);
-                round_rows(source.at(0, row), steps, (rows - row).min(ROWS_PER_TASK), to, stride);
+                round_rows(format, source.at(0, row), steps, (rows - row).min(ROWS_PER_TASK), to, stride);
             }
         });
         return Factor::Rows(target.pointer(), stride);

@@ -107,7 +107,7 @@ impl Plan<'_> {
                 Factor::Matrix(source) if stays_rows(format, source) => {
                     let stride = row_stride(lanes.len());
                     let data = room(left_buffer, rows.len() * stride);
-                    round_rows(source.at(k, rows.start), steps, rows.len(), data, stride);
+                    round_rows(format, source.at(k, rows.start), steps, rows.len(), data, stride);
                     Lefts::Rows(data, stride)
                 }
                 Factor::Matrix(source) => {
@@ -124,10 +124,7 @@ impl Plan<'_> {
             for first in (columns.start..columns.end).step_by(panels * NR) {
                 let group = first..(first + panels * NR).min(columns.end);
                 let (right, right_stride) = match self.right {
-                    Factor::Packed(data) => {
-                        let data = data.add(first * all_lanes * format.planes() + lanes.start * right_words);
-                        (data, right_words * all_lanes)
-                    }
+                    Factor::Packed(data) => (self.panels_at(data, first, lanes.start), right_words * all_lanes),
                     Factor::Rows(..) => unreachable!("the tiles read right factors panel by panel"),
                     Factor::Matrix(source) => {
                         let data = room(right_buffer, panels * right_words * lanes.len());
@@ -138,6 +135,7 @@ impl Plan<'_> {
                         (data.cast_const(), right_words * lanes.len())
                     }
                 };
+                // Panels that were packed just now are in the cache, and so are the next ones when they are packed: nothing is to be read ahead but these again.
                 let next = self.after(lanes, columns, &group).unwrap_or(right);
                 let row_panels = rows.len().div_ceil(high);
                 for (panel, row) in rows.clone().step_by(high).enumerate() {
@@ -167,22 +165,24 @@ impl Plan<'_> {
             }
         }
     }
-}
 
-impl Plan<'_> {
     /// The panels that a part multiplies after a group's, where they are packed: the next group, in the same lanes or from the first column on in the next
-    /// ones. After the last group comes the first, which the next task of these columns begins with.
+    /// ones. After the last group comes the first, which the next task begins with where tasks are rows.
     fn after(&self, lanes: &Range<usize>, columns: &Range<usize>, group: &Range<usize>) -> Option<*const f32> {
         let Factor::Packed(data) = self.right else { return None };
-        let (all_lanes, planes) = (self.format.lanes(self.steps), self.format.planes());
         let (column, lane) = if group.end < columns.end {
             (group.end, lanes.start)
-        } else if lanes.end < all_lanes {
+        } else if lanes.end < self.format.lanes(self.steps) {
             (columns.start, lanes.end)
         } else {
             (columns.start, 0)
         };
-        Some(data.wrapping_add((column * all_lanes + lane * NR) * planes))
+        Some(self.panels_at(data, column, lane))
+    }
+
+    /// Where the panel that begins with this column lies in a packed right factor, from this lane on.
+    fn panels_at(&self, data: *const f32, column: usize, lane: usize) -> *const f32 {
+        data.wrapping_add((column * self.format.lanes(self.steps) + lane * NR) * self.format.planes())
     }
 }
 

@@ -4,7 +4,7 @@ use std::arch::x86_64::__m512;
 use std::cell::RefCell;
 
 thread_local! {
-    /// Packed panels: of the whole product (its caller's thread), and of one task's left and right factor; and sums that are not kept.
+    /// Packed panels: of the whole product (its caller's thread), and of one task's left (or its rows) and right factor; and sums that are not kept.
     static SCRATCH: RefCell<[Vec<__m512>; 4]> = const { RefCell::new([vec![], vec![], vec![], vec![]]) };
 }
 
