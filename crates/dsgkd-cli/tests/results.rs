@@ -21,7 +21,7 @@ const TABLES: [(&str, &[&str], usize); 7] = [
 fn experiments() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for part in ["experiments", "demo"] {
+    for part in ["experiments", "experiments/japanese", "demo"] {
         std::fs::create_dir(folder.path().join(part)).unwrap();
         for file in std::fs::read_dir(root.join(part)).unwrap().map(|entry| entry.unwrap().path()) {
             if file.extension().is_some_and(|extension| extension == "toml") {
