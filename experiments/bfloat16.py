@@ -25,16 +25,20 @@ def losses(run: Path, file: str, loss: str) -> list[float]:
 for arm in ["DSG-KD", "student alone mean"]:
     pairs = [(run, RUNS / f"{arm} bfloat16" / run.relative_to(RUNS / arm)) for run in sorted(RUNS.glob(f"{arm}/seed-*/fold-*"))]
     for metric in METRICS:
-        one, other = ([metrics(run)[metric] for run in runs] for runs in zip(*pairs))
-        changes = [b - a for a, b in zip(one, other)]
-        print(f"{arm}\t{metric}\t{mean(one):.4f}\t{mean(other):.4f}\t{mean(changes):+.4f} ± {stdev(changes):.4f}\tof {len(pairs)} trainings")
+        float32, bfloat16 = ([metrics(run)[metric] for run in runs] for runs in zip(*pairs))
+        changes = [b - a for a, b in zip(float32, bfloat16)]
+        change = f"{mean(changes):+.4f} ± {stdev(changes):.4f}"
+        print(f"{arm}\t{metric}\t{mean(float32):.4f}\t{mean(bfloat16):.4f}\t{change}\tof {len(pairs)} trainings")
     for file, names in LOSSES.items():
         for loss in names:
             steps, ends = [], []
-            for one, other in ((losses(a, file, loss), losses(b, file, loss)) for a, b in pairs if (a / file).exists()):
-                steps += [abs(b - a) / a for a, b in zip(one, other)]
-                last = len(one) // 4
-                ends.append((mean(one[-last:]), mean(other[-last:])))
+            for pair in pairs:
+                if not (pair[0] / file).exists():  # who hears no teacher has no losses of it
+                    continue
+                curves = [losses(run, file, loss) for run in pair]
+                steps += [abs(b - a) / a for a, b in zip(*curves)]
+                ends.append([mean(curve[-(len(curve) // 4) :]) for curve in curves])
             if ends:
-                one, other = (mean(values) for values in zip(*ends))
-                print(f"{arm}\tloss {loss}, last quarter\t{one:.5f}\t{other:.5f}\t{100 * median(steps):.3f} % a step, median\tof {len(steps)} steps")
+                float32, bfloat16 = (mean(values) for values in zip(*ends))
+                change = f"{100 * median(steps):.3f} % a step, median"
+                print(f"{arm}\tloss {loss}, last quarter\t{float32:.5f}\t{bfloat16:.5f}\t{change}\tof {len(steps)} steps")

@@ -48,7 +48,7 @@ fn every_table_of_kept_predictions_is_what_its_command_prints() {
         let rows: Vec<String> = table.lines().skip(2).map(row).collect();
         assert_eq!(rows.len(), count, "{name}: {table}");
         for row in rows {
-            assert!(pages.iter().any(|page| page.contains(&row)), "docs does not hold this row of {name}: {row}");
+            assert!(pages.iter().any(|page| page.contains(&row)), "the docs do not hold this row of {name}: {row}");
         }
     }
 }

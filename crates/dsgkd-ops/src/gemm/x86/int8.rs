@@ -5,8 +5,9 @@
 
 use super::super::{Cores, Finish, Left, Matrix, Piece, Product, has_avx512};
 use super::format::Format;
-use super::kernel::{self, Ahead, NR, Right, Store};
+use super::kernel::{Ahead, NR, Right, Store};
 use super::pack::{below, row_stride};
+use super::part::Lefts;
 use super::scratch::{room, with_scratch};
 use super::{amx, has_matrix_units, pairs, tasks};
 use crate::parallel::SharedMut;
@@ -142,7 +143,7 @@ struct Target<'a> {
 /// Beyond a row's end and in rows that a panel lacks stands what meets no weight or is not stored.
 #[derive(Clone, Copy)]
 struct Quantised {
-    lanes: *const f32,
+    left: Lefts,
     scales: *const f32,
 }
 
@@ -151,19 +152,14 @@ unsafe impl Send for Quantised {}
 // SAFETY: as above.
 unsafe impl Sync for Quantised {}
 
-/// Words of one panel of quantised rows.
-fn panel_words(format: Format, steps: usize) -> usize {
-    let lanes = format.lanes(steps);
-    format.rows() * if format.reads_rows() { row_stride(lanes) } else { lanes }
-}
-
 /// Quantises rows of a matrix into `buffer`.
 ///
 /// # Safety
 /// The processor must have what the format needs.
 unsafe fn quantise(format: Format, matrix: &Matrix, rows: Range<usize>, buffer: &mut Vec<__m512>) -> Quantised {
-    let high = format.rows();
-    let (panels, words) = (rows.len().div_ceil(high), panel_words(format, matrix.columns));
+    let (all_lanes, high) = (format.lanes(matrix.columns), format.rows());
+    let stride = if format.reads_rows() { row_stride(all_lanes) } else { all_lanes };
+    let (panels, words) = (rows.len().div_ceil(high), stride * high);
     let lanes = room(buffer, panels * words + 16 + panels * high);
     // SAFETY: `room` made room for both; panels and rows lie inside.
     unsafe {
@@ -178,7 +174,8 @@ unsafe fn quantise(format: Format, matrix: &Matrix, rows: Range<usize>, buffer: 
                 quantise_panel(format, data, matrix.row_stride, matrix.columns, width, to, scales);
             }
         }
-        Quantised { lanes, scales }
+        let left = if format.reads_rows() { Lefts::Rows(lanes, stride) } else { Lefts::Panels(lanes, words) };
+        Quantised { left, scales }
     }
 }
 
@@ -277,12 +274,7 @@ unsafe fn part(weight: &Int8Weight, left: Quantised, rows: Range<usize>, columns
             let rows_here = row..(row + high).min(rows.end);
             // SAFETY: panels lie inside both factors, tiles inside the part.
             unsafe {
-                let data = left.lanes.add(panel * panel_words(format, weight.inputs));
-                let left_panel = if format.reads_rows() {
-                    kernel::Left::Rows { data, stride: row_stride(lanes) }
-                } else {
-                    kernel::Left::Packed(data)
-                };
+                let left_panel = left.left.of_tiles(panel, high);
                 for column in group.clone().step_by(format.columns()) {
                     let store = Store {
                         out: out.add(row * stride + column),

@@ -91,7 +91,7 @@ impl PackedLeft {
         let source = Source { data: piece.data, k_stride: 1, w_stride: piece.stride };
         let (rows, columns, lane) = (piece.rows.len(), piece.columns.len(), piece.columns.start / format.steps());
         // SAFETY, to the end: the processor was asked when the room was made; the piece lies inside, whole lanes and blocks from its first column on.
-        if stays_rows(format, source) {
+        if format.reads_rows() {
             let stride = row_stride(self.all_lanes);
             let to = words.wrapping_add(piece.rows.start * stride + lane);
             return unsafe { round_rows(format, source, columns, rows, to, stride) };

@@ -206,7 +206,7 @@ impl Sums {
 
 /// A part's left factor.
 #[derive(Clone, Copy)]
-enum Lefts {
+pub(super) enum Lefts {
     /// The first panel, and from one to the next.
     Panels(*const f32, usize),
     /// The first row, and from one to the next.
@@ -215,7 +215,7 @@ enum Lefts {
 
 impl Lefts {
     /// That of the tiles in one panel of `high` rows.
-    fn of_tiles(self, panel: usize, high: usize) -> kernel::Left {
+    pub(super) fn of_tiles(self, panel: usize, high: usize) -> kernel::Left {
         match self {
             Lefts::Panels(data, stride) => kernel::Left::Packed(data.wrapping_add(panel * stride)),
             Lefts::Rows(data, stride) => kernel::Left::Rows { data: data.wrapping_add(panel * high * stride), stride },
